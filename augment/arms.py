@@ -1,0 +1,167 @@
+"""What is compared: the same classifiers on real images alone, on oversampled ones, and with synthetic images added.
+
+Every arm has one budget: the same updates, batch size, schedule, classical augmentation and loss. ``real`` draws images
+as they come; ``oversample`` and the arms with synthetic images draw classes uniformly, so that a generative arm differs
+from oversampling in nothing but its images.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from augment.classifiers import CNN, Scores, fit_cart, fit_cnn, score_predictions
+from augment.datasets import LabelledImages
+from augment.errors import UsageError, unknown_name
+
+Sampling = Literal["as_is", "balanced"]
+BASELINES: dict[str, Sampling] = {"real": "as_is", "oversample": "balanced"}
+CLASSIFIERS = ("cnn", "cart-pixels", "cart-pca", "cart-cnn")
+DEFAULT_CLASSIFIERS = ("cnn", "cart-pca")
+CART_FEATURES: dict[str, Literal["pixels", "pca", "cnn"]] = {
+    "cart-pixels": "pixels",
+    "cart-pca": "pca",
+    "cart-cnn": "cnn",
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A named training set and how its classes are drawn."""
+
+    name: str
+    train: LabelledImages
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every arm gets alike; ``updates`` are the CNN's optimizer steps (a tree takes none)."""
+
+    updates: int
+    seed: int
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One classifier trained on one arm and scored once on the test images."""
+
+    arm: str
+    classifier: str
+    seed: int
+    updates: int
+    seconds: float
+    scores: Scores
+    predictions: tuple[int, ...]
+    cached: bool = False
+
+    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
+        """The row of ``result.json``: scores per class by name; the predictions stay out."""
+        scores = self.scores
+        columns = zip(classes, scores.precision, scores.recall, scores.f1, scores.support, strict=True)
+        return {
+            "arm": self.arm,
+            "classifier": self.classifier,
+            "seed": self.seed,
+            "updates": self.updates,
+            "accuracy": scores.accuracy,
+            "balanced_accuracy": scores.balanced_accuracy,
+            "seconds": round(self.seconds, 3),
+            "cached": self.cached,
+            "per_class": [
+                {"class": name, "precision": precision, "recall": recall, "f1": f1, "support": support}
+                for name, precision, recall, f1, support in columns
+            ],
+            "confusion": [list(row) for row in scores.confusion],
+        }
+
+    def record(self) -> dict[str, Any]:
+        """What the cache keeps; the scores follow from the predictions."""
+        return {"seconds": self.seconds, "predictions": list(self.predictions)}
+
+
+def resolve_classifier(name: str) -> str:
+    """``cart`` means the default CART; raises UsageError for an unknown classifier."""
+    if name == "cart":
+        return "cart-pca"
+    if name not in CLASSIFIERS:
+        raise UsageError(unknown_name("classifier", name, (*CLASSIFIERS, "cart")))
+    return name
+
+
+def check_arm(name: str, model: str) -> None:
+    """Raise UsageError for an arm that is neither a baseline nor the run's model."""
+    if name not in BASELINES and name != model:
+        raise UsageError(unknown_name("arm", name, (*BASELINES, model)))
+
+
+def baseline(name: str, real: LabelledImages) -> Arm:
+    """An arm without synthetic images."""
+    return Arm(name, real, BASELINES[name])
+
+
+def with_synthetic(name: str, real: LabelledImages, images: Tensor, labels: Tensor) -> Arm:
+    """The real images and synthetic ones, classes drawn uniformly."""
+    joint = LabelledImages(torch.cat([real.images, images]), torch.cat([real.labels, labels]))
+    return Arm(name, joint, "balanced")
+
+
+def evaluate(
+    arm: Arm, classifiers: Sequence[str], test: LabelledImages, num_classes: int, budget: Budget
+) -> list[ArmResult]:
+    """Train each classifier on one arm and score it on the test images; the CNN is trained once for all that use it."""
+    cnn = None
+    results = []
+    for name in sorted(classifiers, key=lambda name: name != "cnn"):
+        start = time.perf_counter()
+        if cnn is None and name in ("cnn", "cart-cnn"):
+            cnn = _fit_cnn(arm, num_classes, budget)
+        predicted = cnn.predict(test.images) if name == "cnn" and cnn else _cart(arm, name, test, budget, cnn)
+        seconds = time.perf_counter() - start
+        results.append(scored(arm.name, name, budget, predicted, test.labels, num_classes, seconds))
+    return results
+
+
+def _fit_cnn(arm: Arm, num_classes: int, budget: Budget) -> CNN:
+    return fit_cnn(
+        arm.train.images,
+        arm.train.labels,
+        num_classes,
+        updates=budget.updates,
+        seed=budget.seed,
+        sampling=arm.sampling,
+        device=budget.device,
+        precision=budget.precision,
+    )
+
+
+def _cart(arm: Arm, name: str, test: LabelledImages, budget: Budget, cnn: CNN | None) -> Tensor:
+    features = CART_FEATURES[name]
+    images, labels = arm.train.images, arm.train.labels
+    return fit_cart(images, labels, features=features, seed=budget.seed, sampling=arm.sampling, cnn=cnn).predict(
+        test.images
+    )
+
+
+def scored(
+    arm: str, classifier: str, budget: Budget, predicted: Tensor, truth: Tensor, num_classes: int, seconds: float
+) -> ArmResult:
+    """Result of predictions ``(n,)`` against the truth ``(n,)``."""
+    scores = score_predictions(truth, predicted, num_classes)
+    return ArmResult(arm, classifier, budget.seed, budget.updates, seconds, scores, tuple(predicted.tolist()))
+
+
+def from_record(
+    record: dict[str, Any], arm: str, classifier: str, budget: Budget, truth: Tensor, num_classes: int
+) -> ArmResult:
+    """Rebuild a cached result from :meth:`ArmResult.record`."""
+    predicted = torch.tensor(record["predictions"])
+    result = scored(arm, classifier, budget, predicted, truth, num_classes, record["seconds"])
+    return replace(result, cached=True)

@@ -1,0 +1,256 @@
+"""The classifiers that arms are judged by: a CNN made for two CPU cores, and CART.
+
+The CNN is trained for an exact number of updates, so that every arm gets the same budget. Trees: :mod:`augment.cart`;
+scores: :mod:`augment.scores`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from augment.cart import Cart, fit_cart
+from augment.draws import AUGMENTATIONS, SAMPLINGS, Augmentation, Sampling, batches, moved
+from augment.errors import ConfigError, DataError, unknown_name
+from augment.scores import Scores, score_predictions
+
+__all__ = ["CNN", "Cart", "Scores", "default_updates", "fit_cart", "fit_cnn", "score_predictions"]
+
+PEAK_LR = 8e-3
+WEIGHT_DECAY = 0.02
+BETAS = (0.9, 0.98)
+WARMUP = 0.15
+"""Share of the updates with rising learning rate."""
+
+LABEL_SMOOTHING = 0.1
+
+CHUNK = 500
+"""Images per forward pass at prediction."""
+
+CHECK_EVERY = 50
+"""Updates between two looks at the loss; each look waits for the device."""
+
+
+def default_updates(n_real: int) -> int:
+    """Updates of 128 images for every arm of a run with ``n_real`` real training images: 800 for 5,000.
+
+    Grows with the square root of ``n_real``, from 200 (up to 312 images) to 3,200 (from 80,000 on).
+    """
+    return min(3200, max(200, round(800 * math.sqrt(n_real / 5000))))
+
+
+class ConvBlock(nn.Module):
+    """3x3 convolution, BatchNorm, ReLU; ``residual`` adds the input (equal widths and stride 1 only)."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, residual: bool = False) -> None:
+        super().__init__()
+        kernel = 5 if stride > 3 else 3
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, inputs, H, W)`` -> ``(N, outputs, H / stride, W / stride)``, sides rounded up."""
+        y = F.relu(self.norm(self.conv(x)), inplace=True)
+        return x + y if self.residual else y
+
+
+class CNN(nn.Module):
+    """Four convolutions, pooled by mean and maximum over the picture, and a linear layer; any image size from 4 on.
+
+    At ``width`` 64 it has 80,000 parameters (0.3 MB as float32) and costs 4 million multiplications per 28 x 28 image:
+    few feature maps at full resolution, because there normalisation and activations cost as much as convolutions.
+
+    channels: of the images.  num_classes: at least 1.  width: of the last layers, a multiple of 4.  stem_stride: of the
+    first convolution; :func:`stride_for` chooses it by image size.
+    """
+
+    updates: int = 0
+    """Optimizer updates done by :func:`fit_cnn`."""
+
+    def __init__(self, channels: int, num_classes: int, *, width: int = 64, stem_stride: int = 2) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            ConvBlock(channels, width // 2, stride=stem_stride),
+            ConvBlock(width // 2, width * 3 // 4, stride=2),
+            ConvBlock(width * 3 // 4, width),
+            ConvBlock(width, width, residual=True),
+        )
+        self.feature_dim = 2 * width
+        self.head = nn.Linear(self.feature_dim, num_classes)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Pooled activations ``(N, feature_dim)`` of uint8 images ``(N, C, H, W)``."""
+        x = (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        maps = self.blocks(x)
+        return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(N, num_classes)`` of uint8 images ``(N, C, H, W)``."""
+        logits: Tensor = self.head(self.embed(images))
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Inputs of the last layer, ``(N, feature_dim)`` float32 on the CPU, never negative."""
+        return self._evaluate(images, logits=False)
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Class probabilities ``(N, num_classes)`` float32 on the CPU."""
+        return self._evaluate(images, logits=True).softmax(dim=1)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Classes ``(N,)`` int64 on the CPU, of uint8 images ``(N, C, H, W)``."""
+        return self._evaluate(images, logits=True).argmax(dim=1)
+
+    def _evaluate(self, images: Tensor, *, logits: bool) -> Tensor:
+        """Float32 outputs in eval mode; the mode that was on before comes back."""
+        compute = self.forward if logits else self.embed
+        device, was_training = self.head.weight.device, self.training
+        self.eval()
+        try:
+            with torch.no_grad():  # not inference mode: callers may train a probe on the features
+                return torch.cat([compute(part.to(device)).float().cpu() for part in images.split(CHUNK)])
+        finally:
+            self.train(was_training)
+
+
+def stride_for(height: int, width: int) -> int:
+    """Stride of the first convolution: 1 below 20 pixels (shorter side), 2 below 48, else 4."""
+    side = min(height, width)
+    return 1 if side < 20 else 2 if side < 48 else 4
+
+
+def fit_cnn(
+    images: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    *,
+    updates: int,
+    seed: int,
+    batch_size: int = 128,
+    augmentation: Augmentation = "shift",
+    device: torch.device | str = "cpu",
+    precision: str = "fp32",
+    sampling: Sampling = "as_is",
+    weights: Tensor | None = None,
+    logit_prior: Tensor | None = None,
+) -> CNN:
+    """Train a fresh :class:`CNN` on uint8 ``images`` ``(N, C, H, W)`` and int64 ``labels`` ``(N,)``; eval mode after.
+
+    AdamW and a one-cycle learning rate over exactly ``updates`` batches of exactly ``batch_size``; cross-entropy with
+    label smoothing. The result depends on the arguments alone, and torch's global random state is left as it was.
+
+    augmentation: ``none``; ``shift``, safe for every data set; ``shift-flip``, which also mirrors and is wrong for
+    digits and letters.  precision: ``fp32``, or ``bf16`` for autocast with float32 weights.  sampling: ``as_is``, or
+    ``balanced`` for classes drawn uniformly (random oversampling).  weights: factor ``(N,)`` of each image's loss, at
+    least 0.  logit_prior: share or count of each class ``(num_classes,)``, above 0; its logarithm is added to the
+    logits in the loss alone (balanced softmax, Ren et al. 2020, arXiv:2007.10740).
+
+    Raises ConfigError for an option out of range, DataError for images or labels that do not fit and when the loss is
+    not finite.
+    """
+    _check_options(updates, batch_size, augmentation, precision, sampling)
+    _check_data(images, labels, num_classes, weights, logit_prior)
+    rng = torch.Generator().manual_seed(seed)
+    with torch.inference_mode(False), torch.enable_grad():
+        cnn = _fresh(images, num_classes, seed).to(device)
+        pool = images.to(device)
+        loss_of = _objective(labels.to(device), weights, logit_prior)
+        optimizer = _optimizer(cnn)
+        total = torch.zeros((), device=device)
+        for index in batches(labels, updates=updates, batch_size=batch_size, sampling=sampling, rng=rng):
+            for group in optimizer.param_groups:
+                group["lr"] = PEAK_LR * one_cycle(cnn.updates / updates)
+            batch, index = moved(pool, index, augmentation, rng), index.to(device)
+            with torch.autocast(pool.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                logits = cnn(batch)
+            optimizer.zero_grad()
+            loss = loss_of(logits.float(), index)
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+            cnn.updates += 1
+            if cnn.updates % CHECK_EVERY == 0 or cnn.updates == updates:
+                _check_loss(total, cnn.updates)
+    return cnn.eval()
+
+
+def one_cycle(progress: float) -> float:
+    """Share of the peak learning rate at ``progress`` in [0, 1): a linear rise, then a linear fall to 0."""
+    return progress / WARMUP if progress < WARMUP else (1 - progress) / (1 - WARMUP)
+
+
+def _fresh(images: Tensor, num_classes: int, seed: int) -> CNN:
+    channels, height, width = images.shape[1:]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        cnn = CNN(channels, num_classes, stem_stride=stride_for(height, width))
+    return cnn.to(memory_format=torch.channels_last).train()
+
+
+def _optimizer(cnn: CNN) -> torch.optim.AdamW:
+    """AdamW that decays matrices and filters, but neither biases nor normalisation."""
+    decayed = [parameter for parameter in cnn.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in cnn.parameters() if parameter.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=PEAK_LR, betas=BETAS, fused=True)
+
+
+def _objective(
+    labels: Tensor, weights: Tensor | None, logit_prior: Tensor | None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of logits ``(n, K)`` for the images ``index`` ``(n,)``."""
+    offset = 0.0 if logit_prior is None else logit_prior.to(labels.device).float().log()
+    factors = None if weights is None else weights.to(labels.device).float()
+
+    def loss(logits: Tensor, index: Tensor) -> Tensor:
+        adjusted, targets = logits + offset, labels[index]
+        if factors is None:
+            return F.cross_entropy(adjusted, targets, label_smoothing=LABEL_SMOOTHING)
+        each = F.cross_entropy(adjusted, targets, label_smoothing=LABEL_SMOOTHING, reduction="none")
+        return (factors[index] * each).mean()
+
+    return loss
+
+
+def _check_options(updates: int, batch_size: int, augmentation: str, precision: str, sampling: str) -> None:
+    if updates < 1:
+        raise ConfigError(f"updates is {updates}; it must be at least 1.")
+    if batch_size < 2:
+        raise ConfigError(f"batch_size is {batch_size}; it must be at least 2, because batches are normalised.")
+    named = {"augmentation": AUGMENTATIONS, "precision": ("bf16", "fp32"), "sampling": SAMPLINGS}
+    for kind, name in (("augmentation", augmentation), ("precision", precision), ("sampling", sampling)):
+        if name not in named[kind]:
+            raise ConfigError(unknown_name(kind, name, named[kind]))
+
+
+def _check_data(
+    images: Tensor, labels: Tensor, num_classes: int, weights: Tensor | None, logit_prior: Tensor | None
+) -> None:
+    if images.ndim != 4 or images.dtype != torch.uint8 or len(images) == 0:
+        raise DataError(f"Images are {tuple(images.shape)} {images.dtype}; a CNN needs uint8 (N, C, H, W), N above 0.")
+    if labels.shape != images.shape[:1]:
+        raise DataError(f"{tuple(labels.shape)} labels for {len(images)} images; give one label per image.")
+    if not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise DataError(
+            f"Labels run from {int(labels.min())} to {int(labels.max())}; with {num_classes} classes allowed are 0 to "
+            f"{num_classes - 1}. Pass the number of classes of the whole data set."
+        )
+    if weights is not None and (weights.shape != labels.shape or not bool((weights >= 0).all())):
+        raise DataError(f"Loss weights {tuple(weights.shape)} must be one number of at least 0 for each image.")
+    if logit_prior is not None and (logit_prior.shape != (num_classes,) or not bool((logit_prior > 0).all())):
+        raise DataError(
+            f"logit_prior {tuple(logit_prior.shape)} must be one number above 0 for each of the {num_classes} classes."
+        )
+
+
+def _check_loss(total: Tensor, update: int) -> None:
+    if not bool(torch.isfinite(total)):
+        raise DataError(
+            f"The CNN's loss is not finite after {update} updates. Check the loss weights and labels, or use "
+            "precision fp32."
+        )

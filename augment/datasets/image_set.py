@@ -1,0 +1,135 @@
+"""Labelled images in memory, as uint8 tensors, with a hash that identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from augment.errors import DataError
+from augment.generator import ImageSpec
+
+SMALLEST, LARGEST = 8, 256
+"""Sides in pixels that a resize may ask for; LARGEST is also the limit of images that are kept as they are."""
+
+SPLIT_SEED = 0
+TEST_SHARE = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images ``(N, C, H, W)`` uint8 with labels ``(N,)`` int64; raises DataError for anything else."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype != torch.uint8 or images.dim() != 4:
+            raise DataError(f"Images are uint8 (N, C, H, W); these are {images.dtype} {tuple(images.shape)}.")
+        if labels.dtype != torch.int64 or labels.dim() != 1:
+            raise DataError(f"Labels are int64 (N,); these are {labels.dtype} {tuple(labels.shape)}.")
+        if len(images) != len(labels):
+            raise DataError(f"There are {len(images)} images and {len(labels)} labels; each image needs one label.")
+        if len(labels) and int(labels.min()) < 0:
+            raise DataError(f"The label {int(labels.min())} is negative; labels count the classes from 0.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def counts(self, num_classes: int) -> tuple[int, ...]:
+        """Images per class; classes without any count 0."""
+        return tuple(torch.bincount(self.labels, minlength=num_classes).tolist())
+
+    def subset(self, indices: Tensor | Sequence[int]) -> LabelledImages:
+        """The images at ``indices``, in that order, as a copy."""
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        return LabelledImages(self.images[rows], self.labels[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """A data set: training and test part, class names, and notes on what was done to get it.
+
+    ``sha256`` covers shapes, pixels, labels and class names, not the name or the notes: the same images from another
+    place are the same set. Raises DataError when the parts do not fit each other or the classes.
+    """
+
+    name: str
+    train: LabelledImages
+    test: LabelledImages
+    classes: tuple[str, ...]
+    sha256: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        train, test = self.train.images.shape[1:], self.test.images.shape[1:]
+        if train != test:
+            raise DataError(f"{self.name}: training images are {tuple(train)} (C, H, W), test images {tuple(test)}.")
+        for part in (self.train, self.test):
+            if not len(part):
+                raise DataError(f"{self.name}: the {'training' if part is self.train else 'test'} part has no images.")
+            if int(part.labels.max()) >= len(self.classes):
+                raise DataError(f"{self.name}: label {int(part.labels.max())}, but only {len(self.classes)} classes.")
+        if not self.sha256:
+            object.__setattr__(self, "sha256", _content_hash(self.train, self.test, self.classes))
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Shape and number of classes, all that a generator may know of the set."""
+        channels, height, width = self.train.images.shape[1:]
+        return ImageSpec(channels, height, width, len(self.classes))
+
+
+def _content_hash(train: LabelledImages, test: LabelledImages, classes: Sequence[str]) -> str:
+    header = {"classes": list(classes), "shapes": [list(part.images.shape) for part in (train, test)]}
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for part in (train, test):
+        for tensor in (part.images, part.labels):
+            digest.update(np.ascontiguousarray(tensor.numpy()).data.cast("B"))
+    return digest.hexdigest()
+
+
+def describe(image_set: ImageSet) -> dict[str, Any]:
+    """What ``augment datasets inspect`` shows: shape, hash, images per class and part, notes; ready for JSON."""
+    spec = image_set.spec
+    train, test = (part.counts(spec.num_classes) for part in (image_set.train, image_set.test))
+    return {
+        "name": image_set.name,
+        "sha256": image_set.sha256,
+        "channels": spec.channels,
+        "height": spec.height,
+        "width": spec.width,
+        "train": len(image_set.train),
+        "test": len(image_set.test),
+        "classes": [
+            {"class": name, "train": in_train, "test": in_test}
+            for name, in_train, in_test in zip(image_set.classes, train, test, strict=True)
+        ],
+        "notes": list(image_set.notes),
+    }
+
+
+def stratified_split(labels: Sequence[int], num_classes: int) -> tuple[list[int], list[int]]:
+    """Training and test indices, ascending: in each class a fixed draw of 20 % (rounded, at least one) is for testing.
+
+    Every class needs two images. The same labels give the same split everywhere: RandomState's stream, unlike that of
+    NumPy's newer generators or of torch, is frozen for good.
+    """
+    order = np.random.RandomState(SPLIT_SEED)
+    array = np.asarray(labels)
+    test: list[int] = []
+    for label in range(num_classes):
+        rows = order.permutation(np.flatnonzero(array == label))
+        test.extend(rows[: max(1, round(TEST_SHARE * len(rows)))].tolist())
+    chosen = set(test)
+    return [row for row in range(len(array)) if row not in chosen], sorted(test)
+
+
+SPLIT_RULE = "in each class a fixed random fifth is the test part (stratified 80/20, seed 0)"

@@ -1,0 +1,61 @@
+"""Errors a person can act on, each with the exit code the command line ends with.
+
+Every message names the value, what was allowed and what to do next. Anything else that escapes is a bug (exit code 1).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AugmentError(Exception):
+    """Base of all expected errors; ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(AugmentError):
+    """A command line that cannot be carried out (unknown name, contradictory options)."""
+
+    exit_code = 2
+
+
+class ConfigError(AugmentError):
+    """A configuration with an unknown key, a wrong type or a value out of range."""
+
+    exit_code = 3
+
+
+class DataError(AugmentError):
+    """Images, labels or a saved folder that cannot be used as they are."""
+
+    exit_code = 3
+
+
+class MissingDataError(AugmentError):
+    """A data set or weights that are not on this machine and could not be obtained."""
+
+    exit_code = 4
+
+
+class PluginError(AugmentError):
+    """A plugin that is unavailable, ambiguous or does not keep the contract."""
+
+    exit_code = 5
+
+
+class Stopped(AugmentError):
+    """A signal ended the work after a checkpoint was written; ``exit_code`` is 128 + the signal's number."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Message for a name that is not among the known ones, with the nearest of them first."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}."

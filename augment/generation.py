@@ -1,0 +1,167 @@
+"""Train a generator into a folder, and draw images from a saved one: the parts of a run that are useful alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from augment import regimes, store, trained
+from augment.datasets import ImageSet
+from augment.device import choose_device, choose_precision
+from augment.errors import ConfigError, DataError
+from augment.progress import Reporter
+from augment.registry import load_generator
+from augment.synthesis import synthesise
+
+
+def train(
+    data: ImageSet,
+    model: str,
+    folder: Path,
+    *,
+    options: dict[str, Any],
+    counts: Sequence[int] | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    max_minutes: float | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    report: Reporter | None = None,
+) -> dict[str, Any]:
+    """Train ``model`` on the training part of ``data`` and save it in ``folder``; returns what the training cost.
+
+    counts: images per class to draw; None takes all. 5% of each class are held back for validation.  resume: go on from
+    the last checkpoint, or start fresh where there is none.  Raises DataError for too few images, and when ``folder``
+    holds a finished generator (without ``resume`` or ``overwrite``) or files that are not a training's.
+    """
+    report = report or Reporter()
+    report.stage(f"Train {model}")
+    manifest = regimes.draw_split(
+        data.train.labels,
+        counts or data.train.counts(len(data.classes)),
+        dataset=data.name,
+        dataset_sha256=data.sha256,
+        regime="all" if counts is None else "explicit",
+        imbalance_factor=None,
+        seed=seed,
+    )
+    where = choose_device(device)
+    recipe = trained.make_recipe(
+        model,
+        options,
+        classes=data.classes,
+        data_sha256=manifest.sha256,
+        seed=seed,
+        steps=steps,
+        max_minutes=max_minutes,
+        device=str(where),
+        precision=choose_precision(precision, where),
+    )
+    with store.locked(folder):
+        if resume and trained.reusable(folder, recipe):
+            report.note(f"{folder} holds this generator already, trained to its end.")
+        else:
+            _refuse_to_replace(folder, resume=resume, overwrite=overwrite)
+            fit, validation = trained.generator_parts(manifest, data.train)
+            trained.fit_into(recipe, data.spec, fit, validation, folder, report, resume=resume)
+            with store.writing(folder):
+                store.write_json(folder / "manifest.json", manifest.to_json())
+    training = store.read_json(folder / "training.json") or {}
+    return {"model": model, "folder": str(folder), **{key: training[key] for key in training if key != "recipe"}}
+
+
+def regime_counts(
+    data: ImageSet,
+    regime: str,
+    *,
+    size: int | None,
+    imbalance_factor: float,
+    explicit: Sequence[int] | None,
+    seed: int,
+) -> tuple[int, ...] | None:
+    """Counts of a regime on ``data``; None for ``all``, which takes every training image."""
+    if regime == "all":
+        if size is not None:
+            raise ConfigError(f"--size {size} needs a regime to draw by: add --regime balanced, for example.")
+        return None
+    available = data.train.counts(len(data.classes))
+    return regimes.class_counts(
+        regime, available, size=size, imbalance_factor=imbalance_factor, explicit=explicit, seed=seed
+    )
+
+
+def _refuse_to_replace(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    if (folder / "training.json").exists() and not overwrite:
+        what = "was trained with other options, data or code" if resume else "is a finished generator"
+        raise DataError(
+            f"{folder} {what}. Choose another --out, or replace it with --overwrite"
+            + ("." if resume else " (--resume goes on with an interrupted training).")
+        )
+    others = [name for name in (*trained.KEPT, "manifest.json") if (folder / name).exists()]
+    if others and not overwrite and not (folder / "checkpoint").is_dir():  # an interrupted training left that
+        raise DataError(
+            f"{folder} holds {', '.join(others)}, which training would replace and no training of ours has left there. "
+            "Choose another --out, or replace them with --overwrite."
+        )
+
+
+def sample(
+    folder: Path,
+    *,
+    n: int = 100,
+    counts: Sequence[int] | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    report: Reporter | None = None,
+) -> dict[str, Any]:
+    """Draw ``n`` images spread evenly over the classes, or ``counts[c]`` of each class, into PNG class folders.
+
+    Raises DataError when ``folder`` is not a saved generator or when images would be mixed with ones already there, and
+    ConfigError for counts that do not fit its classes.
+    """
+    from augment.report.pictures import class_grid
+
+    report = report or Reporter()
+    generator = load_generator(folder).to(choose_device(device))
+    num_classes = generator.spec.num_classes
+    wanted = _counts(folder, n, counts, num_classes)
+    target = out or folder / "samples"
+    if target.is_dir() and any(target.iterdir()):
+        raise DataError(f"{target} is not empty; images of two draws must not mix. Remove it, or choose another --out.")
+    report.stage(f"Sample {generator.name}")
+    drawn = synthesise(generator, wanted, seed=seed, on_progress=report.advance)
+    classes = class_names(folder, num_classes)
+    store.save_class_folders(target, drawn.images, drawn.labels, classes, drawn.rows)
+    named = target if target.name else target.resolve()  # "." has no name to put a sheet beside
+    sheet = named.with_name(f"{named.name}.png")  # beside the folder, which then holds class folders only
+    with store.writing(target.parent):
+        class_grid(drawn.images, drawn.labels, classes).save(sheet)
+    return {
+        "generator": generator.name,
+        "n": len(drawn.labels),
+        "class_counts": list(drawn.counts(num_classes)),
+        "folder": str(target),
+        "sheet": str(sheet),
+        "seed": seed,
+    }
+
+
+def _counts(folder: Path, n: int, counts: Sequence[int] | None, num_classes: int) -> Sequence[int]:
+    """Images to draw per class: those asked for, or ``n`` spread evenly with the first classes taking the rest."""
+    if counts is not None and len(counts) != num_classes:
+        raise ConfigError(f"--class-counts has {len(counts)} numbers; {folder} has {num_classes} classes.")
+    if (n < 1 and counts is None) or (counts is not None and not any(counts)):
+        asked = f"--n {n}" if counts is None else "--class-counts of zeros"
+        raise ConfigError(f"{asked} asks for no image; at least one is needed.")
+    return counts or [n // num_classes + (index < n % num_classes) for index in range(num_classes)]
+
+
+def class_names(folder: Path, num_classes: int) -> tuple[str, ...]:
+    """Class names kept beside a saved generator, else numbers."""
+    training = store.read_json(folder / "training.json") or {}
+    names = training.get("recipe", {}).get("classes", ())
+    return tuple(names) if len(names) == num_classes else tuple(str(index) for index in range(num_classes))

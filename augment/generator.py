@@ -1,0 +1,314 @@
+"""The contract: what a generator is, and all that the core knows of one.
+
+A plugin subclasses :class:`Generator`, names its :class:`GeneratorConfig`, and is found through the entry-point group
+``augment.generators``. Images are float32 in [0, 1] at every public boundary; [-1, 1] is a plugin's private business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from augment.errors import ConfigError, DataError, PluginError, unknown_name
+
+FORMAT = 1
+"""Version of the saved folder's layout; a folder of another version is refused, not guessed at."""
+
+SAMPLE_CHUNK = 256
+"""Images drawn per call of ``sample`` by :func:`draw`; part of what a seed means, so it is a constant."""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """All a generator may know of the data: shape and number of classes."""
+
+    channels: int
+    height: int
+    width: int
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < 1:
+                raise ConfigError(f"ImageSpec.{name} is {value}; it must be at least 1.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)``."""
+        return self.channels, self.height, self.width
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Capabilities; the conformance kit and the commands choose by them.
+
+    conditional: ``sample`` follows ``labels``.  reconstructs: has ``reconstruct(images)``.
+    decodes: has ``decode(latents)`` for the output of ``encode``.  likelihood: has ``log_prob(images)``.
+    """
+
+    conditional: bool = False
+    reconstructs: bool = False
+    decodes: bool = False
+    likelihood: bool = False
+
+
+class GeneratorConfig(BaseModel):
+    """Options every generator has, read by the training loop; each plugin extends them.
+
+    Frozen; an unknown key or a wrong type is an error that lists the known ones.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(1000, ge=1, description="optimizer updates")
+    batch_size: int = Field(128, ge=1, description="images per update")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW)")
+    warmup: float = Field(0.05, ge=0, le=1, description="share of the steps with rising learning rate")
+    grad_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 switches clipping off")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 switches averaging off")
+    class_balanced: bool = Field(False, description="draw training labels uniformly instead of as they come")
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any]) -> Self:
+        """Validate ``options``; raises ConfigError that names the key, the value and what is known."""
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            raise ConfigError(_explain(cls, error)) from None
+
+
+def _explain(cls: type[GeneratorConfig], error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(unknown_name(f"option of {cls.__name__}", key, cls.model_fields))
+        else:
+            lines.append(f"Option {key}={item.get('input')!r} of {cls.__name__}: {item['msg']}.")
+    return "\n".join(lines)
+
+
+LossTerms = Tensor | Mapping[str, Tensor]
+"""A scalar to minimise, or named scalars of which ``"loss"`` is minimised and the others are reported by name."""
+
+
+class Generator(nn.Module, ABC):
+    """Base class of every generator: ``sample`` and ``encode``, and one of ``loss`` or ``training_step``.
+
+    The constructor takes no data, device or seed; the training loop owns those. ``tags`` is set by the class and may be
+    narrowed by an instance whose options switch a capability off.
+    """
+
+    Config: ClassVar[type[GeneratorConfig]] = GeneratorConfig
+    test_options: ClassVar[dict[str, Any]] = {}
+    """A tiny configuration with which the conformance kit is fast."""
+    tags: Tags = Tags()
+    name: str = ""
+    """The registered name; the registry sets it on the class it hands out."""
+
+    def __init__(self, config: GeneratorConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.spec = spec
+
+    @abstractmethod
+    def sample(self, n: int, labels: Tensor | None = None, *, rng: torch.Generator | None = None) -> Tensor:
+        """Draw ``n`` new images, ``(n, C, H, W)`` float32 in [0, 1].
+
+        ``labels``: ``(n,)`` int64 classes for a conditional generator, None for classes drawn uniformly. All randomness
+        comes from ``rng`` (a generator on the module's device); None uses the global one.
+        """
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Tensor:
+        """Features ``(n, D)`` float32 of images ``(n, C, H, W)`` in [0, 1].
+
+        Row i depends on image i alone: no batch mates, no labels. Further options are keyword-only.
+        """
+
+    def loss(self, images: Tensor, labels: Tensor) -> LossTerms:
+        """Training objective on a batch ``(n, C, H, W)`` in [0, 1] with int64 labels ``(n,)``."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither loss() nor training_step().")
+
+    def training_step(self, images: Tensor, labels: Tensor, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+        """One update; returns detached scalars by name, ``"loss"`` among them.
+
+        The optimizers come from :meth:`configure_optimizers`, wrapped so that ``step`` also averages gradients over
+        processes, clips, guards against non-finite values and follows the schedule.
+        """
+        terms = self.loss_terms(images, labels)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(terms["loss"])
+        for optimizer in optimizers:
+            optimizer.step()
+        return {name: value.detach() for name, value in terms.items()}
+
+    def loss_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """:meth:`loss` as named terms with ``"loss"`` first."""
+        terms = self.loss(images, labels)
+        if isinstance(terms, Tensor):
+            return {"loss": terms}
+        return {"loss": terms["loss"], **terms}
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """The optimizers; AdamW over all parameters that require gradients unless a plugin says otherwise."""
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        fused = bool(parameters) and parameters[0].device.type in ("cpu", "cuda")
+        config = self.config
+        return [torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=fused)]
+
+    def after_training(self, images: Tensor, labels: Tensor) -> None:  # noqa: B027 - an optional hook
+        """Fit what is not trained by gradients (a prior over latents, say); called once before saving.
+
+        Called in eval mode and without gradients, with the weights to be saved.
+
+        ``images``: up to some thousands of training images of every class, float32 in [0, 1]; ``labels``: int64.
+        Results belong into buffers, so that they are saved.
+        """
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; the CPU for a generator without any."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``config.json``, ``model.safetensors`` and the card ``README.md`` into ``folder``."""
+        from safetensors.torch import save_file
+
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
+        (path / "model.safetensors").chmod(0o644)  # the library makes it private; a cluster's others read it too
+        document = {
+            "format": FORMAT,
+            "generator": self.name,
+            "spec": asdict(self.spec),
+            "config": self.config.model_dump(mode="json"),
+        }
+        (path / "README.md").write_text(_card(self, document), encoding="utf-8")
+        (path / "config.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a folder written by :meth:`save`, on the CPU and in eval mode.
+
+        Raises DataError when the folder is incomplete, truncated, of another format or of another plugin. Called on
+        ``Generator`` itself this is an error: :func:`augment.registry.load_generator` finds the class by its name.
+        """
+        path = Path(folder)
+        document = read_saved(path)
+        if document["generator"] != cls.name:
+            raise DataError(f"{path} holds a {document['generator']!r} generator, not {cls.name!r}.")
+        generator = cls(cls.Config.parse(document["config"]), ImageSpec(**document["spec"]))
+        _load_weights(generator, path / "model.safetensors")
+        return generator.eval()
+
+
+def read_saved(folder: Path) -> dict[str, Any]:
+    """``config.json`` of a saved generator, checked; raises DataError that says what is wrong and what to do."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise DataError(f"{folder} is not a saved generator: it has no config.json. Train one with `augment train`.")
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        complete = {"format", "generator", "spec", "config"} <= set(document)
+    except (ValueError, TypeError):
+        complete = False
+    if not complete:
+        raise DataError(f"{file} is damaged or not ours. Train the generator again, or copy the folder again.")
+    if document["format"] != FORMAT:
+        raise DataError(
+            f"{folder} has format {document['format']}; this version reads format {FORMAT}. "
+            "Train the generator again with this version, or install the version that wrote it."
+        )
+    return dict(document)
+
+
+def _load_weights(generator: Generator, file: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not file.is_file():
+        raise DataError(f"{file} is missing; the folder is incomplete. Train the generator again.")
+    try:
+        generator.load_state_dict(load_file(file))
+    except SafetensorError as error:
+        raise DataError(
+            f"{file} is truncated or not a safetensors file ({error}). Pickles are never read. "
+            "Copy the folder again, or train the generator again."
+        ) from None
+    except RuntimeError as error:
+        raise DataError(
+            f"{file} does not fit this version of {generator.name!r}: {str(error).splitlines()[-1].strip()} "
+            "Train the generator again with this version."
+        ) from None
+
+
+def _card(generator: Generator, document: Mapping[str, Any]) -> str:
+    spec = generator.spec
+    options = "\n".join(f"- `{key}`: {value}" for key, value in document["config"].items())
+    summary = (type(generator).__doc__ or "").strip().splitlines()
+    parameters = sum(parameter.numel() for parameter in generator.parameters())
+    return (
+        f"# {generator.name}\n\n{summary[0] if summary else ''}\n\n"
+        f"Images: {spec.channels} x {spec.height} x {spec.width}, {spec.num_classes} classes. "
+        f"Parameters: {parameters:,}.\n\n## Load and sample\n\n"
+        "```python\nfrom augment import load_generator\n\n"
+        f'generator = load_generator(".")\nimages = generator.sample(16)  # float32 in [0, 1]\n```\n\n'
+        f"or `augment sample FOLDER --n 100`.\n\n## Options\n\n{options}\n"
+    )
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; the mode that was on before comes back.
+
+    Not ``inference_mode``: a linear probe or a decoder may train on what is computed here.
+    """
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
+
+
+def chunk_seed(seed: int, chunk: int) -> int:
+    """Seed of one chunk: a hash, so that chunks of neighbouring seeds share no stream."""
+    digest = hashlib.sha256(f"augment:{seed}:{chunk}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def draw(generator: Generator, labels: Tensor, seed: int, *, first_chunk: int = 0) -> Iterator[Tensor]:
+    """Sample one image per label, in chunks of :data:`SAMPLE_CHUNK` with a seed of their own, on the CPU.
+
+    A shard that starts at label ``k * SAMPLE_CHUNK`` with ``first_chunk=k`` yields the same images as the whole. Raises
+    PluginError when a plugin returns another shape or non-finite values.
+    """
+    for index, part in enumerate(labels.split(SAMPLE_CHUNK), start=first_chunk):
+        rng = torch.Generator(generator.device).manual_seed(chunk_seed(seed, index))
+        with evaluating(generator):
+            images = generator.sample(len(part), part.to(generator.device), rng=rng).float().cpu()
+        expected = (len(part), *generator.spec.shape)
+        if tuple(images.shape) != expected:
+            raise PluginError(f"{generator.name}.sample returned {tuple(images.shape)} instead of {expected}.")
+        if not bool(torch.isfinite(images).all()):
+            raise PluginError(f"{generator.name}.sample returned non-finite values: its training has diverged.")
+        yield images.clamp(0, 1)

@@ -1,0 +1,250 @@
+"""Feature extractors: the eyes through which fidelity is measured, each known by name and by the hash of its weights.
+
+A network trained on the domain itself sees what matters there; ImageNet's Inception on grey 28 x 28 pictures does not
+(Naeem et al. 2020, arXiv:2002.09797). Extractors of four data sets are shipped, others are trained once and cached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from augment.errors import DataError, MissingDataError
+from augment.locations import cache_folder
+from augment.metrics.network import ARCHITECTURE, BATCH, FEATURES, DomainNetwork, train_network
+
+SHIPPED: dict[str, str] = {
+    "digits": "97f6588daf95b460a209b77b40db9e2f27abb46db1172428e290614891d04a66",
+    "mnist": "ecc0e646d7eae1d814b570667e4a39a4f12360d04ed7adf5ec2f7f8fa0536f7d",
+    "fashionmnist": "01a4615a6ec80b4a8e7083b4c428a25f3c4a114e5680f4a868323d44b5fd6b1c",
+    "cifar10": "e8a0f0dced410f9b8df51ffdc2baff7c0f54738318ce4e7b0a8860a621d43627",
+}
+"""SHA-256 of the shipped weights by data set; ``benchmarks/train_extractors.py`` prints this table."""
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+CHUNK = 500
+"""Images per forward pass."""
+
+PASSES = 10
+MOST_UPDATES = 800
+FEWEST_UPDATES = 100
+REFERENCE_PIXELS = 32 * 32
+"""Budget of a cached extractor: ten passes, at least 100 and at most 800 updates, fewer for images above 32 x 32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Extractor:
+    """A fixed network that turns images into features and class logits.
+
+    name: what results call it.  sha256: of its weights file.  dim: D, features per image.  channels: of the images it
+    takes; None for any.  network: uint8 ``(N, C, H, W)`` -> features ``(N, D)``, logits ``(N, K)``, both float32.
+    """
+
+    name: str
+    sha256: str
+    dim: int
+    channels: int | None
+    network: nn.Module
+
+    def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``(N, D)`` and logits ``(N, K)``, float32, of uint8 images ``(N, C, H, W)``.
+
+        Raises DataError for another type, rank or number of channels.
+        """
+        self._check(images)
+        with torch.inference_mode():
+            parts = [self.network(part) for part in images.split(CHUNK)]
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features ``(N, D)``, float32."""
+        return self.extract(images)[0]
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Class probabilities ``(N, K)``, float32; rows sum to 1."""
+        return self.extract(images)[1].softmax(dim=1)
+
+    def _check(self, images: Tensor) -> None:
+        if images.dtype != torch.uint8 or images.dim() != 4 or len(images) == 0:
+            raise DataError(
+                f"Extractor {self.name!r} takes uint8 images (N, C, H, W) with N > 0; "
+                f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}."
+            )
+        if self.channels is not None and images.shape[1] != self.channels:
+            raise DataError(
+                f"Extractor {self.name!r} takes images of {self.channels} channel(s); these have {images.shape[1]}. "
+                "Load an extractor for this data set."
+            )
+
+
+def load_extractor(
+    dataset_name: str,
+    channels: int,
+    *,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    num_classes: int | None = None,
+    cache: Path | None = None,
+    inception: Path | None = None,
+) -> Extractor:
+    """The extractor for a data set: Inception if its file is given, else a shipped one, else a trained and cached one.
+
+    channels: of the images to score.  images, labels, num_classes: the training pool (uint8 ``(N, C, H, W)``, int64),
+    needed where no extractor is shipped for this set, or for its images at another size.  cache: where trained
+    extractors are kept; the program's cache folder by default.  inception: Inception's weights file
+    (:func:`augment.metrics.inception.find_weights` looks for it).
+
+    Raises MissingDataError (exit 4) when Inception's file is not there or there is nothing to train on, and DataError
+    when a weights file is not the one that was published.
+    """
+    if inception is not None:
+        from augment.metrics.inception import load_inception
+
+        return load_inception(inception)
+    shipped = _shipped(dataset_name, channels, images)
+    if shipped is not None:
+        return shipped
+    if images is None or labels is None or num_classes is None:
+        raise MissingDataError(
+            f"No extractor is shipped for {dataset_name!r} with {channels} channel(s) (shipped: {', '.join(SHIPPED)}). "
+            "Pass training images, labels and num_classes to train one, or Inception's weights."
+        )
+    return _trained(dataset_name, images, labels, num_classes, (cache or cache_folder()) / "extractors")
+
+
+def _shipped(dataset_name: str, channels: int, images: Tensor | None) -> Extractor | None:
+    if dataset_name not in SHIPPED:
+        return None
+    file = WEIGHTS / f"{dataset_name}.safetensors"
+    if not file.is_file():
+        raise DataError(f"{file} is missing from the installation. Install the package again.")
+    shape, extractor = read_extractor(file, dataset_name, expected_sha256=SHIPPED[dataset_name])
+    same = shape[0] == channels and (images is None or tuple(images.shape[1:]) == shape)
+    return extractor if same else None
+
+
+def read_extractor(
+    file: Path, name: str, *, expected_sha256: str | None = None
+) -> tuple[tuple[int, int, int], Extractor]:
+    """The ``(C, H, W)`` an extractor was trained on, and the extractor, from a file of :func:`write_network`.
+
+    Raises DataError when the file's hash is not ``expected_sha256``, or it is damaged or of another version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    digest = file_sha256(file)
+    if expected_sha256 is not None and digest != expected_sha256:
+        raise DataError(
+            f"{file} has SHA-256 {digest[:12]}..., expected {expected_sha256[:12]}...: it was changed or damaged, and "
+            "scores made with it would mislead. Install the package again."
+        )
+    try:
+        with safe_open(file, framework="pt") as reader:
+            description = json.loads((reader.metadata() or {})["augment"])
+            weights = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118 - not a dictionary
+        if description["architecture"] != ARCHITECTURE:
+            raise DataError(
+                f"{file} has extractor architecture {description['architecture']}, this version reads {ARCHITECTURE}."
+            )
+        channels, height, width = description["shape"]
+        with torch.device("meta"):  # no initial values to draw, so the global random state stays as it was
+            network = DomainNetwork(channels, description["num_classes"])
+        network.load_state_dict(weights, assign=True)
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"{file} is not an extractor of ours, or is damaged ({error}). Remove it.") from None
+    return (channels, height, width), Extractor(name, digest, FEATURES, channels, network.for_inference())
+
+
+def write_network(file: Path, network: DomainNetwork, shape: tuple[int, int, int], **facts: Any) -> str:
+    """Save a trained network atomically with its ``(C, H, W)`` and further ``facts``; returns the file's SHA-256."""
+    from safetensors.torch import save
+
+    description = {
+        "architecture": ARCHITECTURE,
+        "shape": list(shape),
+        "num_classes": network.head.out_features,
+        **facts,
+    }
+    weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    # one metadata key, so that the bytes do not depend on the order of a hash map
+    content = save(weights, metadata={"augment": json.dumps(description, sort_keys=True)})
+    descriptor, part = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(content)
+    os.chmod(part, 0o644)
+    os.replace(part, file)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _trained(dataset_name: str, images: Tensor, labels: Tensor, num_classes: int, cache: Path) -> Extractor:
+    """The cached extractor for exactly these images and labels; trained first where there is none."""
+    from filelock import FileLock
+
+    key = _pool_hash(images, labels, num_classes)
+    folder, name = cache / key, f"{Path(dataset_name).name}-trained-{key[:8]}"
+    file = folder / "extractor.safetensors"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            if not _usable(file):
+                network, facts = _train(images, labels, num_classes)
+                write_network(file, network, _shape(images), **facts)
+            return read_extractor(file, name)[1]
+    except OSError as error:
+        raise DataError(
+            f"Cannot keep the trained extractor in {folder}: {error.strerror or error}. "
+            "Set AUGMENT_HOME to a folder that can be written."
+        ) from None
+
+
+def _usable(file: Path) -> bool:
+    """Whether a cached file can be read; one that was cut off is trained anew."""
+    if not file.is_file():
+        return False
+    try:
+        read_extractor(file, file.stem)
+    except DataError:
+        return False
+    return True
+
+
+def _train(images: Tensor, labels: Tensor, num_classes: int) -> tuple[DomainNetwork, dict[str, Any]]:
+    from augment.device import choose_precision
+
+    precision = choose_precision("auto", torch.device("cpu"))
+    updates = planned_updates(len(images), images.shape[2] * images.shape[3])
+    network = train_network(images, labels, num_classes, updates=updates, seed=0, precision=precision)
+    return network, {"updates": updates, "images": len(images), "precision": precision}
+
+
+def planned_updates(n: int, pixels: int) -> int:
+    """Updates for a cached extractor of ``n`` images of ``pixels`` each; costs at most what 800 at 32 x 32 cost."""
+    most = round(MOST_UPDATES * min(1.0, REFERENCE_PIXELS / pixels))
+    return max(FEWEST_UPDATES, min(most, round(PASSES * n / BATCH)))
+
+
+def _shape(images: Tensor) -> tuple[int, int, int]:
+    return images.shape[1], images.shape[2], images.shape[3]
+
+
+def _pool_hash(images: Tensor, labels: Tensor, num_classes: int) -> str:
+    recipe = [ARCHITECTURE, planned_updates(len(images), images.shape[2] * images.shape[3]), num_classes]
+    digest = hashlib.sha256(json.dumps([*recipe, list(images.shape)]).encode())
+    digest.update(images.contiguous().numpy().data)
+    digest.update(labels.contiguous().numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

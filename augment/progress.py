@@ -1,0 +1,118 @@
+"""What long work tells the person who waits: stages, progress within one, and notes worth keeping.
+
+Parts call a :class:`Reporter`; the command line decides between a bar on a terminal and a line every few seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+
+class Reporter:
+    """Silent base: a library call prints nothing."""
+
+    def stage(self, title: str) -> None:
+        """A new stage begins; the one before it is done."""
+
+    def advance(self, done: float, total: float, detail: str = "") -> None:
+        """Progress within the current stage."""
+
+    def note(self, text: str) -> None:
+        """Something a person should know, kept on the screen."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class LineReporter(Reporter):
+    """A line when a stage begins and one every ``every`` seconds within it, for logs and pipes."""
+
+    def __init__(self, stream: TextIO | None = None, every: float = 5.0) -> None:
+        self.stream = stream or sys.stderr
+        self.every = every
+        self.start = self.last = time.monotonic()
+
+    def _line(self, text: str) -> None:
+        self.stream.write(f"[{time.monotonic() - self.start:6.1f} s] {text}\n")
+        self.stream.flush()
+        self.last = time.monotonic()
+
+    def stage(self, title: str) -> None:
+        """Print the stage's title."""
+        self._line(title)
+
+    def advance(self, done: float, total: float, detail: str = "") -> None:
+        """Print a line when ``every`` seconds have gone by."""
+        if time.monotonic() - self.last >= self.every:
+            self._line(f"  {done:.0f} of {total:.0f}  {detail}".rstrip())
+
+    def note(self, text: str) -> None:
+        """Print the note."""
+        self._line(text)
+
+
+class BarReporter(Reporter):
+    """A rich progress bar per stage, on a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self.bars = Progress(
+            TextColumn("{task.description:<34}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[detail]}", markup=False),
+            console=Console(stderr=True),
+        )
+        self.current: Any = None
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._finish()
+        self.bars.stop()
+
+    def _finish(self) -> None:
+        if self.current is not None:
+            total = self.bars.tasks[self.current].total or 1
+            self.bars.update(self.current, completed=total, total=total)
+            self.bars.stop_task(self.current)
+
+    def stage(self, title: str) -> None:
+        """Complete the bar before and begin one."""
+        from rich.markup import escape
+
+        self._finish()
+        self.current = self.bars.add_task(escape(title), total=None, detail="")
+
+    def advance(self, done: float, total: float, detail: str = "") -> None:
+        """Move the bar."""
+        if self.current is not None:
+            self.bars.update(self.current, completed=done, total=total, detail=detail)
+
+    def note(self, text: str) -> None:
+        """Print above the bars."""
+        from rich.markup import escape
+
+        self.bars.console.print(escape(text), highlight=False)
+
+
+def reporter(*, quiet: bool) -> Reporter:
+    """The reporter for this process: silent, bars on a terminal, lines elsewhere."""
+    if quiet:
+        return Reporter()
+    return BarReporter() if sys.stderr.isatty() else LineReporter()

@@ -1,0 +1,222 @@
+"""Class counts of a regime, and the frozen split they are drawn into.
+
+Counts come first, images second: :func:`class_counts` says how many images each class has, :func:`draw_split` picks
+them and returns a :class:`Manifest` whose indices and hash are written into the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from augment.errors import ConfigError, DataError, UsageError, unknown_name
+
+REGIMES = ("balanced", "semi", "high", "explicit", "seed-high", "gamo")
+DEFAULT_SIZE = 5000
+MINORITY_SHARE = 1 / 6
+VALIDATION_SHARE = 0.05
+ROUNDING = 1e-9
+"""How far a share of floating-point numbers may lie below the whole number it stands for."""
+
+PRESETS = {
+    "seed-high": (870, 677, 161, 628, 319, 937, 775, 54, 499, 119),
+    "gamo": (4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40),
+}
+
+
+def class_shares(regime: str, num_classes: int, *, imbalance_factor: float, seed: int) -> np.ndarray:
+    """Relative class sizes ``(C,)`` of a regime, summing to 1; which classes are rare is drawn by ``seed``."""
+    order = np.random.default_rng(seed).permutation(num_classes)
+    shares = np.ones(num_classes)
+    if regime == "semi":
+        shares[order[-min(2, num_classes - 1) :]] = MINORITY_SHARE
+    elif regime == "high":
+        rank = np.empty(num_classes)
+        rank[order] = np.arange(num_classes)
+        shares = imbalance_factor ** (-rank / max(num_classes - 1, 1))
+    elif regime in PRESETS:
+        if num_classes != len(PRESETS[regime]):
+            raise ConfigError(
+                f"Regime {regime!r} is for {len(PRESETS[regime])} classes; this data set has {num_classes}. "
+                "Use --regime high, or give --class-counts."
+            )
+        shares = np.asarray(PRESETS[regime], dtype=float)
+    return np.asarray(shares / shares.sum())
+
+
+def _apportion(shares: np.ndarray, size: int) -> tuple[int, ...]:
+    """Whole numbers that sum to ``size``, by largest remainder; every class keeps at least one image."""
+    exact = shares * size
+    lifted = np.zeros(len(shares), dtype=bool)
+    while (exact[~lifted] < 1 - ROUNDING).any():  # one image each for these; the others share what is left
+        lifted |= exact < 1 - ROUNDING
+        exact = np.where(lifted, 1.0, shares / shares[~lifted].sum() * (size - lifted.sum()))
+    counts = np.floor(exact + ROUNDING).astype(int)
+    by_remainder = np.argsort(counts - exact, kind="stable")
+    counts[by_remainder[: size - int(counts.sum())]] += 1
+    return tuple(int(count) for count in counts)
+
+
+def _largest_size(shares: np.ndarray, available: Sequence[int]) -> int:
+    """Largest total, up to the default, whose every class is available.
+
+    A count is below its exact share by one for rounding and one for each class lifted to one image, at most; no size
+    above the bound this gives can fit.
+    """
+    slack = len(shares) + 1
+    bound = min((have + slack) / share for have, share in zip(available, shares, strict=True))
+    size = min(DEFAULT_SIZE, sum(available), int(bound))
+    while size > len(shares) and any(
+        count > have for count, have in zip(_apportion(shares, size), available, strict=True)
+    ):
+        size -= 1
+    return max(size, len(shares))
+
+
+def class_counts(
+    regime: str,
+    available: Sequence[int],
+    *,
+    size: int | None = None,
+    imbalance_factor: float = 100.0,
+    explicit: Sequence[int] | None = None,
+    seed: int = 0,
+) -> tuple[int, ...]:
+    """Images per class of a regime.
+
+    available: training images each class has.  size: the total; None takes the preset's own, else 5000 or, where the
+    data has fewer, the largest total the regime allows.  imbalance_factor: largest over smallest class, for ``high``.
+    explicit: the counts themselves, for ``explicit``.  seed: draws which classes are rare.
+
+    Raises UsageError for an unknown regime, ConfigError for a size or factor out of range, DataError when a class has
+    too few images (with the numbers).
+    """
+    num_classes = len(available)
+    if regime not in REGIMES:
+        raise UsageError(unknown_name("regime", regime, REGIMES))
+    if (regime == "explicit") != (explicit is not None):
+        raise UsageError("--class-counts goes with --regime explicit (or with no --regime), and only with it.")
+    if not 1 <= imbalance_factor <= 1e6:
+        raise ConfigError(f"The imbalance factor is {imbalance_factor:g}; it must be between 1 and 1,000,000.")
+    if size is not None and size < num_classes:
+        raise ConfigError(f"--size {size} is less than one image for each of the {num_classes} classes.")
+    if explicit is not None:
+        counts = _explicit(explicit, num_classes, size)
+    elif size is None and regime in PRESETS and num_classes == len(PRESETS[regime]):
+        counts = PRESETS[regime]
+    else:
+        shares = class_shares(regime, num_classes, imbalance_factor=imbalance_factor, seed=seed)
+        counts = _apportion(shares, _largest_size(shares, available) if size is None else size)
+    _check_available(counts, available)
+    return counts
+
+
+def _explicit(explicit: Sequence[int], num_classes: int, size: int | None) -> tuple[int, ...]:
+    if len(explicit) != num_classes:
+        raise ConfigError(f"--class-counts has {len(explicit)} numbers; the data set has {num_classes} classes.")
+    if min(explicit) < 1:
+        raise ConfigError(f"--class-counts has {min(explicit)}; every class needs at least 1 image.")
+    if size is not None and size != sum(explicit):
+        raise ConfigError(f"--size {size} contradicts --class-counts, which add up to {sum(explicit)}. Leave one out.")
+    return tuple(explicit)
+
+
+def _check_available(counts: Sequence[int], available: Sequence[int]) -> None:
+    short = [
+        f"class {index}: {count} wanted, {have} there"
+        for index, (count, have) in enumerate(zip(counts, available, strict=True))
+        if count > have
+    ]
+    if short:
+        raise DataError(
+            f"Too few training images for {sum(counts)} in this regime ({'; '.join(short)}). "
+            "Give a smaller --size or --imbalance-factor, or other --class-counts."
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A frozen split: which training images were drawn, and which of them validate.
+
+    train: indices into the data set's training part, ascending.  validation: the few of ``train`` on which choices are
+    made (a generator's best checkpoint); a generator is not trained on them, a classifier, which chooses nothing, is.
+    """
+
+    dataset: str
+    dataset_sha256: str
+    regime: str
+    imbalance_factor: float | None
+    seed: int
+    class_counts: tuple[int, ...]
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Images drawn in all."""
+        return len(self.train)
+
+    @property
+    def sha256(self) -> str:
+        """Hash over every field."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field and the hash, for ``manifest.json``."""
+        return {**asdict(self), "sha256": self.sha256}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Manifest:
+        """Inverse of :meth:`to_json`; raises DataError when fields or hash do not fit."""
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+        }
+        recorded = values.pop("sha256", None)
+        known = {field.name for field in fields(cls)}
+        if set(values) != known:
+            raise DataError(f"Not a manifest of ours: its fields must be {', '.join(sorted(known))}. Draw it again.")
+        manifest = cls(**values)
+        if manifest.sha256 != recorded:
+            raise DataError("The manifest was changed after it was written: its hash does not fit. Draw it again.")
+        return manifest
+
+
+def draw_split(
+    labels: Tensor,
+    counts: Sequence[int],
+    *,
+    dataset: str,
+    dataset_sha256: str,
+    regime: str,
+    imbalance_factor: float | None,
+    seed: int,
+) -> Manifest:
+    """Draw ``counts[c]`` images of every class c without replacement, and 5% of each class for validation.
+
+    Raises DataError when a class has too few images.
+    """
+    _check_available(counts, torch.bincount(labels, minlength=len(counts)).tolist())
+    rng = np.random.default_rng(seed)
+    train: list[int] = []
+    validation: list[int] = []
+    for label, count in enumerate(counts):
+        members = rng.permutation(torch.nonzero(labels == label).flatten().numpy())[:count]
+        train.extend(int(index) for index in members)
+        validation.extend(int(index) for index in members[: int(count * VALIDATION_SHARE)])
+    return Manifest(
+        dataset=dataset,
+        dataset_sha256=dataset_sha256,
+        regime=regime,
+        imbalance_factor=imbalance_factor if regime == "high" else None,
+        seed=seed,
+        class_counts=tuple(counts),
+        train=tuple(sorted(train)),
+        validation=tuple(sorted(validation)),
+    )

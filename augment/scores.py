@@ -1,0 +1,69 @@
+"""What predictions are worth: accuracy, balanced accuracy, and precision, recall, F1 and support of every class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from augment.errors import DataError
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of predicted classes; all shares lie in [0, 1], and no value is ever NaN.
+
+    accuracy: share of correct predictions.  balanced_accuracy: mean recall over the classes that have test images.
+    precision, recall, f1, support: one value per class; 0 where the denominator is 0 (a class never predicted has
+    precision 0, one without test images has recall 0 and support 0).  confusion: counts as ``[truth][predicted]``.
+    """
+
+    accuracy: float
+    balanced_accuracy: float
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    f1: tuple[float, ...]
+    support: tuple[int, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+def score_predictions(truth: Tensor, predicted: Tensor, num_classes: int) -> Scores:
+    """Compare ``predicted`` with ``truth``, both ``(n,)`` int64 classes in ``[0, num_classes)``.
+
+    Raises DataError when there is nothing to compare, the lengths differ or a class is out of range.
+    """
+    _check(truth, predicted, num_classes)
+    pairs = truth.cpu().long() * num_classes + predicted.cpu().long()
+    confusion = torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+    hits, support, claimed = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    recall = _share(hits, support)
+    return Scores(
+        accuracy=int(hits.sum()) / len(truth),
+        balanced_accuracy=float(recall[support > 0].mean()),
+        precision=tuple(_share(hits, claimed).tolist()),
+        recall=tuple(recall.tolist()),
+        f1=tuple(_share(2 * hits, support + claimed).tolist()),
+        support=tuple(support.tolist()),
+        confusion=tuple(map(tuple, confusion.tolist())),
+    )
+
+
+def _share(part: Tensor, whole: Tensor) -> Tensor:
+    """``part / whole`` in float64, 0 where ``whole`` is 0."""
+    return part.double() / whole.clamp(min=1)
+
+
+def _check(truth: Tensor, predicted: Tensor, num_classes: int) -> None:
+    if truth.shape != predicted.shape or truth.ndim != 1 or len(truth) == 0:
+        raise DataError(
+            f"Cannot score {tuple(predicted.shape)} predictions against {tuple(truth.shape)} labels: "
+            "both must have the same shape (n,) with n at least 1. Predict every test image once."
+        )
+    for name, classes in (("label", truth), ("prediction", predicted)):
+        low, high = int(classes.min()), int(classes.max())
+        if low < 0 or high >= num_classes:
+            raise DataError(
+                f"A {name} is {low if low < 0 else high}; with {num_classes} classes allowed are 0 to "
+                f"{num_classes - 1}. Pass the number of classes of the whole data set."
+            )

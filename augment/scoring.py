@@ -1,0 +1,206 @@
+"""Score samples against real images: fidelity with its floor, diversity and memorisation in one report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from augment.datasets import ImageSet, LabelledImages, load_dataset
+from augment.device import choose_device
+from augment.errors import DataError
+from augment.generator import Generator, draw, evaluating
+from augment.metrics.extractors import Extractor, load_extractor
+from augment.metrics.fidelity import Fidelity, score_fidelity
+from augment.metrics.memorisation import Memorisation, memorisation
+from augment.metrics.similarity import ms_ssim_reduced, psnr, ssim, ssim_diversity
+from augment.progress import Reporter
+from augment.registry import load_generator
+from augment.synthesis import as_uint8
+
+RECONSTRUCTED = 512
+"""Held-out images whose reconstructions are scored."""
+
+
+@dataclass(frozen=True)
+class References:
+    """Two disjoint halves of the real images: ``reference`` to compare with, ``held_out`` as real as samples can be."""
+
+    reference: LabelledImages
+    held_out: LabelledImages
+
+
+@dataclass(frozen=True)
+class SampleScores:
+    """All scores of one set of samples; similarities are None where they do not apply."""
+
+    fidelity: Fidelity
+    ssim_diversity: float | None
+    ssim_diversity_real: float | None
+    memorisation: Memorisation | None
+    ssim: float | None = None
+    ms_ssim: float | None = None
+    psnr: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``fidelity`` section of a result.
+
+        ``ssim``, ``ms_ssim_reduced`` and ``psnr`` are of reconstructions of held-out images; ``ssim_diversity`` is of
+        samples within a class, lower is more diverse.
+        """
+        scores = self.fidelity
+        return {
+            "extractor": scores.extractor,
+            "extractor_sha256": scores.extractor_sha256,
+            "n": scores.n,
+            "fid": scores.fid,
+            "fid_floor": scores.fid_floor,
+            "fid_reason": scores.fid_reason,
+            "kid": scores.kid,
+            "kid_std": scores.kid_std,
+            "kid_floor": scores.kid_floor,
+            "is": scores.inception_score,
+            "precision": scores.precision,
+            "precision_floor": scores.precision_floor,
+            "recall": scores.recall,
+            "recall_floor": scores.recall_floor,
+            "density": scores.density,
+            "density_floor": scores.density_floor,
+            "coverage": scores.coverage,
+            "coverage_floor": scores.coverage_floor,
+            "ssim": self.ssim,
+            "ms_ssim_reduced": self.ms_ssim,
+            "psnr": self.psnr,
+            "ssim_diversity": self.ssim_diversity,
+            "ssim_diversity_real": self.ssim_diversity_real,
+            "memorisation": None if self.memorisation is None else self.memorisation.share,
+            "exact_copies": None if self.memorisation is None else self.memorisation.exact_copies,
+        }
+
+
+def split_references(test: LabelledImages, n: int, seed: int) -> References:
+    """Halve the real images by a seeded draw; at most ``n`` of the second half are held out."""
+    if len(test) < 4:
+        raise DataError(f"{len(test)} real images are too few to score against; at least 4 are needed.")
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
+    half = len(test) // 2
+    return References(test.subset(order[:half]), test.subset(order[half : half + min(n, half)]))
+
+
+def sample_like(generator: Generator, labels: Tensor, seed: int) -> LabelledImages:
+    """One sample per label; a generator without classes is drawn as often, its labels are the ones asked for."""
+    return LabelledImages(as_uint8(torch.cat(list(draw(generator, labels, seed)))), labels)
+
+
+def score_samples(
+    fake: LabelledImages,
+    references: References,
+    extractor: Extractor,
+    *,
+    train: LabelledImages | None,
+    generator: Generator | None = None,
+    seed: int = 0,
+) -> SampleScores:
+    """Score ``fake`` against real images.
+
+    train: what the generator was trained on, for memorisation.  generator: for the quality of its reconstructions.
+    """
+    held_out = references.held_out
+    reconstruction = {} if generator is None else _reconstruction_scores(generator, held_out)
+    return SampleScores(
+        fidelity=score_fidelity(references.reference.images, fake.images, held_out.images, extractor, seed=seed),
+        ssim_diversity=ssim_diversity(fake.images, fake.labels, seed=seed),
+        ssim_diversity_real=ssim_diversity(held_out.images, held_out.labels, seed=seed),
+        memorisation=None if train is None else memorisation(train.images, held_out.images, fake.images),
+        **reconstruction,
+    )
+
+
+def reconstructions(generator: Generator, images: Tensor) -> Tensor:
+    """Reconstructions of uint8 images ``(n, C, H, W)``, float32 in [0, 1] on the CPU."""
+    with evaluating(generator):
+        restored: Tensor = generator.reconstruct(images.to(generator.device).float() / 255)  # type: ignore[operator]
+    return restored.float().cpu().clamp(0, 1)
+
+
+def _reconstruction_scores(generator: Generator, held_out: LabelledImages) -> dict[str, float]:
+    if not generator.tags.reconstructs:
+        return {}
+    images = held_out.images[:RECONSTRUCTED]
+    restored, original = reconstructions(generator, images), images.float() / 255
+    return {
+        "ssim": float(ssim(restored, original).mean()),
+        "ms_ssim": float(ms_ssim_reduced(restored, original).mean()),
+        "psnr": float(psnr(restored, original).mean()),
+    }
+
+
+def score(
+    real: str,
+    fake: Path,
+    *,
+    n: int = 2000,
+    data_dir: Path | None = None,
+    image_size: int | None = None,
+    strict: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    inception: Path | None = None,
+    offline: bool = False,
+    report: Reporter | None = None,
+) -> dict[str, Any]:
+    """Score ``fake``, a folder of class folders or a saved generator, against the test images of ``real``.
+
+    Raises DataError when shapes or, for a generator, classes do not agree.
+    """
+    report = report or Reporter()
+    report.stage(f"Load {real}")
+    data = load_dataset(
+        real, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, report=report.note
+    )
+    references = split_references(data.test, n, seed)
+    report.stage(f"Load {fake}")
+    generator = load_generator(fake).to(choose_device(device)) if (fake / "config.json").exists() else None
+    if generator is not None:
+        _check_shape(fake, generator.spec.shape, data)
+        if generator.spec.num_classes != len(data.classes):
+            raise DataError(
+                f"{fake} was made for {generator.spec.num_classes} classes, {data.name} has {len(data.classes)}. "
+                "Score its images instead: draw them with `augment sample` and pass their folder."
+            )
+        images = sample_like(generator, references.held_out.labels, seed)
+    else:
+        images = _folder_images(fake, len(references.held_out), data, strict=strict, seed=seed)
+    references = split_references(data.test, len(images), seed)
+    report.stage("Score")
+    extractor = load_extractor(
+        real,
+        data.spec.channels,
+        images=data.train.images,
+        labels=data.train.labels,
+        num_classes=len(data.classes),
+        inception=inception,
+    )
+    scores = score_samples(images, references, extractor, train=data.train, generator=generator, seed=seed)
+    return {"schema": "augment.score/1", "real": real, "fake": str(fake), "seed": seed, "fidelity": scores.to_json()}
+
+
+def _folder_images(folder: Path, n: int, data: ImageSet, *, strict: bool, seed: int) -> LabelledImages:
+    """At most ``n`` images of a folder, of all its parts, drawn by ``seed``."""
+    found = load_dataset(str(folder.absolute()), strict=strict)
+    _check_shape(folder, found.spec.shape, data)
+    images = torch.cat([found.train.images, found.test.images])
+    labels = torch.cat([found.train.labels, found.test.labels])
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:n]
+    return LabelledImages(images[order], labels[order])
+
+
+def _check_shape(fake: Path, shape: tuple[int, int, int], data: ImageSet) -> None:
+    if shape != data.spec.shape:
+        raise DataError(
+            f"{fake} has images of shape {shape}, {data.name} of {data.spec.shape} (channels, height, width). "
+            "Scores need equal shapes: pass --image-size to resize the real ones, or make the fake ones anew."
+        )

@@ -1,0 +1,156 @@
+"""Run folders: content-addressed, locked while in use, and complete only when ``result.json`` is there.
+
+Everything is written beside its place and renamed, so a reader never meets half a file; ``result.json`` comes last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from augment.errors import DataError
+
+
+def content_hash(document: Any) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of a JSON document; equal documents, equal hash."""
+    text = json.dumps(document, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def code_fingerprint(sources: Iterable[Path]) -> str:
+    """Hash of Python files and of all those in folders: a cached part must not outlive the code that made it.
+
+    Where the sources lie does not matter.
+    """
+    return content_hash(sorted(_source_hash(source) for source in set(sources)))
+
+
+def _source_hash(source: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
+        digest.update(str(file.relative_to(source)).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden folder into an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"Cannot write to {error.filename or folder}: {reason}. "
+            "Free some space or permissions there, or choose another folder with --out (for the cache: with the "
+            "environment variable AUGMENT_HOME); finished parts are kept."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file atomically: readers see the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON document atomically; NaN and infinities are refused, as JSON has none."""
+    write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON document, or None where there is none or it is damaged."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def finished(folder: Path, identity: str) -> dict[str, Any] | None:
+    """The result of a finished run with this identity, else None: an unfinished folder is not a result."""
+    result = read_json(folder / "result.json")
+    return result if result is not None and result.get("identity") == identity else None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; raises DataError when another one is writing into it."""
+    from filelock import FileLock, Timeout
+
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise DataError(
+                f"Another process is writing into {folder}. Wait for it, or choose another folder with --out."
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def place(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make ``folder`` through ``fill(temporary)`` and rename it into place; one that is already there is replaced."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        temporary.chmod(0o755)
+        fill(temporary)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save_class_folders(
+    folder: Path, images: Any, labels: Iterable[int], classes: tuple[str, ...], rows: Iterable[dict[str, Any]] = ()
+) -> None:
+    """Write uint8 images ``(n, C, H, W)`` as PNG into one folder per class, named ``<zero-padded class>-<name>``.
+
+    ``rows``: one provenance row per image, or none; written as ``metadata.jsonl`` with each image's ``file_name``.
+    Raises DataError when the folder cannot be written, ValueError when images, labels and rows differ in number.
+    """
+    from PIL import Image
+
+    provenance = list(rows) or [{}] * len(images)
+    if len(provenance) != len(images):
+        raise ValueError(f"There are {len(images)} images and {len(provenance)} rows.")
+    width = len(str(max(len(classes) - 1, 0)))
+    names = [f"{index:0{width}d}-{safe_name(name)}" for index, name in enumerate(classes)]
+    lines = []
+    with writing(folder):
+        for name in names:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for index, (image, label, row) in enumerate(zip(images, labels, provenance, strict=True)):
+            file = f"{names[int(label)]}/{index:06d}.png"
+            pixels = image.permute(1, 2, 0).contiguous().numpy()
+            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(folder / file, compress_level=1)
+            lines.append(json.dumps({"file_name": file, "label": classes[int(label)], **row}) + "\n")
+        write_text(folder / "metadata.jsonl", "".join(lines))
+
+
+def safe_name(name: str) -> str:
+    """A class or data-set name as one safe path component."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).strip(".") or "_"

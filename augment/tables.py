@@ -1,0 +1,240 @@
+"""What a person reads at the end of a command: tables on stdout, by rich."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from augment.experiment import Result
+
+WORST = 3
+"""Classes shown as the worst of an arm."""
+
+
+def _console() -> Console:
+    return Console(soft_wrap=False, highlight=False)
+
+
+def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Percent, with the range over seeds when there are several."""
+    mean = f"{100 * _mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ({100 * min(values):.1f} to {100 * max(values):.1f})"
+
+
+def show_run(result: Result) -> None:
+    """The whole answer: data, arms, worst classes, fidelity, guards that failed, verdict, folder."""
+    document, console = result.document, _console()
+    console.print(_headline(document))
+    for note in document["dataset"]["notes"]:
+        console.print(f"  {escape(note)}")
+    console.print(_counts_table(document))
+    console.print(_arms_table(document))
+    console.print(_fidelity_table(document["fidelity"]))
+    for guard in document["guards"]:
+        if not guard["passed"]:
+            console.print(f"[bold]Guard failed[/]: {guard['name']} ({guard['detail']}).")
+    console.print(f"[bold]{escape(document['verdict'])}[/]\n")
+    console.print(_costs(result))
+
+
+def _headline(document: Mapping[str, Any]) -> str:
+    data, regime, generator = document["dataset"], document["regime"], document["generator"]
+    stopped = "" if generator["stopped"] == "finished" else f", cut short: {generator['stopped']}"
+    return (
+        f"[bold]{escape(data['name'])}[/] {data['channels']} x {data['height']} x {data['width']}, "
+        f"{len(data['classes'])} classes, regime [bold]{regime['name']}[/] with {regime['size']:,} training images; "
+        f"generator [bold]{generator['name']}[/] ({generator['steps']:,} steps{stopped}, {generator['precision']} on "
+        f"{generator['device']}), strategy {escape(document['synthetic']['strategy'])}"
+    )
+
+
+def _counts_table(document: Mapping[str, Any]) -> Table:
+    real, synthetic = document["regime"]["class_counts"], document["synthetic"]["class_counts"]
+    classes = document["dataset"]["classes"]
+    table = _table("Training images", "class", "real", "synthetic", right=("real", "synthetic"))
+    order = sorted(range(len(classes)), key=lambda index: -real[index])
+    for index in order[:20]:
+        table.add_row(escape(classes[index]), f"{real[index]:,}", f"{synthetic[index]:,}")
+    if len(order) > 20:
+        rest = order[20:]
+        table.add_row(
+            f"{len(rest)} more",
+            f"{sum(real[index] for index in rest):,}",
+            f"{sum(synthetic[index] for index in rest):,}",
+        )
+    return table
+
+
+def _arms_table(document: Mapping[str, Any]) -> Table:
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in document["arms"]:
+        groups.setdefault((row["classifier"], row["arm"]), []).append(row)
+    numeric = ("accuracy %", "balanced %", "seconds")
+    table = _table(
+        "Accuracy on the test images", "classifier", "arm", *numeric[:2], "lowest recalls %", "seconds", right=numeric
+    )
+    last = ""
+    for (classifier, arm), rows in sorted(groups.items(), key=lambda item: item[0][0] != "cnn"):
+        if last and classifier != last:
+            table.add_section()
+        table.add_row(
+            classifier if classifier != last else "",
+            arm,
+            _spread([row["accuracy"] for row in rows]),
+            _spread([row["balanced_accuracy"] for row in rows]),
+            _worst(rows),
+            "cached" if all(row["cached"] for row in rows) else f"{_mean([row['seconds'] for row in rows]):.1f}",
+        )
+        last = classifier
+    return table
+
+
+def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = [entry["class"] for entry in rows[0]["per_class"]]
+    recalls = [_mean([row["per_class"][index]["recall"] for row in rows]) for index in range(len(names))]
+    lowest = sorted(range(len(names)), key=lambda index: recalls[index])[:WORST]
+    return escape(", ".join(f"{names[index]} {100 * recalls[index]:.0f}" for index in lowest))
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _fidelity_table(fidelity: Mapping[str, Any]) -> Table:
+    title = f"Samples against held-out images (n = {fidelity['n']:,}, extractor {fidelity['extractor']})"
+    table = _table(title, "score", "samples", "real images", "read as", right=("samples", "real images"))
+    rows = [
+        ("KID x 1000", _thousand(fidelity["kid"]), _thousand(fidelity["kid_floor"]), "lower is closer"),
+        ("FID", _number(fidelity["fid"], 2), _number(fidelity["fid_floor"], 2), "lower is closer"),
+        ("IS", _number(fidelity["is"], 2), "-", "higher is clearer and more varied"),
+        ("precision", _number(fidelity["precision"]), "-", "share of samples that look real"),
+        ("recall", _number(fidelity["recall"]), "-", "share of real images that samples reach"),
+        ("density", _number(fidelity["density"]), "-", "1 for real images"),
+        ("coverage", _number(fidelity["coverage"]), "-", "1 for real images"),
+        (
+            "SSIM within a class",
+            _number(fidelity["ssim_diversity"]),
+            _number(fidelity["ssim_diversity_real"]),
+            "higher than real: less varied",
+        ),
+        ("memorisation", _number(fidelity["memorisation"]), "0.5", "above 0.5: nearer to training images"),
+    ]
+    if fidelity["ssim"] is not None:
+        rows.append(("reconstruction SSIM", _number(fidelity["ssim"]), "1", "of held-out images"))
+        rows.append(("reconstruction PSNR", _number(fidelity["psnr"], 1) + " dB", "-", "of held-out images"))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _thousand(value: float | None) -> str:
+    return "-" if value is None else f"{1000 * value:.2f}"
+
+
+def _costs(result: Result) -> str:
+    document = result.document
+    generator = document["generator"]
+    how = "cached" if generator["cached"] else f"{generator['images_per_second']:,.0f} images/s"
+    reused = " (all of it cached)" if result.cached else ""
+    return (
+        f"{document['seconds']:.0f} s in all{reused}; generator {generator['seconds']:.0f} s ({how}).\n"
+        f"Written to {escape(str(result.folder))}: result.json, samples.png, generator/"
+    )
+
+
+def show_fidelity(fidelity: Mapping[str, Any]) -> None:
+    """The scores of ``augment score``."""
+    _console().print(_fidelity_table(fidelity))
+
+
+def show_models(models: Sequence[Mapping[str, Any]]) -> None:
+    """Registered generators, one line each."""
+    table = _table("", "model", "package", "what it is")
+    for row in models:
+        text = row["summary"] if row["available"] else f"unavailable: {row['problem']}"
+        table.add_row(row["name"], f"{row['package']} {row['version']}", escape(text))
+    _console().print(table)
+
+
+def show_model(document: Mapping[str, Any]) -> None:
+    """One generator with its capabilities and options."""
+    console = _console()
+    console.print(f"[bold]{document['name']}[/] from {document['package']} {document['version']}")
+    console.print(escape(document["description"]))
+    able = [name for name, value in document["tags"].items() if value]
+    console.print(f"Capabilities: {', '.join(['samples', 'encodes', *able])}")
+    table = _table("Options (--set key=value)", "option", "default", "type", "meaning")
+    for option in document["options"]:
+        table.add_row(option["name"], str(option["default"]), escape(option["type"]), escape(option["description"]))
+    console.print(table)
+
+
+def show_datasets(descriptions: Mapping[str, str]) -> None:
+    """Named data sets."""
+    table = _table("", "data set", "what it is")
+    for name, text in descriptions.items():
+        table.add_row(name, text)
+    table.add_row("a folder", "train/ and test/ with one folder per class, or one folder of class folders")
+    _console().print(table)
+
+
+def show_dataset(document: Mapping[str, Any]) -> None:
+    """Classes and counts of one data set."""
+    console = _console()
+    console.print(
+        f"[bold]{escape(document['name'])}[/] {document['channels']} x {document['height']} x {document['width']}, "
+        f"sha256 {document['sha256'][:16]}"
+    )
+    for note in document["notes"]:
+        console.print(f"  {escape(note)}")
+    table = _table("", "class", "train", "test", right=("train", "test"))
+    for row in document["classes"]:
+        table.add_row(escape(row["class"]), f"{row['train']:,}", f"{row['test']:,}")
+    console.print(table)
+    console.print(f"Contact sheet: {escape(document['contact_sheet'])}")
+
+
+def show_checks(document: Mapping[str, Any]) -> None:
+    """Results of the conformance kit: a line per generator, and every failure in full."""
+    console = _console()
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for row in document["checks"]:
+        by_name.setdefault(row["generator"], []).append(row)
+    for name, rows in by_name.items():
+        failed = [row for row in rows if row["outcome"] == "failed"]
+        console.print(f"{name}: {len(rows) - len(failed)} of {len(rows)} checks passed")
+        for row in failed:
+            console.print(f"  [bold]{row['check']}[/]: {escape(row['message'])}")
+
+
+def show_doctor(document: Mapping[str, Any]) -> None:
+    """The state of this machine."""
+    table = _table("", "what", "found")
+    for key, value in document.items():
+        if key == "packages":
+            for name, found in value.items():
+                table.add_row(name, found or "missing: pip install " + name)
+        elif key == "models":
+            for row in value:
+                table.add_row(f"model {row['name']}", escape(row["problem"] or "ok"))
+        else:
+            text = ", ".join(str(part) for part in value) if isinstance(value, list) else str(value)
+            table.add_row(key.replace("_", " "), escape(text))
+    _console().print(table)

@@ -1,0 +1,45 @@
+"""Which sentences of the contract apply to a generator; each is one function that raises AssertionError."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from augment.generator import Generator
+from augment.testing import conduct, learning, outputs
+from augment.testing.subject import Subject
+
+Check = Callable[[Subject], None]
+
+
+def checks_for(generator: type[Generator] | Generator) -> Iterator[Check]:
+    """The checks that apply, by a generator's tags and by whether it minimises a loss."""
+    yield conduct.check_constructor
+    yield conduct.check_config
+    yield learning.check_optimizers
+    yield learning.check_loss_terms
+    yield learning.check_training
+    yield learning.check_parameters_move
+    cls = generator if isinstance(generator, type) else type(generator)
+    if cls.training_step is Generator.training_step:  # a game against an opponent need not lower a loss
+        yield learning.check_loss_falls
+    yield learning.check_resume
+    yield learning.check_rare_classes
+    yield outputs.check_sample
+    yield outputs.check_sample_seeded
+    yield outputs.check_draw_shards
+    yield outputs.check_encode
+    yield outputs.check_encode_rows
+    yield outputs.check_encode_deterministic
+    if generator.tags.conditional:
+        yield outputs.check_labels_change_sample
+    if generator.tags.reconstructs:
+        yield outputs.check_reconstruct
+    if generator.tags.decodes:
+        yield outputs.check_decode
+    if generator.tags.likelihood:
+        yield outputs.check_log_prob
+    yield conduct.check_save_load
+    yield conduct.check_damaged_save
+    yield conduct.check_global_state
+    yield conduct.check_arguments
+    yield conduct.check_modes

@@ -1,0 +1,92 @@
+"""Checks of how a generator learns, through the training loop every generator shares."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from augment.generator import Generator
+from augment.testing.subject import Subject, equal_weights, require, rng
+
+
+def check_training(subject: Subject) -> None:
+    """A short run of the training loop on a dozen images ends without an error."""
+    if isinstance(subject.training, Exception):
+        raise subject.training
+
+
+def check_optimizers(subject: Subject) -> None:
+    """Every parameter that requires a gradient is in exactly one optimizer, exactly once."""
+    generator = subject.create()
+    groups = [group for optimizer in generator.configure_optimizers() for group in optimizer.param_groups]
+    held = [id(parameter) for group in groups for parameter in group["params"]]
+    places = {name: held.count(id(p)) for name, p in generator.named_parameters() if p.requires_grad}
+    wrong = {name: count for name, count in places.items() if count != 1}
+    seen = f"Places in optimizers: {wrong}"
+    require(not wrong, seen, "exactly one for each parameter", "Generator.configure_optimizers")
+
+
+def check_parameters_move(subject: Subject) -> None:
+    """A few steps of training move every parameter that requires a gradient."""
+    before, after = subject.create(), subject.fitted().state_dict()
+    still = [name for name, p in before.named_parameters() if p.requires_grad and torch.equal(p, after[name])]
+    seen = f"{subject.config.steps} steps left these where they were: {still}"
+    require(not still, seen, "a loss that reaches every parameter, or requires_grad=False", "Generator.loss")
+
+
+def check_loss_terms(subject: Subject) -> None:
+    """A training step reports finite scalars by name, without gradients, ``"loss"`` among them."""
+    generator, where = subject.create().train(), "Generator.training_step"
+    terms = generator.training_step(subject.images, subject.labels, generator.configure_optimizers())
+    require("loss" in terms, f"The terms are {sorted(terms)}", "one named 'loss'", where)
+    for name, value in terms.items():
+        scalar = isinstance(value, Tensor) and value.ndim == 0 and not value.requires_grad
+        require(scalar, f"The term {name!r} is {value!r}", "a detached scalar tensor", where)
+        require(bool(torch.isfinite(value)), f"The term {name!r} is {float(value)}", "a finite number", where)
+
+
+def check_loss_falls(subject: Subject) -> None:
+    """A hundred steps or fewer on one repeated batch lower its loss, with the same noise before and after."""
+    generator = subject.create().train()
+    optimizers = generator.configure_optimizers()
+    before = after = _mean_loss(generator, subject)
+    for step in range(1, 101):
+        generator.training_step(subject.images, subject.labels, optimizers)
+        if step in (10, 25, 100):
+            after = _mean_loss(generator, subject)
+            if after < before:
+                return
+    seen = f"100 steps on one batch took its loss from {before:.5g} to {after:.5g}"
+    require(False, seen, "a loss that training lowers", "Generator.loss")
+
+
+def _mean_loss(generator: Generator, subject: Subject) -> float:
+    total = 0.0
+    for seed in range(4):
+        torch.manual_seed(seed)
+        total += float(generator.loss_terms(subject.images, subject.labels)["loss"].detach())
+    return total / 4
+
+
+def check_resume(subject: Subject) -> None:
+    """N steps, a stop and N resumed steps end with the weights of 2N steps."""
+    data = subject.toys(4, 4, 4)
+    whole = subject.fit(data, steps=6)
+    with tempfile.TemporaryDirectory() as name:
+        subject.fit(data, steps=6, stop_at=3, folder=Path(name))
+        resumed = subject.fit(data, steps=6, folder=Path(name), resume=True)
+    wants = "all training state in parameters, buffers and optimizers, and noise from torch's global RNG"
+    seen = "3 steps and 3 resumed ones end with other weights than 6"
+    require(equal_weights(whole, resumed), seen, wants, "Generator.training_step")
+
+
+def check_rare_classes(subject: Subject) -> None:
+    """Training with one image in a class and none in another gives images and features of every class."""
+    generator = subject.fit(subject.toys(5, 1, 0))
+    images, z = generator.sample(6, subject.labels, rng=rng()), generator.encode(subject.images)
+    finite = bool(torch.isfinite(images).all() and torch.isfinite(z).all())
+    seen = "Images or features after training on class counts (5, 1, 0) are not finite"
+    require(finite, seen, "finite ones for every class", "Generator.after_training")

@@ -1,0 +1,113 @@
+"""Checks of what a generator returns: images, features, likelihoods."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, cast
+
+import torch
+
+from augment.generator import SAMPLE_CHUNK, draw
+from augment.testing.subject import Subject, require, require_images, rng
+
+
+def check_sample(subject: Subject) -> None:
+    """``sample`` returns exactly n finite float32 images in [0, 1], with labels and without."""
+    generator = subject.fitted()
+    for n in (0, 1, 5):
+        labels = torch.arange(n) % subject.spec.num_classes
+        require_images(generator.sample(n, labels, rng=rng()), n, subject.spec, f"sample({n}, labels)")
+        require_images(generator.sample(n, rng=rng()), n, subject.spec, f"sample({n})")
+
+
+def check_sample_seeded(subject: Subject) -> None:
+    """All randomness of ``sample`` comes from ``rng``; without rng from torch's global one."""
+    generator, where = subject.fitted(), "Generator.sample"
+    for labels in (subject.labels, None):
+        torch.manual_seed(1)
+        first, unseeded = generator.sample(6, labels, rng=rng(1)), generator.sample(6, labels)
+        torch.manual_seed(1)
+        again = generator.sample(6, labels)
+        require(torch.equal(unseeded, again), "rng=None ignored torch.manual_seed", "torch's global RNG then", where)
+        again, other = generator.sample(6, labels, rng=rng(1)), generator.sample(6, labels, rng=rng(2))
+        require(torch.equal(first, again), "One seed gave two sets of images", "all randomness from rng", where)
+        require(not torch.equal(first, other), "Two seeds gave the same images", "randomness from rng", where)
+
+
+def check_draw_shards(subject: Subject) -> None:
+    """``draw`` gives a shard the images the whole has there: nothing carries over between calls of ``sample``."""
+    labels = torch.arange(SAMPLE_CHUNK + 2) % subject.spec.num_classes
+    whole = torch.cat(list(draw(subject.fitted(), labels, seed=3)))[SAMPLE_CHUNK:]
+    shard = torch.cat(list(draw(subject.fitted(), labels[SAMPLE_CHUNK:], seed=3, first_chunk=1)))
+    seen = "A chunk drawn alone differs from the same chunk drawn after another"
+    require(
+        torch.equal(whole, shard), seen, "images that depend on n, labels, rng and weights only", "Generator.sample"
+    )
+
+
+def check_encode(subject: Subject) -> None:
+    """``encode(images)`` gives finite float32 features, one row per image, other rows for other images; no labels."""
+    generator, where = subject.fitted(), "Generator.encode"
+    options = list(inspect.signature(subject.cls.encode).parameters.values())[2:]
+    wrong = [option.name for option in options if option.kind is not option.KEYWORD_ONLY or "label" in option.name]
+    require(not wrong, f"encode also takes {wrong}", "images, then keyword-only options, never labels", where)
+    for n in (1, 6):
+        z = generator.encode(subject.images[:n])
+        require(z.ndim == 2 and len(z) == n, f"encode({n} images) has shape {tuple(z.shape)}", f"({n}, D)", where)
+        require(z.dtype == torch.float32, f"Features are {z.dtype}", "float32", where)
+        require(bool(torch.isfinite(z).all()), "Features are not finite", "finite ones", where)
+    require(len(torch.unique(z, dim=0)) > 1, "All images have the same features", "features of the image", where)
+
+
+def check_encode_rows(subject: Subject) -> None:
+    """Row i of ``encode`` depends on image i alone: not on its place, the batch's size or its batch mates."""
+    generator, images = subject.fitted(), subject.images
+    z, order = generator.encode(images), torch.tensor([3, 0, 5, 1, 4, 2])
+    for how, expected, z_i in (
+        ("in another order", z[order], generator.encode(images[order])),
+        ("alone", z[2:3], generator.encode(images[2:3])),
+        ("with other batch mates", z[:2], generator.encode(images[[0, 1, 5, 5]])[:2]),
+    ):
+        same = expected.shape == z_i.shape and torch.allclose(expected, z_i, rtol=1e-3, atol=1e-4)
+        seen = f"The features of an image differ when it is encoded {how}"
+        require(same, seen, "each row to depend on its image alone", "Generator.encode")
+
+
+def check_encode_deterministic(subject: Subject) -> None:
+    """``encode`` gives the same features every time, in train mode too, and whatever the global seed."""
+    generator = subject.fitted()
+    torch.manual_seed(1)
+    z = generator.encode(subject.images)
+    for training in (False, True):
+        torch.manual_seed(2)
+        again = generator.train(training).encode(subject.images)
+        seen = f"The features of the same images differ in a second call (training={training})"
+        wants = "fixed noise, and eval mode inside (augment.generator.evaluating)"
+        require(torch.allclose(z, again, rtol=1e-3, atol=1e-4), seen, wants, "Generator.encode")
+
+
+def check_labels_change_sample(subject: Subject) -> None:
+    """A conditional generator draws other images for other labels, all else equal."""
+    generator, ones = subject.fitted(), torch.ones(6, dtype=torch.int64)
+    zeroth, first = (generator.sample(6, labels, rng=rng()) for labels in (0 * ones, ones))
+    seen = "Labels 0 and 1 gave the same images"
+    require(not torch.equal(zeroth, first), seen, "labels that matter, or Tags(conditional=False)", "Tags")
+
+
+def check_reconstruct(subject: Subject) -> None:
+    """``reconstruct(images)`` returns one image in [0, 1] for each."""
+    generator = cast(Any, subject.fitted())
+    require_images(generator.reconstruct(subject.images), 6, subject.spec, "reconstruct(6 images)")
+
+
+def check_decode(subject: Subject) -> None:
+    """``decode`` takes what ``encode`` gives and returns one image in [0, 1] for each row."""
+    generator = cast(Any, subject.fitted())
+    require_images(generator.decode(generator.encode(subject.images)), 6, subject.spec, "decode(encode(6 images))")
+
+
+def check_log_prob(subject: Subject) -> None:
+    """``log_prob(images)`` returns one finite number for each image."""
+    values = cast(Any, subject.fitted()).log_prob(subject.images)
+    require(tuple(values.shape) == (6,), f"log_prob(6 images) has shape {tuple(values.shape)}", "(6,)", "Tags")
+    require(bool(torch.isfinite(values).all()), "log_prob is not finite", "finite numbers", "Tags")

@@ -1,0 +1,240 @@
+"""A trained generator: from the cache when the same one was trained before, else from the training loop.
+
+The key covers data, options, seed, budget, device, precision and the code itself, so a stale generator is never reused.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from augment import registry
+from augment.datasets import LabelledImages
+from augment.errors import DataError
+from augment.generator import Generator, ImageSpec
+from augment.locations import cache_folder
+from augment.progress import Reporter
+from augment.regimes import Manifest
+from augment.store import code_fingerprint, content_hash, place, read_json, write_json, writing
+
+KEPT = ("config.json", "model.safetensors", "README.md", "history.csv", "training.json")
+"""Files of a generator's folder that the cache keeps; checkpoints stay where they were written."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a training depends on besides the images; options are complete, defaults included."""
+
+    model: str
+    options: Mapping[str, Any]
+    classes: tuple[str, ...]
+    version: str
+    code: str
+    data_sha256: str
+    seed: int
+    steps: int
+    max_seconds: float | None
+    device: str
+    precision: str
+
+    @property
+    def key(self) -> str:
+        """Identity in the cache."""
+        return content_hash(asdict(self))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A generator ready to sample, and what its training cost."""
+
+    generator: Generator
+    steps: int
+    seconds: float
+    images_per_second: float
+    stopped: str
+    cached: bool
+
+
+def generator_parts(manifest: Manifest, train: LabelledImages) -> tuple[LabelledImages, LabelledImages | None]:
+    """What a generator is trained on, and the drawn images that are held back to validate it (None: too few)."""
+    held = set(manifest.validation)
+    fit = train.subset([index for index in manifest.train if index not in held])
+    return fit, train.subset(manifest.validation) if held else None
+
+
+def plugin_code(cls: type[Generator]) -> str:
+    """Hash of the sources a generator is made of: the core's, and its own package's or, outside any, its own file."""
+    sources = {Path(__file__).parent}
+    for parent in cls.__mro__:
+        if issubclass(parent, Generator) and parent is not Generator:
+            module = inspect.getmodule(parent)
+            file = getattr(module, "__file__", None)
+            if file:
+                sources.add(Path(file).parent if getattr(module, "__package__", "") else Path(file))
+    return code_fingerprint(sources)
+
+
+def obtain(
+    recipe: Recipe,
+    spec: ImageSpec,
+    train: LabelledImages,
+    validation: LabelledImages | None,
+    folder: Path,
+    report: Reporter,
+) -> Trained:
+    """Fill ``folder`` with the generator of ``recipe``: reused, resumed or trained, whichever is least work.
+
+    A kept generator that is damaged is named and made again.
+    """
+    cache = cache_folder() / "generators" / recipe.key
+    for kept in (folder, cache):
+        found = _reuse(kept, folder, recipe, report)
+        if found is not None:
+            return found
+    fit_into(recipe, spec, train, validation, folder, report, resume=True)
+    with writing(cache):
+        place(cache, lambda temporary: _copy_files(folder, temporary))
+    return _load(folder, cached=False)
+
+
+def fit_into(
+    recipe: Recipe,
+    spec: ImageSpec,
+    train: LabelledImages,
+    validation: LabelledImages | None,
+    folder: Path,
+    report: Reporter,
+    *,
+    resume: bool,
+) -> None:
+    """Train into ``folder``; ``training.json`` is written last and marks it complete.
+
+    Until then the folder is no saved generator: what an earlier one left there must not be taken for this one.
+    """
+    from augment.training import Progress, fit
+
+    def on_progress(progress: Progress) -> None:
+        terms = "  ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
+        report.advance(progress.step, progress.steps, f"{progress.images_per_second:,.0f} images/s  {terms}")
+
+    with writing(folder):
+        for name in ("training.json", "config.json"):
+            (folder / name).unlink(missing_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        generator = registry.create(recipe.model, spec, dict(recipe.options))
+    result = fit(
+        generator,
+        train,
+        validation,
+        seed=recipe.seed,
+        steps=recipe.steps,
+        max_seconds=recipe.max_seconds,
+        device=recipe.device,
+        precision=recipe.precision,
+        folder=folder,
+        resume=resume,
+        on_progress=on_progress,
+    )
+    with writing(folder):
+        generator.save(folder)
+        write_json(
+            folder / "training.json",
+            {
+                "key": recipe.key,
+                "recipe": asdict(recipe),
+                "steps": result.steps,
+                "seconds": result.seconds,
+                "images_per_second": result.images_per_second,
+                "stopped": result.stopped,
+                "best_step": result.best_step,
+                "skipped_updates": result.skipped_updates,
+            },
+        )
+    if result.stopped != "finished":
+        report.note(f"{recipe.model}: stopped after {result.steps} of {recipe.steps} steps ({result.stopped}).")
+
+
+def reusable(folder: Path, recipe: Recipe) -> bool:
+    """Does ``folder`` hold the finished generator of this recipe?"""
+    training = read_json(folder / "training.json")
+    return training is not None and training.get("key") == recipe.key
+
+
+def _reuse(kept: Path, folder: Path, recipe: Recipe, report: Reporter) -> Trained | None:
+    """The generator of ``recipe`` in ``kept``, copied into ``folder``; None where there is none that can be read."""
+    if not reusable(kept, recipe):
+        return None
+    try:
+        found = _load(kept, cached=True)
+    except DataError as error:
+        report.note(f"{recipe.model}: the one that was kept is unusable and will be replaced or trained again. {error}")
+        return None
+    if kept != folder:
+        with writing(folder):
+            place(folder, lambda temporary: _copy_files(kept, temporary))
+    report.note(f"{recipe.model}: cached, trained before with the same data, options and code.")
+    return found
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        if (source / name).exists():
+            shutil.copy2(source / name, target / name)
+
+
+def _load(folder: Path, *, cached: bool) -> Trained:
+    training = read_json(folder / "training.json") or {}
+    return Trained(
+        generator=registry.load_generator(folder),
+        steps=training["steps"],
+        seconds=training["seconds"],
+        images_per_second=training["images_per_second"],
+        stopped=training["stopped"],
+        cached=cached,
+    )
+
+
+def check_model(model: str, options: Mapping[str, Any], steps: int | None) -> None:
+    """Raise the error for an unknown model or option before any data is loaded."""
+    registry.get(model).Config.parse({**options, **({} if steps is None else {"steps": steps})})
+
+
+def make_recipe(
+    model: str,
+    options: Mapping[str, Any],
+    *,
+    classes: tuple[str, ...],
+    data_sha256: str,
+    seed: int,
+    steps: int | None,
+    max_minutes: float | None,
+    device: str,
+    precision: str,
+) -> Recipe:
+    """Complete a model's options with its defaults; ``steps`` overrides the option of that name.
+
+    Raises ConfigError for unknown options or values.
+    """
+    cls = registry.get(model)
+    config = cls.Config.parse({**options, **({} if steps is None else {"steps": steps})})
+    return Recipe(
+        model=model,
+        options=config.model_dump(mode="json"),
+        classes=classes,
+        version=registry.version(model),
+        code=plugin_code(cls),
+        data_sha256=data_sha256,
+        seed=seed,
+        steps=config.steps,
+        max_seconds=None if max_minutes is None else 60 * max_minutes,
+        device=device,
+        precision=precision,
+    )

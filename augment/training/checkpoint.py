@@ -1,0 +1,248 @@
+"""A training's state on disk: one safetensors file per checkpoint, its scalars as JSON in the file's own header.
+
+One file, written beside its place, synced and renamed: a process killed at any moment leaves either the previous
+checkpoint or the new one, never half of one. There are no pickles, and none are read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from augment.errors import DataError, PluginError
+from augment.store import writing
+
+if TYPE_CHECKING:
+    from augment.datasets import LabelledImages
+    from augment.generator import Generator
+
+FORMAT = 1
+"""Version of the layout; a checkpoint of another version is refused, not guessed at."""
+
+KEY = "augment"
+REMEDY = "Delete it to start afresh, or choose another folder."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, and a JSON document with everything else."""
+
+    tensors: dict[str, Tensor]
+    document: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Tensors whose names begin with ``prefix/``, without it."""
+        start = len(prefix) + 1
+        return {name[start:]: tensor for name, tensor in self.tensors.items() if name.startswith(f"{prefix}/")}
+
+
+def last_file(folder: Path) -> Path:
+    """Where the state to resume from is."""
+    return folder / "checkpoint" / "last.safetensors"
+
+
+def best_file(folder: Path) -> Path:
+    """Where the weights of the best validation loss are."""
+    return folder / "checkpoint" / "best.safetensors"
+
+
+def prepare(folder: Path, *, resume: bool) -> None:
+    """Make the folder and try to write there; what a killed writer left goes, and earlier checkpoints unless resuming.
+
+    Raises DataError when the folder cannot be made or written.
+    """
+    place = last_file(folder).parent
+    with writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place) as probe:
+            probe.write(b"\0")
+        for leftover in place.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+        if not resume:
+            last_file(folder).unlink(missing_ok=True)
+            best_file(folder).unlink(missing_ok=True)
+
+
+def write(file: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
+    """Replace ``file`` atomically; raises DataError when the disk is full or the folder cannot be written."""
+    from safetensors.torch import save
+
+    stored = {name: _detached(tensor) for name, tensor in tensors.items()}
+    header = {"format": FORMAT, "checksum": _checksum(stored), **document}
+    data = save(stored, metadata={KEY: json.dumps(header, allow_nan=False)})
+    with writing(file.parent):
+        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(file)
+            _sync_folder(file.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    """A copy of its own, since tied weights share storage and the format has no sharing; row-major."""
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut; some file systems have no such thing."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> int:
+    """CRC-32 over all values in the order of names: safetensors itself has no check of the data."""
+    value = 0
+    for name in sorted(tensors):
+        value = zlib.crc32(_bytes(tensors[name]), value)
+    return value
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    values: Any = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return memoryview(values)
+
+
+def read(file: Path) -> Checkpoint:
+    """Read a checkpoint; raises DataError when it is damaged, truncated, not ours or of another format."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            document = json.loads((opened.metadata() or {}).get(KEY, "null"))
+            names = opened.keys() if isinstance(document, dict) and document.get("format") == FORMAT else ()
+            tensors = {name: opened.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"{file} is damaged, truncated or not a safetensors file ({reason}). Pickles are never read. {REMEDY}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read: {error}. {REMEDY}") from None
+    return _checked(file, Checkpoint(tensors, document))
+
+
+def _checked(file: Path, checkpoint: Checkpoint) -> Checkpoint:
+    document = checkpoint.document
+    if not isinstance(document, dict):
+        raise DataError(f"{file} was not written by this program: it has no {KEY!r} entry. {REMEDY}")
+    if document.get("format") != FORMAT:
+        raise DataError(
+            f"{file} has format {document.get('format')}; this version reads format {FORMAT}. {REMEDY} "
+            "The version that wrote it can still go on with it."
+        )
+    if document.get("checksum") != _checksum(checkpoint.tensors):
+        raise DataError(f"{file} is damaged: its values do not have the checksum they were written with. {REMEDY}")
+    return checkpoint
+
+
+def identity(
+    generator: Generator, train: LabelledImages, validation: LabelledImages | None, *, seed: int, steps: int
+) -> dict[str, Any]:
+    """What a checkpoint must agree with to be gone on with: plugin, options, image shape, data, seed and horizon."""
+    options = {**generator.config.model_dump(mode="json"), "steps": steps}
+    known = {
+        "generator": generator.name or type(generator).__qualname__,
+        "spec": asdict(generator.spec),
+        "options": options,
+        "seed": seed,
+        "training images": _fingerprint(train),
+        "validation images": _fingerprint(validation) if validation is not None else None,
+    }
+    return dict(json.loads(json.dumps(known)))  # as a checkpoint will have it
+
+
+def _fingerprint(data: LabelledImages) -> str:
+    digest = hashlib.sha256(str(tuple(data.images.shape)).encode())
+    for tensor in (data.images, data.labels):
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def check_identity(file: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raise DataError that names the first thing in which the checkpoint is another training's."""
+    for key, value in expected.items():
+        other = found.get(key)
+        if other != value and isinstance(value, dict) and isinstance(other, dict):
+            key = next(name for name in {**value, **other} if value.get(name) != other.get(name))
+            value, other = value.get(key), other.get(key)
+        if other != value:
+            raise DataError(
+                f"{file} belongs to another training: its {key} is {_short(other)}, here {_short(value)}. {REMEDY}"
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return f"{text[:16]}..." if len(text) > 48 else text
+
+
+def optimizer_state(optimizers: Sequence[Optimizer]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """State of the optimizers as tensors named ``<optimizer>/<parameter>/<key>``, and the scalars in it.
+
+    Raises PluginError for state that is neither a tensor nor JSON.
+    """
+    tensors: dict[str, Tensor] = {}
+    scalars: list[dict[str, Any]] = []
+    for index, optimizer in enumerate(optimizers):
+        rest: dict[str, dict[str, Any]] = {}
+        for parameter, state in optimizer.state_dict()["state"].items():
+            found = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+            tensors |= {f"{index}/{parameter}/{key}": value for key, value in found.items()}
+            rest[str(parameter)] = {key: value for key, value in state.items() if key not in found}
+        _require_json(rest, optimizer)
+        scalars.append(rest)
+    return tensors, scalars
+
+
+def _require_json(state: Mapping[str, Any], optimizer: Optimizer) -> None:
+    try:
+        json.dumps(state, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise PluginError(
+            f"The state of {type(optimizer).__name__} cannot be written to a checkpoint ({error}). "
+            "Use an optimizer whose state is tensors and numbers, or train without a folder."
+        ) from None
+
+
+def restore_optimizers(
+    optimizers: Sequence[Optimizer], tensors: Mapping[str, Tensor], scalars: Sequence[Mapping[str, Mapping[str, Any]]]
+) -> None:
+    """Put back what :func:`optimizer_state` gave, in the memory layout of the parameters, as fused kernels want it."""
+    for index, optimizer in enumerate(optimizers):
+        state: dict[int, dict[str, Any]] = {int(key): dict(value) for key, value in scalars[index].items()}
+        for name, tensor in tensors.items():
+            owner, parameter, key = name.split("/", 2)
+            if int(owner) == index:
+                state[int(parameter)][key] = tensor
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        _match_layout(optimizer)
+
+
+def _match_layout(optimizer: Optimizer) -> None:
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.dim():
+                state[key] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

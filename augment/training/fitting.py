@@ -1,0 +1,173 @@
+"""``fit``: check what was asked for, run the loop, hand back a generator that is ready to use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from augment.device import choose_device, choose_precision
+from augment.errors import ConfigError, DataError
+from augment.training import checkpoint
+from augment.training.history import Progress
+from augment.training.isolation import Interruption, isolated
+from augment.training.loop import Loop
+from augment.training.persistence import restore
+from augment.training.processes import Processes
+from augment.training.state import Plan, Reason
+
+if TYPE_CHECKING:
+    from augment.datasets import LabelledImages
+    from augment.generator import Generator
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training did; the weights to use are in the generator.
+
+    steps: steps behind it, earlier sessions included.  seconds: wall-clock seconds they took.  images_per_second: over
+    all of that.  best_step, best_validation_loss: of the weights in use, None without a validation loss.  stopped: why
+    it ended.  skipped_updates: steps left out for non-finite values.  history: the rows of ``history.csv``.
+    """
+
+    steps: int
+    seconds: float
+    images_per_second: float
+    best_step: int | None
+    best_validation_loss: float | None
+    stopped: Reason
+    skipped_updates: int
+    device: str
+    precision: str
+    history: list[dict[str, float]]
+
+
+def fit(
+    generator: Generator,
+    train: LabelledImages,
+    validation: LabelledImages | None,
+    *,
+    seed: int,
+    steps: int | None = None,
+    stop_at: int | None = None,
+    max_seconds: float | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    folder: Path | None = None,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> TrainingResult:
+    """Train ``generator``; on return it holds the weights to use, on the CPU, in eval mode, ``after_training`` done.
+
+    The weights are averaged ones (EMA), those of the best validation loss; without a validation loss, the last.
+    steps: updates, instead of the config's.  stop_at: end at this step of the same schedule.  max_seconds: wall-clock
+    budget; the schedule follows the larger of step share and time share, so a run that is cut short still decays.
+    folder: gets ``history.csv`` and ``checkpoint/``.  resume: go on from the folder's checkpoint, if there is one.
+    on_progress: called about twice a second. The caller's random state, grad mode and thread count are left alone.
+
+    Raises DataError for images that do not fit, a folder that cannot be written and a checkpoint that is damaged or
+    another training's; ConfigError for a device, precision or budget that is not possible; Diverged when updates stay
+    non-finite; Stopped after SIGTERM or SIGINT, when the step is finished and the checkpoint written.
+    """
+    horizon = generator.config.steps if steps is None else steps
+    _check_budget(horizon, stop_at, max_seconds)
+    validation = validation if validation is not None and len(validation) else None
+    _check_data(generator, train, "training")
+    if validation is not None:
+        _check_data(generator, validation, "validation")
+    place = choose_device(device)
+    with isolated(place), Interruption() as interruption:
+        processes = Processes.join(place)
+        identity, found = _open(folder, generator, train, validation, seed, horizon, processes, resume=resume)
+        plan = Plan(
+            seed=seed,
+            steps=horizon,
+            stop_at=stop_at,
+            max_seconds=max_seconds,
+            folder=folder,
+            precision=_precision(precision, processes.device, found),
+            identity=identity,
+            on_progress=on_progress if processes.writes else None,
+        )
+        loop = Loop(generator, train, validation, plan, processes, interruption)
+        if found is not None:
+            restore(loop, found)
+        stopped = loop.run()
+        loop.finish(train)
+    return _result(loop, stopped)
+
+
+def _check_budget(steps: int, stop_at: int | None, max_seconds: float | None) -> None:
+    for name, value in (("steps", steps), ("stop_at", stop_at)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}; it must be at least 1.")
+    if max_seconds is not None and not max_seconds > 0:
+        raise ConfigError(f"max_seconds is {max_seconds}; it must be more than 0. Leave it out for no limit.")
+
+
+def _check_data(generator: Generator, data: LabelledImages, part: str) -> None:
+    spec = generator.spec
+    if not len(data):
+        raise DataError(f"There are no {part} images. Choose a larger size, or another data set.")
+    if tuple(data.images.shape[1:]) != spec.shape:
+        raise DataError(
+            f"The {part} images are {tuple(data.images.shape[1:])} (C, H, W), the generator was made for {spec.shape}. "
+            "Make it with the data's own spec."
+        )
+    if int(data.labels.max()) >= spec.num_classes:
+        raise DataError(
+            f"There is a {part} label {int(data.labels.max())}; the generator knows classes 0 to "
+            f"{spec.num_classes - 1}. Make it with the data's own spec."
+        )
+
+
+def _open(
+    folder: Path | None,
+    generator: Generator,
+    train: LabelledImages,
+    validation: LabelledImages | None,
+    seed: int,
+    steps: int,
+    processes: Processes,
+    *,
+    resume: bool,
+) -> tuple[dict[str, Any], checkpoint.Checkpoint | None]:
+    """Identity of this training, and the checkpoint to go on from where there is one."""
+    if folder is None:
+        return {}, None
+    if processes.writes:
+        checkpoint.prepare(folder, resume=resume)
+    processes.wait()
+    identity = checkpoint.identity(generator, train, validation, seed=seed, steps=steps)
+    file = checkpoint.last_file(folder)
+    if not (resume and file.exists()):
+        return identity, None
+    found = checkpoint.read(file)
+    checkpoint.check_identity(file, found.document.get("identity", {}), identity)
+    return identity, found
+
+
+def _precision(name: str, device: torch.device, found: checkpoint.Checkpoint | None) -> str:
+    """The chosen precision; a resumed training keeps its own, so that a race run anew cannot change its course."""
+    if name == "auto" and found is not None and found.document["device"] == device.type:
+        return str(found.document["precision"])
+    return choose_precision(name, device)
+
+
+def _result(loop: Loop, stopped: Reason) -> TrainingResult:
+    state = loop.state
+    return TrainingResult(
+        steps=state.step,
+        seconds=state.seconds,
+        images_per_second=state.step * loop.batches.size / max(state.seconds, 1e-9),
+        best_step=state.best_step,
+        best_validation_loss=state.best_loss,
+        stopped=stopped,
+        skipped_updates=state.skipped,
+        device=str(loop.device),
+        precision=loop.plan.precision,
+        history=state.history,
+    )

@@ -1,0 +1,86 @@
+"""The processes that share a training: gradients, buffers and decisions are joint, batches are slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast, reduce
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of one training, as Accelerate finds them: one, or those of ``accelerate launch`` or torchrun.
+
+    index: this process; 0 is the one that writes.  count: how many.  device: this process's own.
+    """
+
+    index: int
+    count: int
+    device: torch.device
+
+    @classmethod
+    def join(cls, device: torch.device) -> Self:
+        """Meet the other processes, if a launcher started any; a lone process leaves no trace in Accelerate."""
+        fresh = not PartialState._shared_state
+        state = PartialState(cpu=device.type == "cpu")
+        if state.num_processes > 1:
+            return cls(state.process_index, state.num_processes, state.device)
+        if fresh:  # else a later Accelerator() of the caller would inherit the device chosen here
+            PartialState._reset_state()
+        return cls(0, 1, device)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files and reports progress."""
+        return self.index == 0
+
+    def average_(self, tensors: Sequence[Tensor], share: float = 1.0) -> None:
+        """Replace each tensor by its mean over processes, in place; ``share`` weighs this process's part (mean 1)."""
+        if self.count == 1 or not tensors:
+            return
+        flat: Tensor = reduce(torch.cat([tensor.reshape(-1) for tensor in tensors]) * share, reduction="mean")
+        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(mean.view(tensor.shape))
+
+    def average_gradients_(self, parameters: Sequence[Tensor], share: float) -> None:
+        """Average ``.grad``; one that is missing here counts as zero, one that is missing everywhere stays missing."""
+        if self.count == 1:
+            return
+        present = torch.tensor([float(parameter.grad is not None) for parameter in parameters], device=self.device)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        self.average_([*gradients, present], share)
+        for parameter, gradient, used in zip(parameters, gradients, present.tolist(), strict=True):
+            parameter.grad = gradient if used else None
+
+    def from_first_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by that of process 0, in place."""
+        if self.count > 1:
+            for tensor in tensors:
+                whole = tensor.detach().contiguous()
+                tensor.detach().copy_(broadcast(whole))
+
+    def as_first(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The numbers process 0 has under these names."""
+        if self.count == 1:
+            return dict(values)
+        told = [torch.tensor(value, dtype=torch.float32, device=self.device) for value in values.values()]
+        self.from_first_(told)
+        return {name: value.item() for name, value in zip(values, told, strict=True)}
+
+    def agree(self, elapsed: float, signal_number: int) -> tuple[float, int]:
+        """The first process's clock, and the largest signal number that any process was sent (0: none)."""
+        if self.count == 1:
+            return elapsed, signal_number
+        told = torch.tensor([elapsed if self.writes else 0.0, float(signal_number)], device=self.device)
+        together: list[float] = reduce(told, reduction="max").tolist()
+        return together[0], int(together[1])
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            PartialState().wait_for_everyone()

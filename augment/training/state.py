@@ -1,0 +1,46 @@
+"""What a training was asked for, the scalars it keeps, and how it can end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from augment.errors import ConfigError
+from augment.training.history import Progress
+
+Reason = Literal["finished", "max_seconds", "stop_at"]
+
+
+class Diverged(ConfigError):
+    """Loss or gradients stayed non-finite; the last good checkpoint is kept."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for; ``identity`` is what a checkpoint must agree with."""
+
+    seed: int
+    steps: int
+    stop_at: int | None
+    max_seconds: float | None
+    folder: Path | None
+    precision: str
+    identity: dict[str, Any]
+    on_progress: Callable[[Progress], None] | None
+
+
+@dataclass
+class State:
+    """The scalars that a checkpoint keeps."""
+
+    step: int = 0
+    seconds: float = 0.0
+    tenths: int = 0
+    skipped: int = 0
+    streak: int = 0
+    best_step: int | None = None
+    best_loss: float | None = None
+    meter: dict[str, tuple[float, int]] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)

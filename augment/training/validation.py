@@ -1,0 +1,66 @@
+"""A generator on held-out images while it trains: its own loss, and SSIM and PSNR of reconstructions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from augment.generator import Generator
+from augment.training.batches import as_input
+from augment.training.isolation import seed_all
+
+if TYPE_CHECKING:
+    from augment.datasets import LabelledImages
+
+MAX_IMAGES = 512
+CHUNK = 128
+"""Images per pass; the first pass alone is also reconstructed and compared, which costs as much as the loss."""
+
+
+class Validation:
+    """Up to 512 evenly spaced validation images on the device, always with the same random numbers.
+
+    ``validation(generator)`` gives ``val_<term>`` for each term of a plugin that defines ``loss``; for one that
+    reconstructs, ``val_ssim`` and ``val_psnr`` of up to 128 of the images; nothing where neither is so.
+    """
+
+    def __init__(self, data: LabelledImages, *, seed: int, device: torch.device) -> None:
+        rows = torch.linspace(0, len(data) - 1, min(len(data), MAX_IMAGES)).round().long()
+        rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
+        self.seed = seed
+        self.device = device
+        self._images, self._labels = data.images[rows].to(device), data.labels[rows].to(device)
+
+    @torch.no_grad()
+    def __call__(self, generator: Generator) -> dict[str, float]:
+        """Means over the images, in eval mode; the generator is left in training mode."""
+        generator.eval()
+        seed_all(self.seed, self.device)
+        measured = {**self._loss_terms(generator), **self._pictures(generator)}
+        generator.train()
+        return measured
+
+    def _loss_terms(self, generator: Generator) -> dict[str, float]:
+        if type(generator).loss is Generator.loss:
+            return {}
+        sums: dict[str, float] = {}
+        for images, labels in zip(torch.split(self._images, CHUNK), torch.split(self._labels, CHUNK), strict=True):
+            terms = generator.loss_terms(as_input(images, self.device), labels)
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + value.detach().item() * len(images)
+        return {f"val_{name}": total / len(self._images) for name, total in sums.items()}
+
+    def _pictures(self, generator: Generator) -> dict[str, float]:
+        if not generator.tags.reconstructs:
+            return {}
+        from augment.metrics.similarity import psnr, ssim
+
+        model: Any = generator  # `reconstruct` belongs to the plugins whose tags say so
+        images = as_input(self._images[:CHUNK], self.device)
+        pictures = model.reconstruct(images).detach().float().clamp(0, 1)
+        with torch.autocast(self.device.type, enabled=False):
+            return {
+                "val_ssim": ssim(images, pictures).mean().item(),
+                "val_psnr": psnr(images, pictures).mean().item(),
+            }

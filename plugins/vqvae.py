@@ -1,0 +1,166 @@
+"""Vector-quantised autoencoder with a class-conditional transformer prior over its codes.
+
+van den Oord, Vinyals and Kavukcuoglu 2017, "Neural Discrete Representation Learning", arXiv 1711.00937; codebook by
+moving averages and prior: Razavi, van den Oord and Vinyals 2019 (VQ-VAE-2), arXiv 1906.00446; revival of unused codes:
+Dhariwal et al. 2020 (Jukebox), arXiv 2005.00341.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augment.generator import Generator, GeneratorConfig, ImageSpec, Tags
+
+from ._layers import Backbone, ImageDecoder, ImageEncoder, draw_labels, eval_mode, reconstruction_loss
+from ._priors import CodePrior
+
+
+class VQVAEConfig(GeneratorConfig):
+    """Options of ``vqvae``."""
+
+    steps: int = Field(500, ge=1, description="optimizer updates")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    width: int = Field(64, ge=8, multiple_of=4, description="channels of the coarse feature maps")
+    backbone: Backbone = Field("conv", description="plain convolutions or residual blocks")
+    reconstruction: Literal["bce", "mse"] = Field("bce", description="reconstruction loss, summed over pixels")
+    codes: int = Field(256, ge=2, le=8192, description="size of the codebook")
+    code_dim: int = Field(16, ge=1, le=512, description="length of a code's vector")
+    commitment: float = Field(0.25, ge=0, description="weight of the commitment loss")
+    codebook_decay: float = Field(0.97, ge=0, lt=1, description="decay of the codebook's moving averages")
+    dead_below: float = Field(0.1, ge=0, description="codes used less often per batch, on average, are revived")
+    prior_dim: int = Field(128, ge=32, multiple_of=32, description="width of the prior")
+    prior_layers: int = Field(2, ge=1, description="layers of the prior")
+    temperature: float = Field(1.0, gt=0, description="temperature of the codes drawn from the prior")
+
+
+class VQVAE(Generator):
+    """VQ-VAE: ``sample`` draws codes from the learned prior and decodes them.
+
+    One loop trains both: the prior's loss sees the codes, detached. ``encode`` gives the code vectors before they
+    are rounded to the codebook, flattened ``(n, cells * code_dim)``; ``decode`` rounds and decodes.
+    """
+
+    Config = VQVAEConfig
+    config: VQVAEConfig
+    test_options: ClassVar[dict[str, Any]] = {
+        "width": 16,
+        "codes": 16,
+        "code_dim": 4,
+        "prior_dim": 32,
+        "prior_layers": 1,
+    }
+    tags = Tags(conditional=True, reconstructs=True, decodes=True)
+
+    def __init__(self, config: VQVAEConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.encoder = ImageEncoder(spec, config.width, config.backbone)
+        self.to_code = nn.Conv2d(config.width, config.code_dim, 1)
+        self.codebook = Codebook(config.codes, config.code_dim, config.codebook_decay, config.dead_below)
+        self.from_code = nn.Conv2d(config.code_dim, config.width, 3, padding=1)
+        self.decoder = ImageDecoder(spec, config.width, config.backbone)
+        self.grid = self.encoder.grid
+        self.prior = CodePrior(
+            config.codes, config.code_dim, self.grid.cells, spec.num_classes, config.prior_dim, config.prior_layers
+        )
+
+    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Reconstruction, commitment and the prior's negative log-likelihood in nats per code."""
+        vectors = self._encodings(images)
+        codes = self.codebook.nearest(vectors)
+        e = self.codebook.vectors[codes]
+        logits = self.prior(e, self._one_hot(labels)).float()
+        prior_nll = F.cross_entropy(logits.flatten(0, 1), codes.flatten())
+        commitment = F.mse_loss(vectors, e)
+        straight_through = vectors + (e - vectors).detach()
+        reconstruction = reconstruction_loss(self._logits(straight_through), images, self.config.reconstruction)
+        loss = reconstruction / images[0].numel() + self.config.commitment * commitment + prior_nll
+        if self.training:
+            self.codebook.update(vectors.detach(), codes)
+        return {
+            "loss": loss,
+            f"reconstruction_{self.config.reconstruction}": reconstruction,
+            "commitment": commitment,
+            "prior_nll": prior_nll,
+            "codebook_perplexity": self.codebook.perplexity(codes),
+        }
+
+    def sample(self, n: int, labels: Tensor | None = None, *, rng: torch.Generator | None = None) -> Tensor:
+        """Decode codes drawn from the prior; see :meth:`Generator.sample`."""
+        labels = draw_labels(n, labels, self.spec.num_classes, rng, self.device)
+        with eval_mode(self):
+            codes = self.prior.sample(self.codebook.vectors, self._one_hot(labels), self.config.temperature, rng)
+            return self._logits(self.codebook.vectors[codes]).float().sigmoid()
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Code vectors before rounding, ``(n, cells * code_dim)``, cell by cell in reading order."""
+        with eval_mode(self):
+            return self._encodings(images).flatten(1)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images ``(n, C, H, W)`` of the codes nearest to latents ``(n, cells * code_dim)``."""
+        with eval_mode(self):
+            vectors = latents.unflatten(1, (self.grid.cells, self.config.code_dim))
+            return self._logits(self.codebook.vectors[self.codebook.nearest(vectors)]).float().sigmoid()
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """``decode(encode(images))``; not samples."""
+        return self.decode(self.encode(images))
+
+    def _encodings(self, images: Tensor) -> Tensor:
+        """Code vectors before rounding, ``(n, cells, code_dim)``, cell by cell in reading order."""
+        z_e: Tensor = self.to_code(self.encoder(images))
+        return z_e.float().permute(0, 2, 3, 1).flatten(1, 2)
+
+    def _one_hot(self, labels: Tensor) -> Tensor:
+        return F.one_hot(labels, self.spec.num_classes).float()
+
+    def _logits(self, vectors: Tensor) -> Tensor:
+        features = vectors.transpose(1, 2).unflatten(2, (self.grid.rows, self.grid.columns))
+        return self.decoder(self.from_code(features).relu())  # type: ignore[no-any-return]
+
+
+class Codebook(nn.Module):
+    """Code vectors that follow the mean of the encodings assigned to them; all of them start as encodings."""
+
+    vectors: Tensor
+    usage: Tensor
+    sums: Tensor
+
+    def __init__(self, codes: int, code_dim: int, decay: float, dead_below: float) -> None:
+        super().__init__()
+        self.decay, self.dead_below = decay, dead_below
+        self.register_buffer("vectors", torch.randn(codes, code_dim))
+        self.register_buffer("usage", torch.zeros(codes))
+        self.register_buffer("sums", torch.zeros(codes, code_dim))
+
+    @torch.no_grad()
+    def nearest(self, vectors: Tensor) -> Tensor:
+        """Index ``(...)`` of the code nearest to each vector ``(..., code_dim)``."""
+        with torch.autocast(vectors.device.type, enabled=False):  # bfloat16 would confuse neighbouring codes
+            scores = vectors.float() @ self.vectors.T - 0.5 * (self.vectors**2).sum(1)
+        return scores.argmax(-1)
+
+    @torch.no_grad()
+    def update(self, vectors: Tensor, codes: Tensor) -> None:
+        """Move the averages by a batch; a code that has fallen out of use is put on a random encoding of it."""
+        flat, assigned = vectors.flatten(0, -2).float(), codes.flatten()
+        count = torch.bincount(assigned, minlength=len(self.usage)).float()
+        total = torch.zeros_like(self.sums).index_add_(0, assigned, flat)
+        self.usage.lerp_(count, 1 - self.decay)
+        self.sums.lerp_(total, 1 - self.decay)
+        dead = self.usage < self.dead_below
+        fresh = flat[torch.randint(len(flat), (len(dead),), device=flat.device)]
+        self.usage[dead] = 1.0
+        self.sums[dead] = fresh[dead]
+        self.vectors.copy_(self.sums / self.usage.clamp(min=1e-5)[:, None])
+
+    @staticmethod
+    def perplexity(codes: Tensor) -> Tensor:
+        """Exponential of the entropy of a batch's use of the codes: how many codes are in use, in effect."""
+        share = torch.bincount(codes.flatten()).float() / codes.numel()
+        return torch.special.entr(share).sum().exp()  # type: ignore[no-any-return]

@@ -1,0 +1,323 @@
+"""The CNN, CART and their scores: exact budgets, reproducible, honest on classes that are missing."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics
+from sklearn.datasets import load_digits
+from sklearn.tree import DecisionTreeClassifier
+
+from augment import classifiers
+from augment.classifiers import CNN, default_updates, fit_cart, fit_cnn, score_predictions
+from augment.draws import batches, moved
+from augment.errors import ConfigError, DataError
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """scikit-learn's digits as uint8: 1,297 to train on, 500 to test on."""
+    bunch = load_digits()
+    images = torch.from_numpy(bunch.images * 255 / 16).round().to(torch.uint8)[:, None]
+    labels = torch.from_numpy(bunch.target).long()
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    train, test = order[500:], order[:500]
+    return images[train], labels[train], images[test], labels[test]
+
+
+@pytest.fixture(scope="module")
+def digits_cnn(digits):
+    return fit_cnn(*digits[:2], 10, updates=100, seed=0)
+
+
+def random_images(n, shape=(1, 8, 8), seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, *shape), generator=rng, dtype=torch.uint8)
+
+
+def random_set(n, shape=(1, 8, 8), num_classes=3, seed=0):
+    return random_images(n, shape, seed), torch.arange(n) % num_classes
+
+
+def weights_of(cnn):
+    return torch.cat([tensor.detach().flatten().double() for tensor in cnn.state_dict().values()])
+
+
+# scores
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_are_those_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    classes = 6
+    truth = rng.choice(rng.permutation(classes)[:4], 50)  # two classes without test images
+    predicted = rng.choice(rng.permutation(classes)[:4], 50)  # two that are never predicted
+    scores = score_predictions(torch.from_numpy(truth), torch.from_numpy(predicted), classes)
+    every = list(range(classes))
+    expected = metrics.precision_recall_fscore_support(truth, predicted, labels=every, zero_division=0)
+    for ours, theirs in zip((scores.precision, scores.recall, scores.f1, scores.support), expected, strict=True):
+        assert ours == pytest.approx(theirs.tolist(), abs=1e-12)
+    assert scores.accuracy == pytest.approx(metrics.accuracy_score(truth, predicted))
+    recalls = [scores.recall[label] for label in sorted(set(truth.tolist()))]
+    assert scores.balanced_accuracy == pytest.approx(np.mean(recalls))
+    assert np.array_equal(scores.confusion, metrics.confusion_matrix(truth, predicted, labels=every))
+
+
+def test_balanced_accuracy_is_that_of_scikit_learn_when_every_class_is_there():
+    truth, predicted = np.repeat(np.arange(4), [40, 5, 3, 2]), np.arange(50) % 4
+    scores = score_predictions(torch.from_numpy(truth), torch.from_numpy(predicted), 4)
+    assert scores.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(truth, predicted))
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "words"),
+    [([0, 1], [0], "same shape"), ([], [], "at least 1"), ([0, 3], [0, 1], "label is 3"), ([0], [-1], "-1; with 3")],
+)
+def test_scores_refuse_what_cannot_be_compared(truth, predicted, words):
+    with pytest.raises(DataError, match=words):
+        score_predictions(torch.tensor(truth).long(), torch.tensor(predicted).long(), 3)
+
+
+# draws
+
+
+def rng():
+    return torch.Generator().manual_seed(1)
+
+
+def test_batches_as_they_come_use_every_image_equally_often():
+    drawn = list(batches(torch.zeros(50).long(), updates=10, batch_size=20, sampling="as_is", rng=rng()))
+    assert [len(index) for index in drawn] == [20] * 10
+    assert torch.cat(drawn).bincount().tolist() == [4] * 50
+
+
+def test_a_set_smaller_than_the_batch_fills_it():
+    (index,) = batches(torch.tensor([0, 1, 2]), updates=1, batch_size=128, sampling="as_is", rng=rng())
+    assert sorted(index.bincount().tolist()) == [42, 43, 43]
+
+
+def test_balanced_batches_draw_classes_uniformly_and_images_uniformly_within_them():
+    labels = torch.tensor([4] * 90 + [0] * 9 + [2])[torch.randperm(100, generator=rng())]
+    drawn = torch.cat(list(batches(labels, updates=300, batch_size=100, sampling="balanced", rng=rng())))
+    shares = labels[drawn].bincount(minlength=5) / len(drawn)
+    assert shares.tolist() == pytest.approx([1 / 3, 0, 1 / 3, 0, 1 / 3], abs=0.015)
+    for label, count in ((4, 90), (0, 9), (2, 1)):
+        times = drawn.bincount(minlength=100)[labels == label] / len(drawn)
+        assert times.tolist() == pytest.approx([1 / 3 / count] * count, rel=0.35)
+
+
+def test_shifts_move_by_one_pixel_in_every_direction_and_repeat_the_edge():
+    image = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4)
+    index = torch.zeros(500).long()
+    results = {tuple(found.flatten().tolist()) for found in moved(image, index, "shift", rng())}
+    rows = {dy: [min(max(r + dy, 0), 3) for r in range(4)] for dy in (-1, 0, 1)}
+    assert results == {tuple(4 * r + c for r in rows[dy] for c in rows[dx]) for dy in rows for dx in rows}
+    assert torch.equal(moved(image, index[:3], "none", rng()), image.expand(3, -1, -1, -1))
+
+
+def test_only_shift_flip_mirrors_and_does_so_to_half_of_the_images():
+    image = torch.zeros(1, 3, 9, 9, dtype=torch.uint8)
+    image[:, 1, :, :3] = 200  # on the left wherever it is shifted to
+    index = torch.zeros(1000).long()
+    shifted = moved(image, index, "shift", rng())
+    assert shifted.shape == (1000, 3, 9, 9)
+    assert int(shifted[:, 1, :, 5:].max()) == 0 == int(shifted[:, (0, 2)].max())
+    mirrored = moved(image, index, "shift-flip", rng())[:, 1, 4, -1] == 200
+    assert 430 < int(mirrored.sum()) < 570
+
+
+# CNN
+
+
+def test_the_cnn_learns_digits(digits, digits_cnn):
+    scores = score_predictions(digits[3], digits_cnn.predict(digits[2]), 10)
+    assert scores.accuracy > 0.95
+
+
+def test_training_is_reproducible_and_leaves_global_state_alone():
+    images, labels = random_set(40)
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        first, second = (fit_cnn(images, labels, 3, updates=3, seed=5) for _ in range(2))
+        assert not torch.is_grad_enabled()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(weights_of(first), weights_of(second))
+    other = fit_cnn(images, labels, 3, updates=3, seed=6)
+    assert not torch.equal(weights_of(first), weights_of(other))
+
+
+@pytest.mark.parametrize("sampling", ["as_is", "balanced"])
+@pytest.mark.parametrize("n", [5, 300])
+def test_the_number_of_updates_is_exact(monkeypatch, sampling, n):
+    steps = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: (steps.append(1), step(self)))
+    cnn = fit_cnn(*random_set(n), 3, updates=7, seed=0, sampling=sampling)
+    assert cnn.updates == len(steps) == 7
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 13, 9), (3, 33, 32), (4, 64, 70)])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_any_size_and_channel_count(shape, precision):
+    images, labels = random_set(6, shape)
+    cnn = fit_cnn(images, labels, 4, updates=2, seed=0, batch_size=8, precision=precision)
+    features, probabilities = cnn.features(images), cnn.probabilities(images)
+    assert (features.shape, features.dtype) == ((6, cnn.feature_dim), torch.float32)
+    assert torch.allclose(probabilities.sum(1), torch.ones(6))
+    assert torch.equal(cnn.predict(images), probabilities.argmax(1))
+    assert torch.allclose(cnn.head(features).softmax(1), probabilities, atol=1e-6)
+
+
+def test_outputs_do_not_depend_on_batch_mates_and_keep_the_mode(digits, digits_cnn, monkeypatch):
+    images = digits[2][:40]
+    together = digits_cnn.features(images)
+    monkeypatch.setattr(classifiers, "CHUNK", 7)
+    digits_cnn.train()
+    assert torch.allclose(digits_cnn.features(images), together, atol=1e-4)
+    assert digits_cnn.training
+    digits_cnn.eval()
+
+
+def test_the_network_is_small():
+    for channels in (1, 3):
+        cnn = CNN(channels, 10)
+        assert sum(parameter.numel() for parameter in cnn.parameters()) < 250_000
+        assert 64 <= cnn.feature_dim <= 128
+
+
+def test_balanced_sampling_lets_the_rare_class_count():
+    """On pure noise a CNN can only learn how often classes are drawn."""
+    images, labels = random_images(200), (torch.arange(200) >= 180).long()
+    fresh = random_images(300, seed=1)
+    as_is, balanced = (
+        float(fit_cnn(images, labels, 2, updates=15, seed=0, sampling=way).probabilities(fresh)[:, 1].mean())
+        for way in ("as_is", "balanced")
+    )
+    assert balanced > as_is + 0.2
+
+
+def test_a_weight_of_zero_takes_an_image_out_of_the_loss():
+    images, labels = random_set(60, num_classes=2)
+    wrong = torch.where(torch.arange(60) < 20, 1 - labels, labels)
+    weights = (torch.arange(60) >= 20).float()
+    given, flipped = (fit_cnn(images, which, 2, updates=4, seed=0, weights=weights) for which in (labels, wrong))
+    assert torch.equal(weights_of(given), weights_of(flipped))
+    assert not torch.equal(weights_of(given), weights_of(fit_cnn(images, labels, 2, updates=4, seed=0)))
+
+
+def test_a_logit_prior_moves_predictions_towards_the_rare_class():
+    images, labels = random_images(200), (torch.arange(200) >= 180).long()
+    fresh = random_images(300, seed=1)
+    plain = fit_cnn(images, labels, 2, updates=15, seed=0).probabilities(fresh)[:, 1].mean()
+    prior = labels.bincount()
+    adjusted = fit_cnn(images, labels, 2, updates=15, seed=0, logit_prior=prior).probabilities(fresh)[:, 1].mean()
+    assert float(adjusted) > float(plain) + 0.1
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    images, labels = random_set(20)
+    with pytest.raises(DataError, match="not finite after 2 updates"):
+        fit_cnn(images, labels, 3, updates=2, seed=0, weights=torch.full((20,), 3e38))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"updates": 0}, "updates is 0"),
+        ({"batch_size": 1}, "batch_size is 1"),
+        ({"augmentation": "flip"}, "Did you mean 'shift-flip'"),
+        ({"precision": "fp16"}, "Unknown precision 'fp16'"),
+        ({"sampling": "balance"}, "Did you mean 'balanced'"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, words):
+    with pytest.raises(ConfigError, match=words):
+        fit_cnn(*random_set(9), 3, **{"updates": 1, "seed": 0, **options})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": torch.rand(9, 1, 8, 8)}, "float32"),
+        ({"images": random_images(9)[:0]}, "N above 0"),
+        ({"labels": torch.zeros(8).long()}, "one label per image"),
+        ({"labels": torch.full((9,), 3)}, "allowed are 0 to 2"),
+        ({"weights": -torch.ones(9)}, "at least 0"),
+        ({"weights": torch.ones(8)}, "for each image"),
+        ({"weights": torch.full((9,), float("nan"))}, "at least 0"),
+        ({"logit_prior": torch.tensor([1.0, 0.0, 2.0])}, "above 0"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused(change, words):
+    images, labels = random_set(9)
+    arguments = {"images": images, "labels": labels, **change}
+    with pytest.raises(DataError, match=words):
+        fit_cnn(num_classes=3, updates=1, seed=0, **arguments)
+
+
+def test_one_budget_that_grows_mildly():
+    budgets = [default_updates(n) for n in (10, 1250, 5000, 20_000, 60_000, 10**7)]
+    assert budgets == sorted(budgets)
+    assert default_updates(5000) * 2 == default_updates(20_000)
+    assert budgets[-1] < 10 * budgets[0]
+
+
+# CART
+
+
+def test_cart_is_named_after_its_features_and_learns(digits, digits_cnn):
+    accuracy = {}
+    for features in ("pixels", "pca", "cnn"):
+        cart = fit_cart(*digits[:2], features=features, seed=0, cnn=digits_cnn)
+        assert cart.name == f"cart-{features}"
+        predicted = cart.predict(digits[2])
+        assert (predicted.dtype, predicted.shape) == (torch.int64, (500,))
+        accuracy[features] = score_predictions(digits[3], predicted, 10).accuracy
+    assert accuracy["pixels"] > 0.75
+    assert accuracy["pca"] > 0.75
+    assert accuracy["cnn"] > 0.9
+
+
+def test_cart_on_pixels_is_scikit_learns_tree(digits):
+    train, labels, test, _ = digits
+    tree = DecisionTreeClassifier(min_samples_leaf=5, random_state=3).fit(
+        train.flatten(1).numpy() / 255, labels.numpy()
+    )
+    ours = fit_cart(train, labels, features="pixels", seed=3).predict(test)
+    assert ours.tolist() == tree.predict(test.flatten(1).numpy() / 255).tolist()
+
+
+def test_cart_is_reproducible(digits):
+    first, second = (fit_cart(*digits[:2], features="pca", seed=1).predict(digits[2]) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_balanced_cart_finds_more_of_the_rare_classes(digits):
+    train, labels, test, truth = digits
+    keep = (labels > 4) | (torch.arange(len(labels)) % 16 == 0)
+    recall = {}
+    for way in ("as_is", "balanced"):
+        cart = fit_cart(train[keep], labels[keep], features="pca", seed=0, sampling=way)
+        recall[way] = sum(score_predictions(truth, cart.predict(test), 10).recall[:5])
+    assert recall["balanced"] > recall["as_is"]
+
+
+def test_cart_takes_a_few_images_with_labels_that_leave_gaps():
+    cart = fit_cart(random_images(3), torch.tensor([7, 2, 7]), features="pca", seed=0)
+    assert set(cart.predict(random_images(9, seed=1)).tolist()) <= {2, 7}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"features": "pixel"}, ConfigError, "Did you mean 'pixels'"),
+        ({"features": "cnn"}, ConfigError, "pass cnn=fit_cnn"),
+        ({"features": "pca", "sampling": "none"}, ConfigError, "Unknown sampling"),
+    ],
+)
+def test_cart_refuses_what_it_cannot_do(options, error, words):
+    with pytest.raises(error, match=words):
+        fit_cart(*random_set(9), seed=0, **options)
+    with pytest.raises(DataError, match="at least one image"):
+        fit_cart(random_images(0), torch.zeros(0).long(), seed=0)
+    with pytest.raises(DataError, match="equal"):
+        fit_cart(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4), seed=0)

@@ -1,0 +1,228 @@
+"""Whole commands, in this process: what they print, what they write, and how they end."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from augment.cli import main
+
+QUICK = ["--steps", "8", "--updates", "8", "--device", "cpu", "--precision", "fp32"]
+
+
+@pytest.fixture
+def augment(capsys, monkeypatch, tmp_path):
+    """Run the command line in an empty folder; returns exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["augment", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def rgb_folder(tmp_path):
+    """Three classes of coloured noise, 12 x 12, each around a colour of its own."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 24), ("test", 12)):
+        for label, colour in enumerate(((200, 40, 40), (40, 200, 40), (40, 40, 200))):
+            folder = tmp_path / "shapes" / part / f"kind {label + 8}"
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = np.clip(rng.normal(colour, 30, (12, 12, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+    return tmp_path / "shapes"
+
+
+def test_run_prints_one_json_document_with_equal_updates(augment):
+    code, out, err = augment("run", "--dataset", "digits", "--regime", "high", "--model", "dvae", "--json", *QUICK)
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert document["schema"] == "augment.run/1"
+    assert document["dataset"] | {"sha256": "", "notes": []} == {
+        "name": "digits",
+        "sha256": "",
+        "channels": 1,
+        "height": 8,
+        "width": 8,
+        "classes": [str(digit) for digit in range(10)],
+        "notes": [],
+    }
+    assert sum(document["regime"]["class_counts"]) == document["regime"]["size"]
+    assert {(row["arm"], row["classifier"]) for row in document["arms"]} == {
+        (arm, classifier) for arm in ("real", "oversample", "dvae") for classifier in ("cnn", "cart-pca")
+    }
+    assert {row["updates"] for row in document["arms"]} == {8}
+    for row in document["arms"]:
+        assert sum(entry["support"] for entry in row["per_class"]) == 360
+        recalls = [entry["recall"] for entry in row["per_class"]]
+        assert row["balanced_accuracy"] == pytest.approx(sum(recalls) / 10)
+        assert row["accuracy"] == pytest.approx(sum(row["confusion"][c][c] for c in range(10)) / 360)
+    fidelity = document["fidelity"]
+    assert set(fidelity) >= set(
+        "extractor n fid fid_floor kid is precision recall density coverage ssim memorisation".split()
+    )
+    assert fidelity["kid"] > fidelity["kid_floor"]
+    assert document["generator"]["config"]["steps"] == 8
+    assert not document["cached"]
+
+
+def test_run_folder_is_complete_and_an_identical_run_is_not_computed_again(augment, tmp_path):
+    command = ["run", "--dataset", "digits", "--regime", "balanced", "--model", "vae", "--save-images", *QUICK]
+    code, out, err = augment(*command)
+    assert code == 0, err
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert {entry.name for entry in folder.iterdir()} >= {
+        "config.json",
+        "manifest.json",
+        "generator",
+        "synthetic",
+        "history.csv",
+        "result.json",
+        "samples.png",
+        "reconstructions.png",
+    }
+    for words in ("Accuracy on the test images", "oversample", "KID", "one seed"):
+        assert words in out
+    written = (folder / "result.json").stat().st_mtime_ns
+    code, out, err = augment(*command)
+    assert code == 0
+    assert "cached" in out
+    assert (folder / "result.json").stat().st_mtime_ns == written
+
+    (folder / "result.json").unlink()  # an unfinished folder is resumed from the parts that are there
+    code, out, err = augment(*command, "--json")
+    document = json.loads(out)
+    assert document["generator"]["cached"]
+    assert all(row["cached"] for row in document["arms"])
+
+
+def test_run_on_a_folder_of_rgb_images(augment, rgb_folder):
+    code, out, err = augment(
+        "run", "--dataset", rgb_folder, "--class-counts", "20,10,4", "--model", "ae", "--json", *QUICK
+    )
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["dataset"]["classes"] == ["kind 8", "kind 9", "kind 10"]
+    assert document["dataset"]["channels"] == 3
+    assert document["regime"]["class_counts"] == [20, 10, 4]
+    assert document["synthetic"]["class_counts"][0] == 0
+    assert all(count > 0 for count in document["synthetic"]["class_counts"][1:])
+
+
+def test_seeds_repeat_with_new_subsets_and_give_an_interval(augment):
+    code, out, err = augment(
+        "run", "--dataset", "digits", "--model", "vae", "--seeds", "2", "--classifier", "cart-pixels", "--json", *QUICK
+    )
+    assert code == 0, err
+    document = json.loads(out)
+    assert len({seeds["subset"] for seeds in document["seeds"]}) == 2
+    (comparison,) = document["comparisons"]
+    assert comparison["n"] == 2
+    low, high = comparison["ci95"]
+    assert low <= comparison["delta"] <= high
+
+
+def test_train_sample_score(augment, tmp_path):
+    code, out, err = augment("train", "--dataset", "digits", "--model", "vae", "--out", "g", *QUICK[:2])
+    assert code == 0, err
+    assert "augment sample g" in out
+    code, out, err = augment("sample", "g", "--n", "25", "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["class_counts"] == [3] * 5 + [2] * 5
+    assert len(list((tmp_path / "g" / "samples").rglob("*.png"))) == 25
+    for fake in ("g", "g/samples"):
+        code, out, err = augment("score", "--real", "digits", "--fake", fake, "--json")
+        assert code == 0, err
+        assert json.loads(out)["fidelity"]["kid"] > 0
+
+
+def test_models_datasets_doctor(augment, tmp_path):
+    names = {row["name"] for row in json.loads(augment("models", "--json")[1])["models"]}
+    assert names >= {"ae", "vae", "dvae", "vqvae"}
+    code, out, _ = augment("models", "dvae")
+    assert code == 0
+    assert "latent_dim" in out
+    assert "digits" in augment("datasets", "list")[1]
+    code, out, err = augment("datasets", "inspect", "digits", "--json")
+    assert code == 0, err
+    assert (tmp_path / json.loads(out)["contact_sheet"]).exists()
+    assert json.loads(augment("doctor", "--json")[1])["device"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_script_of_the_shell_asked_for(augment, shell):
+    code, out, _ = augment("completion", shell)
+    assert code == 0
+    assert {"bash": "complete -o", "zsh": "#compdef augment", "fish": "complete --command augment"}[shell] in out
+
+
+RUN = ["run", "--dataset", "digits", "--model", "vae"]
+MISTAKES = {
+    "unknown data set": (["run", "--dataset", "fashionmnst", "--model", "vae"], 2, "fashionmnist"),
+    "unknown model": (["run", "--dataset", "digits", "--model", "dvea"], 2, "dvae"),
+    "unknown regime": ([*RUN, "--regime", "hihg"], 2, "high"),
+    "unknown arm": ([*RUN, "--arm", "oversampel"], 2, "oversample"),
+    "unknown classifier": ([*RUN, "--classifier", "cnnn"], 2, "cnn"),
+    "unknown strategy": ([*RUN, "--strategy", "balnce"], 2, "balance"),
+    "unknown strategy option": ([*RUN, "--strategy", "partial:shar=0.1"], 2, "share"),
+    "strategy option out of range": ([*RUN, "--strategy", "partial:share=2"], 3, "from 0 to 1"),
+    "unknown model option": ([*RUN, "--set", "latent_dmi=3"], 3, "latent_dim"),
+    "model option out of range": ([*RUN, "--set", "latent_dim=1"], 3, "latent_dim=1"),
+    "model option without value": ([*RUN, "--set", "latent_dim"], 2, "key=value"),
+    "counts that are no numbers": ([*RUN, "--class-counts", "a,b"], 2, "separated by commas"),
+    "counts of other length": ([*RUN, "--class-counts", "5,5"], 3, "10 classes"),
+    "size too large": ([*RUN, "--size", "5000", "--regime", "balanced"], 3, "500 wanted, 142 there"),
+    "size too small": ([*RUN, "--size", "3"], 3, "10 classes"),
+    "factor too small": ([*RUN, "--imbalance-factor", "0.5"], 3, "imbalance factor"),
+    "no seeds": ([*RUN, "--seeds", "0"], 3, "--seeds"),
+    "unknown device": ([*RUN, "--device", "gpu"], 3, "cpu"),
+    "unknown precision": ([*RUN, "--precision", "bf61"], 3, "bf16"),
+    "no such folder": (["run", "--dataset", "./nothing", "--model", "vae"], 3, "nothing"),
+    "not a generator": (["sample", "nothing"], 3, "not a saved generator"),
+    "unknown plugin": (["plugins", "check", "nothing"], 2, "Known"),
+    "unknown command": (["rnu"], 2, "run"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_gives_one_message_and_its_exit_code(augment, case):
+    arguments, expected, words = MISTAKES[case]
+    code, out, err = augment(*arguments)
+    assert code == expected, err
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_a_folder_that_cannot_be_written_is_named(augment, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = augment(*RUN, "--out", "file", *QUICK)
+    assert code == 3
+    assert "file" in err
+    assert "--out" in err
+
+
+def test_two_runs_into_one_folder(augment, tmp_path):
+    from augment.store import locked
+
+    assert augment(*RUN, *QUICK)[0] == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    (folder / "result.json").unlink()
+    with locked(folder):
+        code, _, err = augment(*RUN, *QUICK)
+    assert code == 3
+    assert "Another process" in err

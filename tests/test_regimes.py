@@ -1,0 +1,282 @@
+"""Class counts against closed forms, and splits that are exact, seeded and frozen."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from augment.errors import ConfigError, DataError, UsageError
+from augment.regimes import PRESETS, REGIMES, Manifest, class_counts, class_shares, draw_split
+
+PLENTY = (6000,) * 10
+
+
+def split(labels, counts, seed=0, **changes):
+    described = {"dataset": "toy", "dataset_sha256": "ab", "regime": "high", "imbalance_factor": 100.0, **changes}
+    return draw_split(labels, counts, seed=seed, **described)
+
+
+# ---------------------------------------------------------------- counts
+
+
+def test_balanced_is_equal_shares():
+    assert class_counts("balanced", PLENTY, size=5000) == (500,) * 10
+    assert sorted(class_counts("balanced", PLENTY, size=1003)) == [100] * 7 + [101] * 3
+
+
+def test_semi_has_two_classes_at_a_sixth():
+    counts = class_counts("semi", PLENTY, size=5000)
+    assert sorted(counts) == [100] * 2 + [600] * 8
+    assert sorted(class_counts("semi", (100,) * 2, size=70)) == [10, 60]  # of two classes one is the minority
+    assert class_counts("semi", (100,), size=70) == (70,)
+
+
+def test_high_follows_the_power_law():
+    counts = sorted(class_counts("high", PLENTY, size=5000, imbalance_factor=100), reverse=True)
+    head = 5000 / sum(100 ** (-rank / 9) for rank in range(10))
+    assert (counts[0], counts[-1]) == (2015, 20)
+    assert all(abs(count - head * 100 ** (-rank / 9)) < 1 for rank, count in enumerate(counts))
+
+
+def test_a_factor_of_one_is_balanced():
+    assert class_counts("high", PLENTY, size=5000, imbalance_factor=1) == (500,) * 10
+
+
+def test_high_with_one_class():
+    assert class_counts("high", (50,), size=30) == (30,)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_the_published_counts_and_scale(name):
+    published = {
+        "seed-high": (870, 677, 161, 628, 319, 937, 775, 54, 499, 119),
+        "gamo": (4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40),
+    }[name]
+    assert class_counts(name, PLENTY) == published
+    doubled = class_counts(name, (20_000,) * 10, size=2 * sum(published))
+    assert doubled == tuple(2 * count for count in published)
+
+
+def test_explicit_counts_are_taken_as_they_are():
+    assert class_counts("explicit", (9, 9, 9), explicit=(3, 1, 9)) == (3, 1, 9)
+    assert class_counts("explicit", (9, 9, 9), explicit=(3, 1, 9), size=13) == (3, 1, 9)
+
+
+@pytest.mark.parametrize(
+    ("regime", "factor"),
+    [("balanced", 1), ("semi", 1), ("seed-high", 1), ("gamo", 1), *(("high", factor) for factor in (1, 7.5, 100, 1e6))],
+)
+def test_sums_are_exact_no_class_is_empty_and_order_is_kept(regime, factor):
+    shares = class_shares(regime, 10, imbalance_factor=factor, seed=3)
+    for size in (*range(10, 130), 999, 1000, 4999, 5000, 50_000):
+        counts = np.array(class_counts(regime, (50_000,) * 10, size=size, imbalance_factor=factor, seed=3))
+        assert counts.sum() == size and counts.min() >= 1
+        by_share = counts[np.argsort(-shares, kind="stable")]
+        distinct = np.diff(np.sort(shares)[::-1]) < -1e-12
+        assert (np.diff(by_share)[distinct] <= 0).all(), (size, by_share)
+
+
+def test_a_class_lifted_to_one_image_gets_no_remainder_on_top():
+    for size in range(10, 200):
+        exact = np.sort(class_shares("high", 10, imbalance_factor=100, seed=0))[::-1] * size
+        counts = np.sort(class_counts("high", PLENTY, size=size))[::-1]
+        assert (counts[exact < 1] == 1).all(), (size, exact, counts)
+
+
+def test_the_seed_draws_which_classes_are_rare():
+    orders = {class_counts("high", PLENTY, size=5000, seed=seed) for seed in range(6)}
+    assert len(orders) == 6
+    assert len({tuple(sorted(counts)) for counts in orders}) == 1
+    assert class_counts("high", PLENTY, size=5000, seed=4) == class_counts("high", PLENTY, size=5000, seed=4)
+
+
+@pytest.mark.parametrize("regime", ["balanced", "semi", "high"])
+@pytest.mark.parametrize("available", [(140,) * 10, (30, 500, 44), (1, 1, 1, 1), (3, 900), (7,)])
+def test_without_a_size_the_largest_that_fits_is_taken(regime, available):
+    def fits(size):
+        try:
+            class_counts(regime, available, size=size, seed=1)
+        except DataError:
+            return False
+        return True
+
+    largest = max(size for size in range(len(available), min(5000, sum(available)) + 1) if fits(size))
+    assert sum(class_counts(regime, available, seed=1)) == largest
+
+
+def test_without_a_size_plenty_of_images_give_5000():
+    for regime in ("balanced", "semi", "high"):
+        assert sum(class_counts(regime, PLENTY)) == 5000
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def test_too_few_images_give_the_numbers():
+    with pytest.raises(DataError) as caught:
+        class_counts("balanced", (10, 3, 10, 2), size=20)
+    message = str(caught.value)
+    assert caught.value.exit_code == 3
+    assert "class 1: 5 wanted, 3 there" in message and "class 3: 5 wanted, 2 there" in message
+    assert "class 0" not in message and "class 2" not in message
+    assert "smaller --size" in message
+
+
+def test_a_preset_that_does_not_fit_gives_the_numbers():
+    with pytest.raises(DataError, match="class 0: 4000 wanted, 140 there"):
+        class_counts("gamo", (140,) * 10)
+
+
+def test_a_class_without_images():
+    with pytest.raises(DataError, match="class 1: 1 wanted, 0 there"):
+        class_counts("balanced", (5, 0, 5))
+
+
+@pytest.mark.parametrize(("given", "meant"), [("hihg", "high"), ("Balance", "balanced"), ("seedhigh", "seed-high")])
+def test_an_unknown_regime_names_the_nearest(given, meant):
+    with pytest.raises(UsageError, match=f"Unknown regime '{given}'. Did you mean '{meant}'") as caught:
+        class_counts(given, PLENTY)
+    assert caught.value.exit_code == 2
+    assert all(name in str(caught.value) for name in REGIMES)
+
+
+@pytest.mark.parametrize("factor", [0, 0.99, -3, 1.1e6, float("inf"), float("nan")])
+def test_an_imbalance_factor_out_of_range(factor):
+    with pytest.raises(ConfigError, match=r"factor is .*between 1 and 1,000,000"):
+        class_counts("high", PLENTY, imbalance_factor=factor)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 9])
+def test_a_size_below_one_image_per_class(size):
+    with pytest.raises(ConfigError, match=f"--size {size} is less than one image for each of the 10 classes"):
+        class_counts("high", PLENTY, size=size)
+
+
+@pytest.mark.parametrize(
+    ("explicit", "size", "message"),
+    [
+        ((1, 2), None, "2 numbers; the data set has 3"),
+        ((1, 0, 5), None, "has 0; every class needs at least 1"),
+        ((1, -2, 5), None, "has -2"),
+        ((1, 2, 3), 7, "--size 7 contradicts --class-counts, which add up to 6"),
+    ],
+)
+def test_explicit_counts_that_make_no_sense(explicit, size, message):
+    with pytest.raises(ConfigError, match=message):
+        class_counts("explicit", (9, 9, 9), explicit=explicit, size=size)
+
+
+def test_explicit_and_class_counts_go_together():
+    with pytest.raises(UsageError, match="--class-counts goes with --regime explicit"):
+        class_counts("explicit", PLENTY)
+    with pytest.raises(UsageError, match="--class-counts goes with --regime explicit"):
+        class_counts("high", (9, 9), explicit=(1, 2))
+
+
+def test_a_preset_is_for_ten_classes():
+    with pytest.raises(ConfigError, match="'gamo' is for 10 classes; this data set has 3"):
+        class_counts("gamo", (5000,) * 3)
+    with pytest.raises(ConfigError, match="is for 10 classes"):
+        class_counts("seed-high", (5000,) * 3, size=900)
+
+
+# ---------------------------------------------------------------- the split
+
+
+@pytest.fixture
+def labels():
+    return torch.arange(3).repeat_interleave(200)[torch.randperm(600, generator=torch.Generator().manual_seed(5))]
+
+
+def test_the_draw_is_exact_and_without_replacement(labels):
+    manifest = split(labels, (120, 40, 7))
+    train = list(manifest.train)
+    assert torch.bincount(labels[train]).tolist() == [120, 40, 7]
+    assert train == sorted(set(train))
+    assert (manifest.size, manifest.class_counts) == (167, (120, 40, 7))
+
+
+def test_five_percent_of_each_class_validate(labels):
+    manifest = split(labels, (120, 40, 7))
+    validation = list(manifest.validation)
+    assert torch.bincount(labels[validation], minlength=3).tolist() == [6, 2, 0]
+    assert validation == sorted(set(validation)) and set(validation) < set(manifest.train)
+
+
+def test_the_draw_follows_its_seed_alone(labels):
+    assert split(labels, (50, 50, 50), seed=1) == split(labels, (50, 50, 50), seed=1)
+    drawn = {split(labels, (50, 50, 50), seed=seed).train for seed in range(5)}
+    assert len(drawn) == 5
+    torch.manual_seed(0)
+    np.random.seed(0)
+    before = torch.get_rng_state()
+    split(labels, (50, 50, 50), seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_all_images_can_be_drawn(labels):
+    assert split(labels, (200, 200, 200)).train == tuple(range(600))
+
+
+def test_every_image_is_as_likely(labels):
+    times = torch.zeros(600)
+    for seed in range(200):
+        times[list(split(labels, (20, 20, 20), seed=seed).train)] += 1
+    assert times.sum() == 200 * 60
+    assert times.max() < 45 and times.min() > 4  # binomial(200, 0.1): mean 20, standard deviation 4.2
+
+
+def test_a_draw_of_more_than_there_is_is_refused(labels):
+    with pytest.raises(DataError, match="class 1: 201 wanted, 200 there"):
+        split(labels, (10, 201, 10))
+
+
+def test_only_the_long_tail_records_a_factor(labels):
+    assert split(labels, (9, 9, 9)).imbalance_factor == 100.0
+    assert split(labels, (9, 9, 9), regime="semi").imbalance_factor is None
+
+
+# ---------------------------------------------------------------- the manifest
+
+
+def test_a_manifest_survives_json(labels):
+    manifest = split(labels, (120, 40, 7), seed=3)
+    document = json.loads(json.dumps(manifest.to_json()))
+    assert document["sha256"] == manifest.sha256 and re.fullmatch("[0-9a-f]{64}", manifest.sha256)
+    assert Manifest.from_json(document) == manifest
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": "other"},
+        {"dataset_sha256": "cd"},
+        {"regime": "semi"},
+        {"imbalance_factor": 99.0},
+        {"seed": 1},
+        {"class_counts": (4, 6)},
+        {"train": (0, 1, 3)},
+        {"validation": (1,)},
+    ],
+)
+def test_every_field_is_in_the_hash(changes):
+    manifest = Manifest("toy", "ab", "high", 100.0, 0, (5, 5), (0, 1, 2), (0,))
+    changed = replace(manifest, **changes)
+    assert changed.sha256 != manifest.sha256
+    tampered = {**json.loads(json.dumps(changed.to_json())), "sha256": manifest.sha256}
+    with pytest.raises(DataError, match="changed after it was written"):
+        Manifest.from_json(tampered)
+
+
+@pytest.mark.parametrize("change", ["missing", "added", "no hash"])
+def test_a_manifest_with_other_fields_is_refused(labels, change):
+    document = split(labels, (9, 9, 9)).to_json()
+    if change == "added":
+        document["size"] = 27
+    else:
+        del document[{"missing": "seed", "no hash": "sha256"}[change]]
+    with pytest.raises(DataError, match="Draw it again"):
+        Manifest.from_json(document)
