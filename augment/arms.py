@@ -10,20 +10,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from augment.cart import Features
 from augment.classifiers import CNN, Scores, fit_cart, fit_cnn, score_predictions
 from augment.datasets import LabelledImages
+from augment.draws import Sampling
 from augment.errors import UsageError, unknown_name
 
-Sampling = Literal["as_is", "balanced"]
 BASELINES: dict[str, Sampling] = {"real": "as_is", "oversample": "balanced"}
 CLASSIFIERS = ("cnn", "cart-pixels", "cart-pca", "cart-cnn")
 DEFAULT_CLASSIFIERS = ("cnn", "cart-pca")
-CART_FEATURES: dict[str, Literal["pixels", "pca", "cnn"]] = {
+CART_FEATURES: dict[str, Features] = {
     "cart-pixels": "pixels",
     "cart-pca": "pca",
     "cart-cnn": "cnn",

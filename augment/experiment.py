@@ -162,4 +162,3 @@ def _draw_pictures(plan: Plan, first: Repetition, fake: LabelledImages, held_out
             restored = as_uint8(reconstructions(generator, originals))
             picture = image_rows([originals, restored], ["held out", "reconstructed"])
             picture.save(plan.folder / "reconstructions.png")
-

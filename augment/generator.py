@@ -192,7 +192,9 @@ class Generator(nn.Module, ABC):
 
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        weights = {name: tensor.detach().cpu() for name, tensor in self.state_dict().items()}
+        # tied weights are written twice: the format has no aliases
+        weights = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
         save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
         (path / "model.safetensors").chmod(0o644)  # the library makes it private; a cluster's others read it too
         document = {

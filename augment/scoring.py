@@ -51,11 +51,12 @@ class SampleScores:
         ``ssim``, ``ms_ssim_reduced`` and ``psnr`` are of reconstructions of held-out images; ``ssim_diversity`` is of
         samples within a class, lower is more diverse.
         """
-        scores = self.fidelity
+        scores, copied = self.fidelity, self.memorisation
         return {
             "extractor": scores.extractor,
             "extractor_sha256": scores.extractor_sha256,
             "n": scores.n,
+            "n_reference": scores.n_reference,
             "fid": scores.fid,
             "fid_floor": scores.fid_floor,
             "fid_reason": scores.fid_reason,
@@ -75,9 +76,11 @@ class SampleScores:
             "ms_ssim_reduced": self.ms_ssim,
             "psnr": self.psnr,
             "ssim_diversity": self.ssim_diversity,
-            "ssim_diversity_real": self.ssim_diversity_real,
-            "memorisation": None if self.memorisation is None else self.memorisation.share,
-            "exact_copies": None if self.memorisation is None else self.memorisation.exact_copies,
+            "ssim_diversity_floor": self.ssim_diversity_real,
+            "memorisation": None if copied is None else copied.share,
+            "exact_copies": None if copied is None else copied.exact_copies,
+            "near_copies": None if copied is None else copied.near_copies / copied.n,
+            "near_copies_floor": None if copied is None else copied.near_copies_held_out,
         }
 
 
@@ -114,8 +117,15 @@ def score_samples(
         fidelity=score_fidelity(references.reference.images, fake.images, held_out.images, extractor, seed=seed),
         ssim_diversity=ssim_diversity(fake.images, fake.labels, seed=seed),
         ssim_diversity_real=ssim_diversity(held_out.images, held_out.labels, seed=seed),
-        memorisation=None if train is None else memorisation(train.images, held_out.images, fake.images),
+        memorisation=None if train is None else _memorisation(train, held_out, fake),
         **reconstruction,
+    )
+
+
+def _memorisation(train: LabelledImages, held_out: LabelledImages, fake: LabelledImages) -> Memorisation:
+    """Compared class by class, so that another mixture of classes does not look like copying."""
+    return memorisation(
+        train.images, held_out.images, fake.images, held_out_labels=held_out.labels, fake_labels=fake.labels
     )
 
 

@@ -123,18 +123,14 @@ def _fidelity_table(fidelity: Mapping[str, Any]) -> Table:
     rows = [
         ("KID x 1000", _thousand(fidelity["kid"]), _thousand(fidelity["kid_floor"]), "lower is closer"),
         ("FID", _number(fidelity["fid"], 2), _number(fidelity["fid_floor"], 2), "lower is closer"),
-        ("IS", _number(fidelity["is"], 2), "-", "higher is clearer and more varied"),
-        ("precision", _number(fidelity["precision"]), "-", "share of samples that look real"),
-        ("recall", _number(fidelity["recall"]), "-", "share of real images that samples reach"),
-        ("density", _number(fidelity["density"]), "-", "1 for real images"),
-        ("coverage", _number(fidelity["coverage"]), "-", "1 for real images"),
-        (
-            "SSIM within a class",
-            _number(fidelity["ssim_diversity"]),
-            _number(fidelity["ssim_diversity_real"]),
-            "higher than real: less varied",
-        ),
-        ("memorisation", _number(fidelity["memorisation"]), "0.5", "above 0.5: nearer to training images"),
+        ("IS", _number(fidelity["is"], 2), "", "higher: clearer and more varied"),
+        _row(fidelity, "precision", "share of samples that look real"),
+        _row(fidelity, "recall", "share of real images that samples reach"),
+        _row(fidelity, "density", "samples among real neighbours"),
+        _row(fidelity, "coverage", "real images with a sample nearby"),
+        ("SSIM in a class", *_with_floor(fidelity, "ssim_diversity"), "higher: less varied"),
+        ("memorisation", _number(fidelity["memorisation"]), "0.500", "higher: nearer to training images"),
+        ("near copies", *_with_floor(fidelity, "near_copies"), "share that copies one training image"),
     ]
     if fidelity["ssim"] is not None:
         rows.append(("reconstruction SSIM", _number(fidelity["ssim"]), "1", "of held-out images"))
@@ -142,6 +138,14 @@ def _fidelity_table(fidelity: Mapping[str, Any]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _with_floor(fidelity: Mapping[str, Any], name: str) -> tuple[str, str]:
+    return _number(fidelity[name]), _number(fidelity[f"{name}_floor"])
+
+
+def _row(fidelity: Mapping[str, Any], name: str, meaning: str) -> tuple[str, str, str, str]:
+    return (name, *_with_floor(fidelity, name), meaning)
 
 
 def _thousand(value: float | None) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 PriorName = Literal["mixture", "normal"]
 
@@ -140,38 +141,46 @@ class CausalBlock(nn.Module):
 class CodePrior(nn.Module):
     """Class-conditional autoregressive transformer over the codes of an image in reading order.
 
-    Codes enter as their codebook vectors, not as rows of a table of its own: while the codebook moves, a code's meaning
-    moves with it.
+    A position enters as its four neighbours drawn before it (left, and three above), as in PixelCNN (van den Oord et
+    al. 2016, arXiv 1606.05328): what attention would take long to find. Codes enter as their codebook vectors, not as
+    rows of a table of its own: while the codebook moves, a code's meaning moves with it.
     """
 
-    def __init__(self, codes: int, code_dim: int, length: int, num_classes: int, dim: int, layers: int) -> None:
+    def __init__(
+        self, codes: int, code_dim: int, rows: int, columns: int, num_classes: int, dim: int, layers: int
+    ) -> None:
         super().__init__()
-        self.length = length
-        self.start = nn.Linear(num_classes, dim)
-        self.enter = nn.Linear(code_dim, dim)
-        self.position = nn.Parameter(0.02 * torch.randn(length, dim))
+        self.rows, self.columns = rows, columns
+        self.label = nn.Linear(num_classes, dim)
+        self.neighbours = nn.Linear(4 * code_dim, dim)
+        self.position = nn.Parameter(0.02 * torch.randn(rows * columns, dim))
         self.blocks = nn.ModuleList(CausalBlock(dim, max(1, dim // 32)) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, codes)
 
     def forward(self, vectors: Tensor, one_hot: Tensor) -> Tensor:
-        """Logits ``(n, length, codes)`` of every code given those before it; ``vectors`` ``(n, length, code_dim)``."""
-        label = self.start(one_hot)[:, None]
-        x = torch.cat([torch.zeros_like(label), self.enter(vectors[:, :-1])], dim=1) + label + self.position
+        """Logits ``(n, cells, codes)`` of every code given those before it; ``vectors`` ``(n, cells, code_dim)``."""
+        canvas = F.pad(vectors.unflatten(1, (self.rows, self.columns)), (0, 0, 1, 1, 1, 0))
+        above, left = canvas[:, :-1], canvas[:, 1:, :-2]
+        around = torch.cat([above[:, :, :-2], above[:, :, 1:-1], above[:, :, 2:], left], dim=-1).flatten(1, 2)
+        x = self.neighbours(around) + self.label(one_hot)[:, None] + self.position
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(x))  # type: ignore[no-any-return]
 
     def sample(self, codebook: Tensor, one_hot: Tensor, temperature: float, rng: torch.Generator | None) -> Tensor:
-        """Draw codes ``(n, length)``, one position after the other."""
-        label = self.start(one_hot)[:, None]
+        """Draw codes ``(n, cells)``, one position after the other."""
+        n, label = len(one_hot), self.label(one_hot)
+        canvas = codebook.new_zeros(n, self.rows + 1, self.columns + 2, codebook.shape[1])
         caches: list[list[Tensor]] = [[] for _ in self.blocks]
-        entered, codes = torch.zeros_like(label), []
-        for position in self.position:
-            x = entered + label + position
+        codes = []
+        for index, position in enumerate(self.position):
+            row, column = divmod(index, self.columns)
+            around = torch.cat([canvas[:, row, column : column + 3].flatten(1), canvas[:, row + 1, column]], dim=1)
+            x = (self.neighbours(around) + label + position)[:, None]
             for block, cache in zip(self.blocks, caches, strict=True):
                 x = block(x, cache)
             logits = self.head(self.norm(x))[:, 0].float() / temperature
-            codes.append(torch.multinomial(logits.softmax(-1), 1, generator=rng))
-            entered = self.enter(codebook[codes[-1]])
-        return torch.cat(codes, dim=1)
+            codes.append(torch.multinomial(logits.softmax(-1), 1, generator=rng).squeeze(1))
+            canvas[:, row + 1, column + 1] = codebook[codes[-1]]
+        return torch.stack(codes, dim=1)

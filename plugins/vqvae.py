@@ -28,7 +28,7 @@ class VQVAEConfig(GeneratorConfig):
     width: int = Field(64, ge=8, multiple_of=4, description="channels of the coarse feature maps")
     backbone: Backbone = Field("conv", description="plain convolutions or residual blocks")
     reconstruction: Literal["bce", "mse"] = Field("bce", description="reconstruction loss, summed over pixels")
-    codes: int = Field(256, ge=2, le=8192, description="size of the codebook")
+    codes: int = Field(64, ge=2, le=8192, description="size of the codebook")
     code_dim: int = Field(16, ge=1, le=512, description="length of a code's vector")
     commitment: float = Field(0.25, ge=0, description="weight of the commitment loss")
     codebook_decay: float = Field(0.97, ge=0, lt=1, description="decay of the codebook's moving averages")
@@ -65,7 +65,13 @@ class VQVAE(Generator):
         self.decoder = ImageDecoder(spec, config.width, config.backbone)
         self.grid = self.encoder.grid
         self.prior = CodePrior(
-            config.codes, config.code_dim, self.grid.cells, spec.num_classes, config.prior_dim, config.prior_layers
+            config.codes,
+            config.code_dim,
+            self.grid.rows,
+            self.grid.columns,
+            spec.num_classes,
+            config.prior_dim,
+            config.prior_layers,
         )
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:

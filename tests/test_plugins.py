@@ -271,7 +271,7 @@ def test_mixture_prior_gives_the_same_fit_twice(priors):
 
 def code_prior(priors):
     torch.manual_seed(0)
-    prior = priors.CodePrior(codes=7, code_dim=3, length=6, num_classes=2, dim=32, layers=2).eval()
+    prior = priors.CodePrior(codes=7, code_dim=3, rows=2, columns=3, num_classes=2, dim=32, layers=2).eval()
     torch.nn.init.normal_(prior.head.weight)  # far from uniform, so that the likeliest code is clear
     return prior, torch.randn(7, 3), torch.eye(2)
 
