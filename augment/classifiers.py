@@ -20,8 +20,9 @@ from augment.scores import Scores, score_predictions
 
 __all__ = ["CNN", "Cart", "Scores", "default_updates", "fit_cart", "fit_cnn", "score_predictions"]
 
-PEAK_LR = 8e-3
-WEIGHT_DECAY = 0.02
+PEAK_LR = 1.2e-2
+WEIGHT_DECAY = 0.2
+"""Ten times less changed nothing on balanced classes and lost half a point on a long tail."""
 BETAS = (0.9, 0.98)
 WARMUP = 0.15
 """Share of the updates with rising learning rate."""
@@ -36,11 +37,12 @@ CHECK_EVERY = 50
 
 
 def default_updates(n_real: int) -> int:
-    """Updates of 128 images for every arm of a run with ``n_real`` real training images: 800 for 5,000.
+    """Updates of 128 images for every arm of a run with ``n_real`` real training images: 500 for 5,000.
 
-    Grows with the square root of ``n_real``, from 200 (up to 312 images) to 3,200 (from 80,000 on).
+    Grows with the square root of ``n_real``, from 250 (up to 1,250 images) to 2,000 (from 80,000 on). On 5,000 images
+    of Fashion-MNIST 800 updates give another 0.7 points and cost 60% more.
     """
-    return min(3200, max(200, round(800 * math.sqrt(n_real / 5000))))
+    return min(2000, max(250, round(500 * math.sqrt(n_real / 5000))))
 
 
 class ConvBlock(nn.Module):
@@ -62,10 +64,10 @@ class ConvBlock(nn.Module):
 class CNN(nn.Module):
     """Four convolutions, pooled by mean and maximum over the picture, and a linear layer; any image size from 4 on.
 
-    At ``width`` 64 it has 80,000 parameters (0.3 MB as float32) and costs 4 million multiplications per 28 x 28 image:
+    At ``width`` 64 it has 77,000 parameters (0.3 MB as float32) and costs 4 million multiplications per 28 x 28 image:
     few feature maps at full resolution, because there normalisation and activations cost as much as convolutions.
 
-    channels: of the images.  num_classes: at least 1.  width: of the last layers, a multiple of 4.  stem_stride: of the
+    channels: of the images.  num_classes: at least 1.  width: of the last layers, a multiple of 8.  stem_stride: of the
     first convolution; :func:`stride_for` chooses it by image size.
     """
 
@@ -75,8 +77,8 @@ class CNN(nn.Module):
     def __init__(self, channels: int, num_classes: int, *, width: int = 64, stem_stride: int = 2) -> None:
         super().__init__()
         self.blocks = nn.Sequential(
-            ConvBlock(channels, width // 2, stride=stem_stride),
-            ConvBlock(width // 2, width * 3 // 4, stride=2),
+            ConvBlock(channels, width * 3 // 8, stride=stem_stride),
+            ConvBlock(width * 3 // 8, width * 3 // 4, stride=2),
             ConvBlock(width * 3 // 4, width),
             ConvBlock(width, width, residual=True),
         )

@@ -147,6 +147,9 @@ def run_command(
     precision: Precision = "auto",
     out: Annotated[Path, typer.Option(help="Folder for run folders.")] = Path("runs"),
     save_images: Annotated[bool, typer.Option("--save-images", help="Keep the synthetic images as PNG.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted run and reuse finished parts.")
+    ] = True,
     offline: Offline = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -182,6 +185,7 @@ def run_command(
         precision=precision,
         out=out,
         save_images=save_images,
+        resume=resume,
         offline=offline,
     )
     with _reporting(quiet=quiet or as_json) as report:

@@ -2,32 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from augment import arms, store
 from augment.arms import Arm, ArmResult, Budget
 from augment.datasets import ImageSet
 from augment.locations import cache_folder
+from augment.workers import Job, Workers
 
 
-def evaluate_cached(arm: Arm, classifiers: Sequence[str], data: ImageSet, budget: Budget) -> list[ArmResult]:
-    """Results of one arm, one per classifier in the order given; those in the cache are read, the others computed."""
-    num_classes, test = len(data.classes), data.test
+@dataclass(frozen=True)
+class Pending:
+    """Results of one arm, as far as they are known: kept ones, and a job for the others."""
+
+    arm: str
+    classifiers: tuple[str, ...]
+    files: dict[str, Path]
+    records: dict[str, dict[str, Any] | None]
+    job: Job[list[ArmResult]] | None
+
+
+def begin(
+    arm: Arm, classifiers: Sequence[str], data: ImageSet, budget: Budget, workers: Workers, *, reuse: bool
+) -> Pending:
+    """Begin to evaluate an arm; with ``reuse``, results in the cache are read instead."""
     identity = _identity(arm, data, budget)
     files = {name: _file(identity, name) for name in classifiers}
-    records = {name: store.read_json(file) for name, file in files.items()}
+    records = {name: store.read_json(file) if reuse else None for name, file in files.items()}
     missing = [name for name, record in records.items() if record is None]
-    found = {result.classifier: result for result in arms.evaluate(arm, missing, test, num_classes, budget)}
-    for name, result in found.items():
-        with store.writing(files[name].parent):
-            store.write_json(files[name], result.record())
-    for name, record in records.items():
-        if record is not None:
-            found[name] = arms.from_record(record, arm.name, name, budget, test.labels, num_classes)
-    return [found[name] for name in classifiers]
+    job = workers.submit(arms.evaluate, arm, missing, data.test, len(data.classes), budget) if missing else None
+    return Pending(arm.name, tuple(classifiers), files, records, job)
+
+
+def collect(pending: Sequence[Pending], data: ImageSet, budget: Budget, workers: Workers) -> list[ArmResult]:
+    """Results of all arms in order, one per classifier; new ones are kept in the cache."""
+    fresh = iter(workers.results(entry.job for entry in pending if entry.job is not None))
+    results = []
+    for entry in pending:
+        found = {result.classifier: result for result in (next(fresh) if entry.job is not None else [])}
+        for name, result in found.items():
+            with contextlib.suppress(OSError):  # a cache that cannot be written only means computing again next time
+                store.write_json(entry.files[name], result.record())
+        for name, record in entry.records.items():
+            if record is not None:
+                test = data.test.labels
+                found[name] = arms.from_record(record, entry.arm, name, budget, test, len(data.classes))
+        results += [found[name] for name in entry.classifiers]
+    return results
 
 
 def _identity(arm: Arm, data: ImageSet, budget: Budget) -> dict[str, object]:

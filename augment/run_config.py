@@ -40,6 +40,7 @@ class RunConfig(BaseModel):
     precision: str = "auto"
     out: Path = Path("runs")
     save_images: bool = False
+    resume: bool = True
     offline: bool = False
 
     @classmethod
@@ -63,7 +64,7 @@ class RunConfig(BaseModel):
         return tuple(dict.fromkeys(resolve_classifier(name) for name in names))
 
 
-NOT_IDENTITY = {"data_dir", "out", "save_images", "offline", "device", "precision", "dataset", "options"}
+NOT_IDENTITY = {"data_dir", "out", "save_images", "offline", "resume", "device", "precision", "dataset", "options"}
 """Fields that do not change a result, or are recorded in resolved form."""
 
 

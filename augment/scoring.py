@@ -104,22 +104,55 @@ def score_samples(
     extractor: Extractor,
     *,
     train: LabelledImages | None,
-    generator: Generator | None = None,
+    restored: Tensor | None = None,
     seed: int = 0,
 ) -> SampleScores:
     """Score ``fake`` against real images.
 
-    train: what the generator was trained on, for memorisation.  generator: for the quality of its reconstructions.
+    train: what the generator was trained on, for memorisation.  restored: :func:`reconstructions` of the first held-out
+    images, for their quality.
     """
     held_out = references.held_out
-    reconstruction = {} if generator is None else _reconstruction_scores(generator, held_out)
     return SampleScores(
         fidelity=score_fidelity(references.reference.images, fake.images, held_out.images, extractor, seed=seed),
         ssim_diversity=ssim_diversity(fake.images, fake.labels, seed=seed),
         ssim_diversity_real=ssim_diversity(held_out.images, held_out.labels, seed=seed),
         memorisation=None if train is None else _memorisation(train, held_out, fake),
-        **reconstruction,
+        **({} if restored is None else _reconstruction_scores(restored, held_out)),
     )
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Everything a score needs, so that any process can compute it.
+
+    pool: training images of the data set, for an extractor where none is shipped.  restored: reconstructions of the
+    first held-out images, None for a generator that makes none.
+    """
+
+    dataset: str
+    num_classes: int
+    fake: LabelledImages
+    references: References
+    pool: LabelledImages
+    restored: Tensor | None
+    seed: int
+    inception: Path | None = None
+
+    def compute(self) -> dict[str, Any]:
+        """The ``fidelity`` section of a result."""
+        extractor = load_extractor(
+            self.dataset,
+            self.pool.images.shape[1],
+            images=self.pool.images,
+            labels=self.pool.labels,
+            num_classes=self.num_classes,
+            inception=self.inception,
+        )
+        scores = score_samples(
+            self.fake, self.references, extractor, train=self.pool, restored=self.restored, seed=self.seed
+        )
+        return scores.to_json()
 
 
 def _memorisation(train: LabelledImages, held_out: LabelledImages, fake: LabelledImages) -> Memorisation:
@@ -129,18 +162,21 @@ def _memorisation(train: LabelledImages, held_out: LabelledImages, fake: Labelle
     )
 
 
-def reconstructions(generator: Generator, images: Tensor) -> Tensor:
-    """Reconstructions of uint8 images ``(n, C, H, W)``, float32 in [0, 1] on the CPU."""
+def reconstructions(generator: Generator, held_out: LabelledImages) -> Tensor | None:
+    """Reconstructions of the first held-out images, float32 ``(n, C, H, W)`` in [0, 1] on the CPU.
+
+    None for a generator that does not reconstruct.
+    """
+    if not generator.tags.reconstructs:
+        return None
+    images = held_out.images[:RECONSTRUCTED].to(generator.device).float() / 255
     with evaluating(generator):
-        restored: Tensor = generator.reconstruct(images.to(generator.device).float() / 255)  # type: ignore[operator]
+        restored: Tensor = generator.reconstruct(images)  # type: ignore[operator]
     return restored.float().cpu().clamp(0, 1)
 
 
-def _reconstruction_scores(generator: Generator, held_out: LabelledImages) -> dict[str, float]:
-    if not generator.tags.reconstructs:
-        return {}
-    images = held_out.images[:RECONSTRUCTED]
-    restored, original = reconstructions(generator, images), images.float() / 255
+def _reconstruction_scores(restored: Tensor, held_out: LabelledImages) -> dict[str, float]:
+    original = held_out.images[: len(restored)].float() / 255
     return {
         "ssim": float(ssim(restored, original).mean()),
         "ms_ssim": float(ms_ssim_reduced(restored, original).mean()),
@@ -186,16 +222,17 @@ def score(
         images = _folder_images(fake, len(references.held_out), data, strict=strict, seed=seed)
     references = split_references(data.test, len(images), seed)
     report.stage("Score")
-    extractor = load_extractor(
-        real,
-        data.spec.channels,
-        images=data.train.images,
-        labels=data.train.labels,
+    scoring = Scoring(
+        dataset=real,
         num_classes=len(data.classes),
+        fake=images,
+        references=references,
+        pool=data.train,
+        restored=None if generator is None else reconstructions(generator, references.held_out),
+        seed=seed,
         inception=inception,
     )
-    scores = score_samples(images, references, extractor, train=data.train, generator=generator, seed=seed)
-    return {"schema": "augment.score/1", "real": real, "fake": str(fake), "seed": seed, "fidelity": scores.to_json()}
+    return {"schema": "augment.score/1", "real": real, "fake": str(fake), "seed": seed, "fidelity": scoring.compute()}
 
 
 def _folder_images(folder: Path, n: int, data: ImageSet, *, strict: bool, seed: int) -> LabelledImages:

@@ -87,19 +87,23 @@ def obtain(
     validation: LabelledImages | None,
     folder: Path,
     report: Reporter,
+    *,
+    reuse: bool = True,
 ) -> Trained:
     """Fill ``folder`` with the generator of ``recipe``: reused, resumed or trained, whichever is least work.
 
-    A kept generator that is damaged is named and made again.
+    A kept generator that is damaged is named and made again; without ``reuse`` every one is.
     """
     cache = cache_folder() / "generators" / recipe.key
-    for kept in (folder, cache):
+    for kept in (folder, cache) if reuse else ():
         found = _reuse(kept, folder, recipe, report)
         if found is not None:
             return found
-    fit_into(recipe, spec, train, validation, folder, report, resume=True)
-    with writing(cache):
+    fit_into(recipe, spec, train, validation, folder, report, resume=reuse)
+    try:
         place(cache, lambda temporary: _copy_files(folder, temporary))
+    except OSError as error:  # the work is done and safe; a cache only spares doing it again
+        report.note(f"The generator is not kept in the cache: {cache} cannot be written ({error.strerror or error}).")
     return _load(folder, cached=False)
 
 

@@ -171,6 +171,7 @@ def main() -> int:
             train = subset(data, options.regime, options.size, seed)
             for name in chosen:
                 outcomes[name].append(measure(rows[name], train, data, seed))
+                sys.stderr.write(f"seed {seed}, {name}: {outcomes[name][-1]}\n")
     except AugmentError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -10,7 +10,6 @@ test images, scored the same way, are the floor.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -71,7 +70,7 @@ def run(title: str, data: ImageSet, extractor: Extractor, steps: int) -> Row:
         per_second,
         score_fidelity(reference(data), images, held_out, extractor, seed=0),
         memorisation(
-            data.train.images[:REFERENCE],
+            data.train.images,
             held_out[:2000],
             images[:2000],
             held_out_labels=data.test.labels[:2000],
@@ -142,7 +141,8 @@ comparable. "Plain VAE" is `vae` with `conditional=false prior=normal beta=1`: t
 The last column is the probability that a sample lies nearer to its nearest training image than a held-out image does:
 0.5 is as far away as unseen images. Smooth images lie near to everything, so a high value without near copies means
 blur, not copying. Near copies among {rows[0].memorisation.n:,} samples: {copies}.
-Timed on {os.cpu_count()} CPU cores, precision {rows[0].training.precision}.
+Timed with {torch.get_num_threads()} CPU thread(s), precision {rows[0].training.precision}, on a machine that had other
+work; compare the speeds with each other only.
 
 {table(rows)}
 

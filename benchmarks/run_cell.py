@@ -3,8 +3,8 @@
     python benchmarks/run_cell.py [--dataset fashionmnist] [--data-dir DIR] [--model dvae] [--seconds 5]
 
 The plain way is what a script would do: fp32, NCHW memory, a DataLoader that transforms image by image, and the
-two-convolution CNN. Runs are interleaved, so that a noisy machine slows both sides. The last lines say which share of the
-machine's own bf16 matrix rate training reaches.
+two-convolution CNN. Runs are interleaved, so that a noisy machine slows both sides. The last lines say which share of
+the machine's own bf16 matrix rate training reaches.
 """
 
 from __future__ import annotations
@@ -178,15 +178,18 @@ def main() -> None:
     for _ in range(3):
         plain = plain_generator_step(create(options.model, data.spec), train)
         generator_plain.append(images_per_second(plain, options.seconds))
-        result = fit(
-            create(options.model, data.spec), train, None, seed=0, steps=100_000, max_seconds=options.seconds
-        )
+        result = fit(create(options.model, data.spec), train, None, seed=0, steps=100_000, max_seconds=options.seconds)
         generator_ours.append(result.images_per_second)
         classifier_plain.append(images_per_second(plain_classifier_step(data, train), options.seconds))
         updates = 60
         start = time.perf_counter()
-        evaluate(Arm("real", train, "as_is"), ["cnn"], data.test.subset(range(100)), len(data.classes),
-                 Budget(updates, 0, "cpu", precision))
+        evaluate(
+            Arm("real", train, "as_is"),
+            ["cnn"],
+            data.test.subset(range(100)),
+            len(data.classes),
+            Budget(updates, 0, "cpu", precision),
+        )
         classifier_ours.append(updates * BATCH / (time.perf_counter() - start))
 
     print("| stage | plain, images/s | ours, images/s | ratio |\n|---|---|---|---|")
@@ -204,9 +207,11 @@ def main() -> None:
     net = CNN(data.spec.channels, data.spec.num_classes)
     flops_cnn = training_flops(lambda: net(images).sum().backward()) / BATCH
     print(f"\nmatrix product: bf16 {bf16 / 1e12:.2f} TFLOP/s, fp32 {fp32 / 1e12:.2f} TFLOP/s, ratio {bf16 / fp32:.1f}")
-    print(f"{options.model} training reaches {flops * max(generator_ours) / bf16:.0%} of the bf16 rate "
-          f"({flops / 1e6:.0f} MFLOP per image), the classifier {flops_cnn * max(classifier_ours) / bf16:.0%} "
-          f"({flops_cnn / 1e6:.0f} MFLOP per image)")
+    print(
+        f"{options.model} training reaches {flops * max(generator_ours) / bf16:.0%} of the bf16 rate "
+        f"({flops / 1e6:.0f} MFLOP per image), the classifier {flops_cnn * max(classifier_ours) / bf16:.0%} "
+        f"({flops_cnn / 1e6:.0f} MFLOP per image)"
+    )
     for arguments in (["--help"], ["models"], ["completion", "bash"]):
         print(f"augment {' '.join(arguments)}: {startup(*arguments):.2f} s")
 

@@ -16,10 +16,10 @@ class DVAEConfig(VAEConfig):
     """Options of ``dvae``."""
 
     noise: NoiseName | tuple[NoiseName, ...] = Field(
-        ("gaussian", "masking", "rotation"), description="a kind of noise, or several of which one is drawn per image"
+        ("gaussian", "rotation"), description="a kind of noise, or several of which one is drawn per image"
     )
     noise_strength: float | dict[NoiseName, float] = Field(
-        1.0, description="scale of the usual strengths, or a strength per kind"
+        0.5, description="scale of the usual strengths, or a strength per kind"
     )
 
     @field_validator("noise")

@@ -22,18 +22,20 @@ from ._priors import MixturePrior, PriorName
 class VAEConfig(GeneratorConfig):
     """Options of ``vae``."""
 
-    steps: int = Field(500, ge=1, description="optimizer updates")
-    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    steps: int = Field(750, ge=1, description="optimizer updates")
+    batch_size: int = Field(32, ge=1, description="images per update")
+    lr: float = Field(3e-3, gt=0, description="peak learning rate")
+    class_balanced: bool = Field(True, description="draw training labels uniformly instead of as they come")
     latent_dim: int = Field(32, ge=2, le=2048, description="size of the latent vector")
     width: int = Field(64, ge=8, multiple_of=4, description="channels of the coarse feature maps")
-    backbone: Backbone = Field("conv", description="plain convolutions or residual blocks")
+    backbone: Backbone = Field("resnet", description="residual blocks, or plain convolutions")
     reconstruction: Literal["bce", "mse"] = Field("bce", description="reconstruction loss, summed over pixels")
-    beta: float = Field(0.5, ge=0, description="weight of the KL divergence")
+    beta: float = Field(0.1, ge=0, description="weight of the KL divergence")
     kl_warmup: float = Field(0.0, ge=0, le=1, description="share of the steps in which beta rises from 0")
     conditional: bool = Field(True, description="give the decoder the class")
     label_dropout: float = Field(0.1, ge=0, le=1, description="share of training images whose class is withheld")
     prior: PriorName = Field("mixture", description="mixture per class fitted after training, or N(0, I)")
-    components: int = Field(4, ge=1, description="largest number of mixture components per class")
+    components: int = Field(8, ge=1, description="largest number of mixture components per class")
 
 
 class VAE(Generator):

@@ -23,19 +23,22 @@ from ._priors import CodePrior
 class VQVAEConfig(GeneratorConfig):
     """Options of ``vqvae``."""
 
-    steps: int = Field(500, ge=1, description="optimizer updates")
-    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    steps: int = Field(650, ge=1, description="optimizer updates")
+    batch_size: int = Field(32, ge=1, description="images per update")
+    lr: float = Field(3e-3, gt=0, description="peak learning rate")
+    class_balanced: bool = Field(True, description="draw training labels uniformly instead of as they come")
     width: int = Field(64, ge=8, multiple_of=4, description="channels of the coarse feature maps")
-    backbone: Backbone = Field("conv", description="plain convolutions or residual blocks")
+    backbone: Backbone = Field("resnet", description="residual blocks, or plain convolutions")
     reconstruction: Literal["bce", "mse"] = Field("bce", description="reconstruction loss, summed over pixels")
-    codes: int = Field(64, ge=2, le=8192, description="size of the codebook")
-    code_dim: int = Field(16, ge=1, le=512, description="length of a code's vector")
+    codes: int = Field(512, ge=2, le=8192, description="size of the codebook")
+    stride: Literal[1, 2] = Field(2, description="cells of the encoder's grid, along a side, behind one code")
+    code_dim: int = Field(32, ge=1, le=512, description="length of a code's vector")
     commitment: float = Field(0.25, ge=0, description="weight of the commitment loss")
     codebook_decay: float = Field(0.97, ge=0, lt=1, description="decay of the codebook's moving averages")
     dead_below: float = Field(0.1, ge=0, description="codes used less often per batch, on average, are revived")
     prior_dim: int = Field(128, ge=32, multiple_of=32, description="width of the prior")
     prior_layers: int = Field(2, ge=1, description="layers of the prior")
-    temperature: float = Field(1.0, gt=0, description="temperature of the codes drawn from the prior")
+    temperature: float = Field(0.8, gt=0, description="temperature of the codes drawn from the prior")
 
 
 class VQVAE(Generator):
@@ -59,16 +62,18 @@ class VQVAE(Generator):
     def __init__(self, config: VQVAEConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.encoder = ImageEncoder(spec, config.width, config.backbone)
-        self.to_code = nn.Conv2d(config.width, config.code_dim, 1)
+        self.to_code = nn.Conv2d(config.width, config.code_dim, 3, stride=config.stride, padding=1)
         self.codebook = Codebook(config.codes, config.code_dim, config.codebook_decay, config.dead_below)
-        self.from_code = nn.Conv2d(config.code_dim, config.width, 3, padding=1)
+        spread = nn.Conv2d(config.code_dim, config.width * config.stride**2, 3, padding=1)
+        self.from_code = nn.Sequential(spread, nn.PixelShuffle(config.stride), nn.ReLU())
         self.decoder = ImageDecoder(spec, config.width, config.backbone)
-        self.grid = self.encoder.grid
+        grid = self.encoder.grid
+        self.rows, self.columns = -(-grid.rows // config.stride), -(-grid.columns // config.stride)
         self.prior = CodePrior(
             config.codes,
             config.code_dim,
-            self.grid.rows,
-            self.grid.columns,
+            self.rows,
+            self.columns,
             spec.num_classes,
             config.prior_dim,
             config.prior_layers,
@@ -110,7 +115,7 @@ class VQVAE(Generator):
     def decode(self, latents: Tensor) -> Tensor:
         """Images ``(n, C, H, W)`` of the codes nearest to latents ``(n, cells * code_dim)``."""
         with eval_mode(self):
-            vectors = latents.unflatten(1, (self.grid.cells, self.config.code_dim))
+            vectors = latents.unflatten(1, (self.rows * self.columns, self.config.code_dim))
             return self._logits(self.codebook.vectors[self.codebook.nearest(vectors)]).float().sigmoid()
 
     def reconstruct(self, images: Tensor) -> Tensor:
@@ -126,8 +131,9 @@ class VQVAE(Generator):
         return F.one_hot(labels, self.spec.num_classes).float()
 
     def _logits(self, vectors: Tensor) -> Tensor:
-        features = vectors.transpose(1, 2).unflatten(2, (self.grid.rows, self.grid.columns))
-        return self.decoder(self.from_code(features).relu())  # type: ignore[no-any-return]
+        grid = self.encoder.grid
+        features = self.from_code(vectors.transpose(1, 2).unflatten(2, (self.rows, self.columns)))
+        return self.decoder(features[..., : grid.rows, : grid.columns])  # type: ignore[no-any-return]
 
 
 class Codebook(nn.Module):

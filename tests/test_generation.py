@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,9 +51,6 @@ class Notes(Reporter):
 
     def note(self, text):
         self.texts.append(text)
-
-
-# ---------------------------------------------------------------- train
 
 
 def test_train_saves_a_generator_that_describes_itself(saved, digits):
@@ -208,7 +206,7 @@ def test_samples_lie_beside_the_generator_by_default(digits, tmp_path):
 def test_sample_into_the_current_folder(saved, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    document = generation.sample(saved, n=10, out=type(tmp_path)("."))
+    document = generation.sample(saved, n=10, out=Path("."))
     assert sum(class_folders(tmp_path / "here").values()) == 10
     assert document["sheet"] == str(tmp_path / "here.png")
 

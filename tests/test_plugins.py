@@ -331,7 +331,7 @@ def test_decoding_rounds_to_the_codebook():
     generator.loss(images, labels)
     with evaluating(generator):
         z = generator.encode(images)
-        assert z.shape == (6, 16 * 4)
+        assert z.shape == (6, 4 * 4)
         assert torch.equal(generator.decode(z), generator.decode(z + 1e-6))
         assert torch.equal(generator.decode(z), generator.reconstruct(images))
 

@@ -101,11 +101,11 @@ def test_text_is_never_read_as_markup(monkeypatch):
     with BarReporter() as report:
         report.stage("Load [red]folder[/red]")
         report.advance(1, 2, "[bold]0.5")
-        report.note("skipped [/tmp/a] and [b]")
+        report.note("skipped [/some/a] and [b]")
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
     assert "Load [red]folder[/red]" in shown
     assert "[bold]0.5" in shown
-    assert "skipped [/tmp/a] and [b]" in shown
+    assert "skipped [/some/a] and [b]" in shown
 
 
 def test_advance_before_any_stage_is_harmless(monkeypatch):

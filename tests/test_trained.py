@@ -45,9 +45,7 @@ def sources(tmp_path, monkeypatch):
     (folder / "acme_package").mkdir(parents=True)
     (folder / "acme_tiny.py").write_text(MODULE)
     (folder / "acme_package" / "__init__.py").write_text("")
-    (folder / "acme_package" / "model.py").write_text(
-        "from acme_tiny import Tiny\nfrom . import layers\nclass Packed(Tiny):\n    pass\n"
-    )
+    (folder / "acme_package" / "model.py").write_text("from acme_tiny import Tiny\nclass Packed(Tiny):\n    pass\n")
     (folder / "acme_package" / "layers.py").write_text("width = 1\n")
     monkeypatch.syspath_prepend(folder)
     for module in [name for name in sys.modules if name.startswith("acme_")]:
@@ -75,17 +73,8 @@ class Notes(Reporter):
 
 
 def recipe_of(model="tiny", options=None, **changes):
-    given = {
-        "classes": ("a", "b", "c"),
-        "data_sha256": "ab",
-        "seed": 5,
-        "steps": STEPS,
-        "max_minutes": None,
-        "device": "cpu",
-        "precision": "fp32",
-        **changes,
-    }
-    return make_recipe(model, options or {}, **given)
+    given = {"classes": ("a", "b", "c"), "data_sha256": "ab", "seed": 5, "steps": STEPS, "max_minutes": None}
+    return make_recipe(model, options or {}, **{**given, "device": "cpu", "precision": "fp32", **changes})
 
 
 def get(folder, data, recipe=None, notes=None):
@@ -167,17 +156,8 @@ def interrupted(folder, data, recipe, stop_at):
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         generator = registry.create(recipe.model, SPEC, dict(recipe.options))
-    fit(
-        generator,
-        data,
-        data,
-        seed=recipe.seed,
-        steps=recipe.steps,
-        stop_at=stop_at,
-        device="cpu",
-        precision="fp32",
-        folder=folder,
-    )
+    given = {"seed": recipe.seed, "steps": recipe.steps, "device": "cpu", "precision": "fp32"}
+    fit(generator, data, data, folder=folder, stop_at=stop_at, **given)
 
 
 def test_an_interrupted_folder_is_resumed(sources, data, tmp_path):
@@ -216,8 +196,7 @@ def test_a_disk_that_fills_while_saving_is_no_generator(sources, data, tmp_path,
     monkeypatch.setattr("augment.trained.write_json", full)
     with pytest.raises(DataError, match="No space left"):
         get(tmp_path / "generator", data)
-    monkeypatch.undo()
-    assert not (tmp_path / "generator" / "training.json").exists()
+    assert not trained.reusable(tmp_path / "generator", recipe_of())
 
 
 def test_a_time_limit_is_noted(sources, data, tmp_path):

@@ -1,0 +1,136 @@
+"""Small trainings side by side: single-threaded processes next to this one, which helps with what is still waiting.
+
+One small network on two threads is hardly faster than on one, and many times slower when another program wants one of
+the cores; two networks on a thread each are. Results do not depend on how many workers there are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from threading import RLock
+from typing import Any, Generic, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+@dataclass
+class Job(Generic[T]):
+    """A call that waits, runs or is done."""
+
+    call: Callable[[], T]
+    future: Future[T] = field(default_factory=Future)
+
+
+class Workers:
+    """Runs calls in ``count`` processes; calls that wait are run by whoever asks for results. 0: all of them here.
+
+    The function and its arguments travel by pickle within this machine; results come back the same way.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._waiting: deque[Job[Any]] = deque()
+        self._running = 0
+        self._executor: Any = None
+        self._lock = RLock()  # results arrive on a thread of the executor
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Job[T]:
+        """Begin ``function(*arguments)`` as soon as a process is free."""
+        job = Job(partial(function, *arguments))
+        self._waiting.append(job)
+        self._dispatch()
+        return job
+
+    def _dispatch(self) -> None:
+        """Hand out waiting jobs, never more than there are processes: what waits here can still be taken back."""
+        with self._lock:
+            while self._waiting and self._running < self.count:
+                job = self._waiting.popleft()
+                self._running += 1
+                self._start().submit(job.call).add_done_callback(partial(self._finish, job))
+
+    def _start(self) -> Any:
+        if self._executor is None:
+            from loky import ProcessPoolExecutor
+
+            self._executor = ProcessPoolExecutor(self.count, env={"OMP_NUM_THREADS": "1"}, initializer=single_thread)
+        return self._executor
+
+    def _finish(self, job: Job[Any], remote: Future[Any]) -> None:
+        if remote.cancelled():
+            return
+        error = remote.exception()
+        if error is not None:
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(remote.result())
+        with self._lock:
+            self._running -= 1
+        self._dispatch()
+
+    def results(self, jobs: Iterable[Job[T]]) -> list[T]:
+        """Results of ``jobs`` in order; whatever no process has begun is run here meanwhile."""
+        wanted = list(jobs)
+        while (job := self._take()) is not None:
+            self._run_here(job)
+        return [job.future.result() for job in wanted]
+
+    def _take(self) -> Job[Any] | None:
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
+
+    def _run_here(self, job: Job[Any]) -> None:
+        try:
+            with threads(1):
+                job.future.set_result(job.call())
+        except Exception as error:
+            job.future.set_exception(error)
+
+    def close(self) -> None:
+        """End the processes, also in the middle of a call."""
+        with self._lock:
+            self._waiting.clear()
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, kill_workers=True)
+
+
+def single_thread() -> None:
+    """Set up a worker: one thread, and signals of the keyboard are left to the process that started it."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """PyTorch on ``count`` threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def side_by_side(jobs: int, device: str) -> Iterator[Workers]:
+    """Workers for about ``jobs`` calls on the cores this process may use; it keeps the cores that are left.
+
+    On a GPU there are none: the calls share the device better one after the other.
+    """
+    cores = torch.get_num_threads()
+    count = min(jobs, cores - 1) if device == "cpu" else 0
+    workers = Workers(count)
+    try:
+        with threads(max(1, cores - count)):
+            yield workers
+    finally:
+        workers.close()
