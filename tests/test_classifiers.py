@@ -258,7 +258,7 @@ def test_one_budget_that_grows_mildly():
     budgets = [default_updates(n) for n in (10, 1250, 5000, 20_000, 60_000, 10**7)]
     assert budgets == sorted(budgets)
     assert default_updates(5000) * 2 == default_updates(20_000)
-    assert (budgets[0], budgets[2], budgets[-1]) == (200, 800, 3200)
+    assert (budgets[0], budgets[2], budgets[-1]) == (250, 500, 2000)
 
 
 # CART

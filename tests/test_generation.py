@@ -278,7 +278,7 @@ def test_reconstructions_are_the_generators(digits):
     torch.manual_seed(0)
     generator = MinimalGenerator(GeneratorConfig(), ImageSpec(1, 4, 4, 3)).train()
     images = torch.randint(0, 256, (5, 1, 4, 4), dtype=torch.uint8)
-    restored = scoring.reconstructions(generator, images)
+    restored = scoring.reconstructions(generator, LabelledImages(images, torch.zeros(5, dtype=torch.int64)))
     with torch.no_grad():
         assert torch.equal(restored, generator.reconstruct(images.float() / 255))
     assert generator.training
