@@ -13,7 +13,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from augment.experiment import Result
 
-WORST = 3
+WORST = 2
 """Classes shown as the worst of an arm."""
 
 

@@ -97,8 +97,9 @@ class Workers:
         """End the processes, also in the middle of a call."""
         with self._lock:
             self._waiting.clear()
+            busy = self._running > 0
         if self._executor is not None:
-            self._executor.shutdown(wait=True, kill_workers=True)
+            self._executor.shutdown(wait=True, kill_workers=busy)
 
 
 def single_thread() -> None:

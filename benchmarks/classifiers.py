@@ -164,6 +164,8 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     rows = contenders(options.size, options.epochs)
     chosen = [name for name in rows if not options.only or any(part in name for part in options.only)]
+    if not chosen:
+        parser.error(f"no row is called like {options.only}; there are {list(rows)}")
     try:
         data = load_dataset(options.dataset, data_dir=options.data_dir)
         outcomes: dict[str, list[Outcome]] = {name: [] for name in chosen}

@@ -1,6 +1,6 @@
 """Each stage of `augment run` against the plain way of doing it, in one process, as ratios.
 
-    python benchmarks/run_cell.py [--dataset fashionmnist] [--data-dir DIR] [--model dvae] [--seconds 5]
+    python benchmarks/run_cell.py [--dataset fashionmnist] [--data-dir DIR] [--model dvae] [--seconds 5] [--threads 1]
 
 The plain way is what a script would do: fp32, NCHW memory, a DataLoader that transforms image by image, and the
 two-convolution CNN. Runs are interleaved, so that a noisy machine slows both sides. The last lines say which share of
@@ -75,9 +75,9 @@ def images_per_second(step: Callable[[], int], seconds: float) -> float:
     return done / (time.perf_counter() - start)
 
 
-def plain_batches(train: LabelledImages) -> Callable[[], tuple[Tensor, Tensor]]:
+def plain_batches(train: LabelledImages, batch_size: int) -> Callable[[], tuple[Tensor, Tensor]]:
     """An endless plain DataLoader."""
-    loader = DataLoader(PlainDataset(train), batch_size=BATCH, shuffle=True, drop_last=True)
+    loader = DataLoader(PlainDataset(train), batch_size=batch_size, shuffle=True, drop_last=True)
     batches = iter(loader)
 
     def following() -> tuple[Tensor, Tensor]:
@@ -94,7 +94,7 @@ def plain_batches(train: LabelledImages) -> Callable[[], tuple[Tensor, Tensor]]:
 
 def plain_generator_step(generator: Generator, train: LabelledImages) -> Callable[[], int]:
     """The same network and loss, trained plainly."""
-    batch = plain_batches(train)
+    batch = plain_batches(train, generator.config.batch_size)
     optimizer = torch.optim.Adam(generator.parameters(), lr=1e-3)
 
     def step() -> int:
@@ -109,7 +109,7 @@ def plain_generator_step(generator: Generator, train: LabelledImages) -> Callabl
 
 def plain_classifier_step(data: ImageSet, train: LabelledImages) -> Callable[[], int]:
     """The two-convolution CNN, trained plainly."""
-    batch, net = plain_batches(train), plain_cnn(data)
+    batch, net = plain_batches(train, BATCH), plain_cnn(data)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
 
     def step() -> int:
@@ -157,7 +157,9 @@ def main() -> None:
     parser.add_argument("--data-dir", default=None)
     parser.add_argument("--model", default="dvae")
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--threads", type=int, default=1, help="of both sides; a run's trainings have one each")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
 
     data = load_dataset(options.dataset, data_dir=options.data_dir)
     counts = class_counts("high", data.train.counts(len(data.classes)))

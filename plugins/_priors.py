@@ -103,9 +103,11 @@ def _responsibilities(x: Any, components: int, covariance: str) -> Any:
         return np.ones((len(x), 1))
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     mixture = GaussianMixture(components, covariance_type=covariance, reg_covar=JITTER, max_iter=30, random_state=0)
-    with warnings.catch_warnings():
+    # scikit-learn has threads of its own; beside a worker that needs the other core they would only wait for it
+    with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
         warnings.simplefilter("ignore", ConvergenceWarning)  # thirty rounds are enough for a sampler
         return mixture.fit(x).predict_proba(x)
 

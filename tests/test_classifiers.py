@@ -207,10 +207,18 @@ def test_a_weight_of_zero_takes_an_image_out_of_the_loss():
 def test_a_logit_prior_moves_predictions_towards_the_rare_class():
     images, labels = random_images(200), (torch.arange(200) >= 180).long()
     fresh = random_images(300, seed=1)
-    plain = fit_cnn(images, labels, 2, updates=15, seed=0).probabilities(fresh)[:, 1].mean()
+    plain = fit_cnn(images, labels, 2, updates=30, seed=0).probabilities(fresh)[:, 1].mean()
     prior = labels.bincount()
-    adjusted = fit_cnn(images, labels, 2, updates=15, seed=0, logit_prior=prior).probabilities(fresh)[:, 1].mean()
+    adjusted = fit_cnn(images, labels, 2, updates=30, seed=0, logit_prior=prior).probabilities(fresh)[:, 1].mean()
     assert float(adjusted) > float(plain) + 0.1
+
+
+def test_a_logit_prior_does_not_make_an_easy_head_class_look_like_the_tail():
+    """Smoothing labels uniformly would: 0.05 / 0.01 for the tail is more than 0.95 / 0.99 for the head."""
+    labels = (torch.arange(200) >= 198).long()
+    images = random_images(200) // 4 + 190 * labels.to(torch.uint8)[:, None, None, None]
+    cnn = fit_cnn(images, labels, 2, updates=100, seed=0, logit_prior=labels.bincount())
+    assert torch.equal(cnn.predict(images), labels)
 
 
 def test_a_loss_that_is_not_finite_is_an_error():
@@ -258,7 +266,7 @@ def test_one_budget_that_grows_mildly():
     budgets = [default_updates(n) for n in (10, 1250, 5000, 20_000, 60_000, 10**7)]
     assert budgets == sorted(budgets)
     assert default_updates(5000) * 2 == default_updates(20_000)
-    assert (budgets[0], budgets[2], budgets[-1]) == (250, 500, 2000)
+    assert (budgets[0], budgets[2], budgets[-1]) == (300, 600, 2400)
 
 
 # CART
