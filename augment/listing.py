@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from augment import registry
 from augment.errors import AugmentError
@@ -74,7 +75,16 @@ def model(name: str) -> dict[str, Any]:
 
 
 def _type_name(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+    """A type as a person reads it: ``int``, or the values to choose from."""
+    if get_origin(annotation) is Literal:
+        return " | ".join(str(value) for value in get_args(annotation))
+    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+        return " or ".join(_type_name(part) for part in get_args(annotation) if part is not type(None))
+    if get_origin(annotation) is tuple:
+        return f"list of {_type_name(get_args(annotation)[0])}"
+    if get_origin(annotation) is dict:
+        return "mapping"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def check(names: Sequence[str], report: Reporter) -> dict[str, Any]:
