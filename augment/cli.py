@@ -11,13 +11,37 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from augment.errors import AugmentError, Stopped, UsageError
+from augment.cli_options import (
+    ClassCounts,
+    DataDir,
+    Dataset,
+    Device,
+    ImageSize,
+    ImbalanceFactor,
+    Json,
+    MaxMinutes,
+    Model,
+    Offline,
+    Precision,
+    Quiet,
+    Regime,
+    Seed,
+    Set,
+    Shell,
+    Size,
+    Steps,
+    Strict,
+    complete_dataset,
+    complete_model,
+    model_options,
+    parse_counts,
+)
+from augment.errors import AugmentError, Stopped
 
 if TYPE_CHECKING:
     from augment.progress import Reporter
@@ -34,78 +58,6 @@ datasets_app = typer.Typer(help="List and look at data sets.", no_args_is_help=T
 plugins_app = typer.Typer(help="Check a generator against the contract, or begin a new one.", no_args_is_help=True)
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(plugins_app, name="plugins")
-
-
-class Shell(StrEnum):
-    """Shells with completion."""
-
-    bash = "bash"
-    zsh = "zsh"
-    fish = "fish"
-
-
-def _complete_model(incomplete: str) -> list[str]:
-    from augment.registry import registered
-
-    return [name for name in registered() if name.startswith(incomplete)]
-
-
-def _complete_dataset(incomplete: str) -> list[str]:
-    from augment.datasets.catalogue import DESCRIPTIONS
-
-    return [name for name in DESCRIPTIONS if name.startswith(incomplete)]
-
-
-Dataset = Annotated[
-    str,
-    typer.Option(help="A named data set, or a folder of images.", autocompletion=_complete_dataset),
-]
-Model = Annotated[
-    str, typer.Option(help="A registered generator; see `augment models`.", autocompletion=_complete_model)
-]
-DataDir = Annotated[Path | None, typer.Option(help="Folder that holds the data set's files; looked at first.")]
-ImageSize = Annotated[int | None, typer.Option(help="Resize an image folder to this many pixels, squared.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse broken image files instead of skipping them.")]
-Regime = Annotated[
-    str | None, typer.Option(help="balanced, semi, high, explicit, seed-high or gamo.", show_default="high")
-]
-Size = Annotated[int | None, typer.Option(help="Training images in all.", show_default="5000")]
-ImbalanceFactor = Annotated[float, typer.Option(help="Largest over smallest class, for --regime high.")]
-ClassCounts = Annotated[str | None, typer.Option(help="Explicit counts per class, separated by commas.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="A model's option as key=value; repeatable.")]
-Seed = Annotated[int, typer.Option(help="First seed.")]
-Steps = Annotated[int | None, typer.Option(help="Training steps of the generator.")]
-MaxMinutes = Annotated[float | None, typer.Option(help="Stop the generator's training after this many minutes.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never try the network.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
-
-
-def _options(pairs: list[str] | None) -> dict[str, Any]:
-    """``key=value`` pairs; values are JSON where they parse as JSON, text otherwise."""
-    options: dict[str, Any] = {}
-    for pair in pairs or []:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {pair!r}: write it as key=value, for example --set latent_dim=64.")
-        try:
-            options[key] = json.loads(value)
-        except ValueError:
-            options[key] = value
-    return options
-
-
-def _counts(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.replace(" ", "").split(","))
-    except ValueError:
-        raise UsageError(
-            f"--class-counts {text!r}: write whole numbers separated by commas, like 400,200,100."
-        ) from None
 
 
 def _print_json(document: object) -> None:
@@ -161,7 +113,7 @@ def run_command(
     from augment.experiment import run
     from augment.run_config import RunConfig
 
-    counts = _counts(class_counts)
+    counts = parse_counts(class_counts)
     config = RunConfig.parse(
         dataset=dataset,
         model=model,
@@ -172,7 +124,7 @@ def run_command(
         size=size,
         imbalance_factor=imbalance_factor,
         class_counts=counts,
-        options=_options(set_),
+        options=model_options(set_),
         seed=seed,
         seeds=seeds,
         **({"arms": tuple(arm)} if arm else {}),
@@ -236,14 +188,14 @@ def train_command(
             "explicit" if class_counts else regime,
             size=size,
             imbalance_factor=imbalance_factor,
-            explicit=_counts(class_counts),
+            explicit=parse_counts(class_counts),
             seed=seed,
         )
         document = train(
             data,
             model,
             out,
-            options=_options(set_),
+            options=model_options(set_),
             counts=counts,
             seed=seed,
             steps=steps,
@@ -279,7 +231,9 @@ def sample_command(
     from augment.generation import sample
 
     with _reporting(quiet=quiet or as_json) as report:
-        document = sample(folder, n=n, counts=_counts(class_counts), out=out, seed=seed, device=device, report=report)
+        document = sample(
+            folder, n=n, counts=parse_counts(class_counts), out=out, seed=seed, device=device, report=report
+        )
     if as_json:
         _print_json(document)
     else:
@@ -328,7 +282,7 @@ def score_command(
 
 @app.command("models")
 def models_command(
-    name: Annotated[str | None, typer.Argument(help="Show this one in full.", autocompletion=_complete_model)] = None,
+    name: Annotated[str | None, typer.Argument(help="Show this one in full.", autocompletion=complete_model)] = None,
     as_json: Json = False,
 ) -> None:
     """List the registered generators, or show one with its options."""
@@ -358,7 +312,7 @@ def datasets_list_command(as_json: Json = False) -> None:
 
 @datasets_app.command("inspect")
 def datasets_inspect_command(
-    dataset: Annotated[str, typer.Argument(help="A named data set or a folder.", autocompletion=_complete_dataset)],
+    dataset: Annotated[str, typer.Argument(help="A named data set or a folder.", autocompletion=complete_dataset)],
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     strict: Strict = False,
@@ -390,7 +344,7 @@ def datasets_inspect_command(
 
 @plugins_app.command("check")
 def plugins_check_command(
-    names: Annotated[list[str], typer.Argument(help="Registered generators.", autocompletion=_complete_model)],
+    names: Annotated[list[str], typer.Argument(help="Registered generators.", autocompletion=complete_model)],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -446,26 +400,24 @@ def completion_command(shell: Annotated[Shell, typer.Argument(help="bash, zsh or
     sys.stdout.write(script + "\n")
 
 
-def _stop_on_sigterm() -> None:
-    """Outside the training loop, which has handlers of its own, SIGTERM ends the work like a keyboard interrupt."""
+def _stop_on_signals() -> None:
+    """Outside the training loop, which has handlers of its own, SIGTERM and SIGINT end the work with one message."""
 
     def stop(number: int, _frame: object) -> None:
         raise Stopped("Stopped. Finished parts are kept; the same command goes on from there.", number)
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
 
 
 def main() -> None:
     """Entry point: run the command line, and turn expected errors into one message and an exit code."""
-    _stop_on_sigterm()
+    _stop_on_signals()
     try:
         app()
     except AugmentError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n" if _debugging() else f"Error: {error}\n")
         raise SystemExit(error.exit_code) from (error if _debugging() else None)
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped. Finished parts are kept; the same command goes on from there.\n")
-        raise SystemExit(130) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 
 import numpy as np
@@ -18,6 +19,7 @@ QUICK = ["--steps", "8", "--updates", "8", "--device", "cpu", "--precision", "fp
 def augment(capsys, monkeypatch, tmp_path):
     """Run the command line in an empty folder; returns exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["augment", *map(str, arguments)])
@@ -29,7 +31,9 @@ def augment(capsys, monkeypatch, tmp_path):
         out, err = capsys.readouterr()
         return code, out, err
 
-    return call
+    yield call
+    for kind, handler in before.items():
+        signal.signal(kind, handler)
 
 
 @pytest.fixture
@@ -214,6 +218,19 @@ def test_a_folder_that_cannot_be_written_is_named(augment, tmp_path):
     assert code == 3
     assert "file" in err
     assert "--out" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_outside_of_training_ends_with_one_message(augment, monkeypatch, number):
+    def interrupted(*_, **__):
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("augment.evaluation.begin", interrupted)
+    code, out, err = augment(*RUN, *QUICK)
+    assert code == 128 + number
+    assert out == ""
+    assert "Finished parts are kept" in err
+    assert "Traceback" not in err
 
 
 def test_two_runs_into_one_folder(augment, tmp_path):

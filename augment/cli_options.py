@@ -1,0 +1,87 @@
+"""Options that several commands share, named the same everywhere, and how their text becomes values."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from augment.errors import UsageError
+
+
+class Shell(StrEnum):
+    """Shells with completion."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Registered generators that begin so."""
+    from augment.registry import registered
+
+    return [name for name in registered() if name.startswith(incomplete)]
+
+
+def complete_dataset(incomplete: str) -> list[str]:
+    """Named data sets that begin so."""
+    from augment.datasets.catalogue import DESCRIPTIONS
+
+    return [name for name in DESCRIPTIONS if name.startswith(incomplete)]
+
+
+Dataset = Annotated[
+    str,
+    typer.Option(help="A named data set, or a folder of images.", autocompletion=complete_dataset),
+]
+Model = Annotated[
+    str, typer.Option(help="A registered generator; see `augment models`.", autocompletion=complete_model)
+]
+DataDir = Annotated[Path | None, typer.Option(help="Folder that holds the data set's files; looked at first.")]
+ImageSize = Annotated[int | None, typer.Option(help="Resize an image folder to this many pixels, squared.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse broken image files instead of skipping them.")]
+Regime = Annotated[
+    str | None, typer.Option(help="balanced, semi, high, explicit, seed-high or gamo.", show_default="high")
+]
+Size = Annotated[int | None, typer.Option(help="Training images in all.", show_default="5000")]
+ImbalanceFactor = Annotated[float, typer.Option(help="Largest over smallest class, for --regime high.")]
+ClassCounts = Annotated[str | None, typer.Option(help="Explicit counts per class, separated by commas.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="A model's option as key=value; repeatable.")]
+Seed = Annotated[int, typer.Option(help="First seed.")]
+Steps = Annotated[int | None, typer.Option(help="Training steps of the generator.")]
+MaxMinutes = Annotated[float | None, typer.Option(help="Stop the generator's training after this many minutes.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never try the network.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
+
+
+def model_options(pairs: list[str] | None) -> dict[str, Any]:
+    """``key=value`` pairs; values are JSON where they parse as JSON, text otherwise."""
+    options: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {pair!r}: write it as key=value, for example --set latent_dim=64.")
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return options
+
+
+def parse_counts(text: str | None) -> tuple[int, ...] | None:
+    """Counts per class from ``400,200,100``; raises UsageError for anything else."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.replace(" ", "").split(","))
+    except ValueError:
+        raise UsageError(
+            f"--class-counts {text!r}: write whole numbers separated by commas, like 400,200,100."
+        ) from None
