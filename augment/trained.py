@@ -23,6 +23,9 @@ from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.store import code_fingerprint, content_hash, place, read_json, write_json, writing
 
+SHOWN = ("val_loss", "val_ssim", "val_psnr")
+"""Validation values on the progress line, beside every loss term; ``history.csv`` has all."""
+
 KEPT = ("config.json", "model.safetensors", "README.md", "history.csv", "training.json")
 """Files of a generator's folder that the cache keeps; checkpoints stay where they were written."""
 
@@ -124,7 +127,8 @@ def fit_into(
     from augment.training import Progress, fit
 
     def on_progress(progress: Progress) -> None:
-        terms = "  ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
+        shown = {name: value for name, value in progress.terms.items() if name in SHOWN or not name.startswith("val_")}
+        terms = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
         report.advance(progress.step, progress.steps, f"{progress.images_per_second:,.0f} images/s  {terms}")
 
     with writing(folder):

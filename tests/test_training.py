@@ -302,6 +302,7 @@ def test_progress_is_told(monkeypatch):
     train(on_progress=told.append)
     assert [each.step for each in told] == list(range(1, 13)) and told[0].steps == 12
     assert set(told[0].terms) == {"loss", "mse"} and told[-1].images_per_second > 0
+    assert {"loss", "mse", "val_loss"} <= set(told[-1].terms)
 
 
 def test_bf16_trains():

@@ -25,7 +25,8 @@ class Progress:
     """State of a training, told about twice a second.
 
     step: updates made, of ``steps``.  seconds: since the training began, interruptions left out.  images_per_second: in
-    this session.  terms: the last step's losses by name.
+    this session.  terms: the last step's losses by name, and the last
+    validation's values, named ``val_...``.
     """
 
     step: int

@@ -60,6 +60,7 @@ class Loop:
         self.terms: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] | None = None
         self.first_step = 0
+        self.measured: dict[str, float] = {}
         self.entered = self.began = self.told_at = self.saved_at = time.monotonic()
         config = generator.config
         _move(generator, self.device, torch.channels_last)
@@ -186,6 +187,7 @@ class Loop:
             with self.average.applied(), self._autocast():
                 measured = self.processes.as_first(self.validation(self.generator))
         self._row(measured)
+        self.measured = measured
         loss, state = measured.get("val_loss", math.nan), self.state
         if not math.isfinite(loss) or (state.best_loss is not None and loss >= state.best_loss):
             return False
@@ -207,7 +209,7 @@ class Loop:
                 steps=self.plan.steps,
                 seconds=now - self.began,
                 images_per_second=images / max(now - self.entered, 1e-9),
-                terms={name: value.item() for name, value in self.terms.items()},
+                terms={**{name: value.item() for name, value in self.terms.items()}, **self.measured},
             )
         )
 
