@@ -22,7 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from augment import create, load_dataset
 from augment.arms import Arm, Budget, evaluate
-from augment.classifiers import CNN
+from augment.cart import Features
+from augment.classifiers import CNN, fit_cart
 from augment.datasets import ImageSet, LabelledImages
 from augment.device import choose_precision
 from augment.generator import Generator
@@ -122,6 +123,32 @@ def plain_classifier_step(data: ImageSet, train: LabelledImages) -> Callable[[],
     return step
 
 
+def plain_batch_step(train: LabelledImages) -> Callable[[], int]:
+    """One batch from the DataLoader."""
+    batch = plain_batches(train, BATCH)
+    return lambda: len(batch()[1])
+
+
+def our_batch_step(train: LabelledImages) -> Callable[[], int]:
+    """One batch as an index gather on uint8."""
+
+    def step() -> int:
+        index = torch.randint(0, len(train), (BATCH,))
+        return len((train.images[index].float() / 255, train.labels[index])[1])
+
+    return step
+
+
+def cart_step(train: LabelledImages, test: LabelledImages, features: Features) -> Callable[[], int]:
+    """One tree fitted and asked about the test images."""
+
+    def step() -> int:
+        fit_cart(train.images, train.labels, features=features, seed=0).predict(test.images)
+        return len(train)
+
+    return step
+
+
 def matrix_rate(dtype: torch.dtype, size: int = 1024, seconds: float = 1.0) -> float:
     """Best FLOP/s of a square matrix product within ``seconds``."""
     left, right = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
@@ -194,10 +221,17 @@ def main() -> None:
         )
         classifier_ours.append(updates * BATCH / (time.perf_counter() - start))
 
+    batches_plain = [images_per_second(plain_batch_step(train), 1.0)]
+    batches_ours = [images_per_second(our_batch_step(train), 1.0)]
+    cart_plain = [images_per_second(cart_step(train, data.test, "pixels"), options.seconds)]
+    cart_ours = [images_per_second(cart_step(train, data.test, "pca"), options.seconds)]
+
     print("| stage | plain, images/s | ours, images/s | ratio |\n|---|---|---|---|")
     for name, plain_rates, our_rates in (
+        ("make batches", batches_plain, batches_ours),
         (f"train {options.model}", generator_plain, generator_ours),
         ("train classifier", classifier_plain, classifier_ours),
+        ("fit a tree (pixels against 20 components)", cart_plain, cart_ours),
     ):
         plain_rate, our_rate = max(plain_rates), max(our_rates)
         print(f"| {name} | {plain_rate:,.0f} | {our_rate:,.0f} | {our_rate / plain_rate:.1f} |")
