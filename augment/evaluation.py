@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,6 @@ class Pending:
 
     arm: str
     classifiers: tuple[str, ...]
-    files: dict[str, Path]
     records: dict[str, dict[str, Any] | None]
     job: Job[list[ArmResult]] | None
 
@@ -36,18 +37,25 @@ def begin(
     records = {name: store.read_json(file) if reuse else None for name, file in files.items()}
     missing = [name for name, record in records.items() if record is None]
     job = workers.submit(arms.evaluate, arm, missing, data.test, len(data.classes), budget) if missing else None
-    return Pending(arm.name, tuple(classifiers), files, records, job)
+    if job is not None:
+        job.future.add_done_callback(partial(_keep, files))
+    return Pending(arm.name, tuple(classifiers), records, job)
+
+
+def _keep(files: dict[str, Path], done: Future[list[ArmResult]]) -> None:
+    """Write results to the cache as soon as they are there, so that an interruption loses none."""
+    if done.exception() is None:
+        for result in done.result():
+            with contextlib.suppress(OSError):  # a cache that cannot be written only means computing again next time
+                store.write_json(files[result.classifier], result.record())
 
 
 def collect(pending: Sequence[Pending], data: ImageSet, budget: Budget, workers: Workers) -> list[ArmResult]:
-    """Results of all arms in order, one per classifier; new ones are kept in the cache."""
+    """Results of all arms in order, one per classifier."""
     fresh = iter(workers.results(entry.job for entry in pending if entry.job is not None))
     results = []
     for entry in pending:
         found = {result.classifier: result for result in (next(fresh) if entry.job is not None else [])}
-        for name, result in found.items():
-            with contextlib.suppress(OSError):  # a cache that cannot be written only means computing again next time
-                store.write_json(entry.files[name], result.record())
         for name, record in entry.records.items():
             if record is not None:
                 test = data.test.labels
