@@ -25,8 +25,9 @@ from augment.plan import Plan, prepare
 from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.run_config import RunConfig, Seeds
+from augment.sampling import as_uint8
 from augment.scoring import Scoring, reconstructions, sample_like, split_references
-from augment.synthesis import SyntheticSet, as_uint8, synthesise, with_nearest
+from augment.synthesis import SyntheticSet, synthesise, with_nearest
 from augment.trained import Trained
 from augment.workers import Workers, side_by_side
 
@@ -81,10 +82,10 @@ def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> dict[str, Any]
     made: list[tuple[Trained, SyntheticSet]] = []
     generative: list[Pending] = []
     for draw in draws:
-        made.append(_generate(plan, draw, report))
+        made.append(_generate(plan, draw, workers, report))
         generative.append(_begin_generative(plan, draw, made[-1][1], workers))
+    scores = workers.submit(_scoring(plan, draws[0], made[0][0], workers, report).compute)
     report.stage("Train classifiers and score the samples")
-    scores = workers.submit(_scoring(plan, draws[0], made[0][0]).compute)
     repetitions: list[Repetition] = []
     for draw, before, ours, (generator, synthetic) in zip(draws, baselines, generative, made, strict=True):
         report.advance(len(repetitions), len(draws))
@@ -138,12 +139,12 @@ def _begin(plan: Plan, draw: Draw, arm: arms.Arm, workers: Workers) -> Pending:
     return evaluation.begin(arm, config.classifiers, plan.data, draw.budget, workers, reuse=config.resume)
 
 
-def _generate(plan: Plan, draw: Draw, report: Reporter) -> tuple[Trained, SyntheticSet]:
+def _generate(plan: Plan, draw: Draw, workers: Workers, report: Reporter) -> tuple[Trained, SyntheticSet]:
     """Train one repetition's generator and draw its synthetic images."""
     report.stage(f"Train {plan.config.model}{draw.label}")
     generator = _obtain_generator(plan, draw, report)
     report.stage(f"Synthesise{draw.label}")
-    synthetic = _synthesise(plan, draw, generator, report)
+    synthetic = _synthesise(plan, draw, generator, workers, report)
     if plan.config.save_images:
         images, labels, rows = synthetic.images, synthetic.labels, synthetic.rows
         store.save_class_folders(draw.folder / "synthetic", images, labels, plan.data.classes, rows)
@@ -161,10 +162,17 @@ def _obtain_generator(plan: Plan, draw: Draw, report: Reporter) -> Trained:
     return result
 
 
-def _synthesise(plan: Plan, draw: Draw, generator: Trained, report: Reporter) -> SyntheticSet:
+def _synthesise(plan: Plan, draw: Draw, generator: Trained, workers: Workers, report: Reporter) -> SyntheticSet:
     """The synthetic images, each with its nearest training image as an index into the data set's training part."""
     counts = plan.strategy.counts(plan.counts)
-    synthetic = synthesise(generator.generator, counts, seed=draw.seeds.sampling, on_progress=report.advance)
+    synthetic = synthesise(
+        generator.generator,
+        counts,
+        seed=draw.seeds.sampling,
+        precision=plan.precision,
+        workers=workers,
+        on_progress=report.advance,
+    )
     if len(synthetic.labels) == 0:
         report.note(f"Strategy {plan.strategy} asks for no synthetic images here: no class has a deficit.")
         return synthetic
@@ -172,11 +180,19 @@ def _synthesise(plan: Plan, draw: Draw, generator: Trained, report: Reporter) ->
     return with_nearest(synthetic, torch.tensor(draw.manifest.train)[index], distance)
 
 
-def _scoring(plan: Plan, draw: Draw, trained_one: Trained) -> Scoring:
+def _scoring(plan: Plan, draw: Draw, trained_one: Trained, workers: Workers, report: Reporter) -> Scoring:
     """Draw samples of the first repetition's generator, as many of each class as held-out images, and picture them."""
     data, generator, seed = plan.data, trained_one.generator, draw.seeds.sampling
     references = split_references(data.test, plan.config.fidelity_images, seed)
-    fake = sample_like(generator, references.held_out.labels, seed + 1)
+    report.stage("Draw samples to score")
+    fake = sample_like(
+        generator,
+        references.held_out.labels,
+        seed + 1,
+        precision=plan.precision,
+        workers=workers,
+        on_progress=report.advance,
+    )
     restored = reconstructions(generator, references.held_out)
     _draw_pictures(plan, fake, references.held_out, restored)
     return Scoring(

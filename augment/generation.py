@@ -116,6 +116,7 @@ def sample(
     out: Path | None = None,
     seed: int = 0,
     device: str = "auto",
+    precision: str = "auto",
     report: Reporter | None = None,
 ) -> dict[str, Any]:
     """Draw ``n`` images spread evenly over the classes, or ``counts[c]`` of each class, into PNG class folders.
@@ -126,14 +127,16 @@ def sample(
     from augment.report.pictures import class_grid
 
     report = report or Reporter()
-    generator = load_generator(folder).to(choose_device(device))
+    place = choose_device(device)
+    generator = load_generator(folder).to(place)
     num_classes = generator.spec.num_classes
     wanted = _counts(folder, n, counts, num_classes)
     target = out or folder / "samples"
     if target.is_dir() and any(target.iterdir()):
         raise DataError(f"{target} is not empty; images of two draws must not mix. Remove it, or choose another --out.")
     report.stage(f"Sample {generator.name}")
-    drawn = synthesise(generator, wanted, seed=seed, on_progress=report.advance)
+    found = choose_precision(precision, place)
+    drawn = synthesise(generator, wanted, seed=seed, precision=found, on_progress=report.advance)
     classes = class_names(folder, num_classes)
     store.save_class_folders(target, drawn.images, drawn.labels, classes, drawn.rows)
     named = target if target.name else target.resolve()  # "." has no name to put a sheet beside

@@ -31,17 +31,24 @@ SAMPLE_CHUNK = 256
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """All a generator may know of the data: shape and number of classes."""
+    """All a generator may know of the data: shape, number of classes, and their names where those are known."""
 
     channels: int
     height: int
     width: int
     num_classes: int
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value < 1:
-                raise ConfigError(f"ImageSpec.{name} is {value}; it must be at least 1.")
+        for name in ("channels", "height", "width", "num_classes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"ImageSpec.{name} is {getattr(self, name)}; it must be at least 1.")
+        object.__setattr__(self, "class_names", tuple(self.class_names))  # JSON has lists only
+        if len(self.class_names) not in (0, self.num_classes):
+            raise ConfigError(
+                f"ImageSpec.class_names has {len(self.class_names)} names for {self.num_classes} classes. "
+                "Name every class, or none."
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -100,6 +107,14 @@ def _explain(cls: type[GeneratorConfig], error: ValidationError) -> str:
     return "\n".join(lines)
 
 
+class StopTraining(Exception):  # noqa: N818 - it asks for something, as StopIteration does
+    """Raised by a plugin's ``training_step`` to end training at once, with a reason in one sentence.
+
+    For what more steps cannot cure (a GAN whose samples have collapsed, say). The step does not count; the weights are
+    kept, and the reason stands in the result instead of "finished".
+    """
+
+
 LossTerms = Tensor | Mapping[str, Tensor]
 """A scalar to minimise, or named scalars of which ``"loss"`` is minimised and the others are reported by name."""
 
@@ -114,6 +129,8 @@ class Generator(nn.Module, ABC):
     Config: ClassVar[type[GeneratorConfig]] = GeneratorConfig
     test_options: ClassVar[dict[str, Any]] = {}
     """A tiny configuration with which the conformance kit is fast."""
+    family: ClassVar[str] = ""
+    """What kind of model this is, for listings: "autoencoder", "GAN", "flow", "diffusion" ..."""
     tags: Tags = Tags()
     name: str = ""
     """The registered name; the registry sets it on the class it hands out."""
@@ -298,15 +315,19 @@ def chunk_seed(seed: int, chunk: int) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def draw(generator: Generator, labels: Tensor, seed: int, *, first_chunk: int = 0) -> Iterator[Tensor]:
+def draw(
+    generator: Generator, labels: Tensor, seed: int, *, first_chunk: int = 0, precision: str = "fp32"
+) -> Iterator[Tensor]:
     """Sample one image per label, in chunks of :data:`SAMPLE_CHUNK` with a seed of their own, on the CPU.
 
-    A shard that starts at label ``k * SAMPLE_CHUNK`` with ``first_chunk=k`` yields the same images as the whole. Raises
-    PluginError when a plugin returns another shape or non-finite values.
+    A shard that starts at label ``k * SAMPLE_CHUNK`` with ``first_chunk=k`` yields the same images as the whole.
+    precision: "bf16" samples under autocast. Raises PluginError when a plugin returns another shape or non-finite
+    values.
     """
     for index, part in enumerate(labels.split(SAMPLE_CHUNK), start=first_chunk):
         rng = torch.Generator(generator.device).manual_seed(chunk_seed(seed, index))
-        with evaluating(generator):
+        autocast = torch.autocast(generator.device.type, torch.bfloat16, enabled=precision == "bf16")
+        with evaluating(generator), autocast:
             images = generator.sample(len(part), part.to(generator.device), rng=rng).float().cpu()
         expected = (len(part), *generator.spec.shape)
         if tuple(images.shape) != expected:

@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from augment.datasets import ImageSet, LabelledImages, load_dataset
-from augment.device import choose_device
+from augment.device import choose_device, choose_precision
 from augment.errors import DataError
-from augment.generator import Generator, draw, evaluating
+from augment.generator import Generator, evaluating
 from augment.metrics.extractors import Extractor, load_extractor
 from augment.metrics.fidelity import Fidelity, score_fidelity
 from augment.metrics.memorisation import Memorisation, memorisation
 from augment.metrics.similarity import ms_ssim_reduced, psnr, ssim, ssim_diversity
 from augment.progress import Reporter
 from augment.registry import load_generator
-from augment.synthesis import as_uint8
+from augment.sampling import OnProgress, sample_images
+from augment.workers import Workers
 
 RECONSTRUCTED = 512
 """Held-out images whose reconstructions are scored."""
@@ -93,9 +94,18 @@ def split_references(test: LabelledImages, n: int, seed: int) -> References:
     return References(test.subset(order[:half]), test.subset(order[half : half + min(n, half)]))
 
 
-def sample_like(generator: Generator, labels: Tensor, seed: int) -> LabelledImages:
+def sample_like(
+    generator: Generator,
+    labels: Tensor,
+    seed: int,
+    *,
+    precision: str = "fp32",
+    workers: Workers | None = None,
+    on_progress: OnProgress | None = None,
+) -> LabelledImages:
     """One sample per label; a generator without classes is drawn as often, its labels are the ones asked for."""
-    return LabelledImages(as_uint8(torch.cat(list(draw(generator, labels, seed)))), labels)
+    images = sample_images(generator, labels, seed=seed, precision=precision, workers=workers, on_progress=on_progress)
+    return LabelledImages(images, labels)
 
 
 def score_samples(
@@ -209,7 +219,8 @@ def score(
     )
     references = split_references(data.test, n, seed)
     report.stage(f"Load {fake}")
-    generator = load_generator(fake).to(choose_device(device)) if (fake / "config.json").exists() else None
+    place = choose_device(device)
+    generator = load_generator(fake).to(place) if (fake / "config.json").exists() else None
     if generator is not None:
         _check_shape(fake, generator.spec.shape, data)
         if generator.spec.num_classes != len(data.classes):
@@ -217,7 +228,11 @@ def score(
                 f"{fake} was made for {generator.spec.num_classes} classes, {data.name} has {len(data.classes)}. "
                 "Score its images instead: draw them with `augment sample` and pass their folder."
             )
-        images = sample_like(generator, references.held_out.labels, seed)
+        report.stage(f"Sample {generator.name}")
+        precision = choose_precision("auto", place)
+        images = sample_like(
+            generator, references.held_out.labels, seed, precision=precision, on_progress=report.advance
+        )
     else:
         images = _folder_images(fake, len(references.held_out), data, strict=strict, seed=seed)
     references = split_references(data.test, len(images), seed)

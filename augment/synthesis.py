@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from augment.errors import ConfigError, UsageError, unknown_name
-from augment.generator import SAMPLE_CHUNK, Generator, chunk_seed, draw
+from augment.generator import SAMPLE_CHUNK, Generator, chunk_seed
+from augment.sampling import OnProgress, sample_images
+from augment.workers import Workers
 
 Counts = tuple[int, ...]
 
@@ -116,17 +118,14 @@ def config_sha256(generator: Generator) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def as_uint8(images: Tensor) -> Tensor:
-    """Round float images in [0, 1] to uint8 in 0..255."""
-    return images.mul(255).round_().to(torch.uint8)
-
-
 def synthesise(
     generator: Generator,
     counts: Sequence[int],
     *,
     seed: int,
-    on_progress: Callable[[int, int], None] | None = None,
+    precision: str = "fp32",
+    workers: Workers | None = None,
+    on_progress: OnProgress | None = None,
 ) -> SyntheticSet:
     """Draw exactly ``counts[c]`` images of every class c.
 
@@ -145,13 +144,7 @@ def synthesise(
             f"classifier on. `augment models {generator.name}` shows the options that make it class-conditional."
         )
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    images = torch.empty((len(labels), *generator.spec.shape), dtype=torch.uint8)
-    done = 0
-    for chunk in draw(generator, labels, seed) if len(labels) else ():
-        images[done : done + len(chunk)] = as_uint8(chunk)
-        done += len(chunk)
-        if on_progress is not None:
-            on_progress(done, len(labels))
+    images = sample_images(generator, labels, seed=seed, precision=precision, workers=workers, on_progress=on_progress)
     return SyntheticSet(images, labels, _provenance(generator, labels, seed))
 
 

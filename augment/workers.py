@@ -82,6 +82,13 @@ class Workers:
             self._run_here(job)
         return [job.future.result() for job in wanted]
 
+    def in_order(self, jobs: Iterable[Job[T]]) -> Iterator[T]:
+        """Each result as soon as it and those before it are there, helping with what waits in between."""
+        for wanted in list(jobs):
+            while not wanted.future.done() and (job := self._take()) is not None:
+                self._run_here(job)
+            yield wanted.future.result()
+
     def _take(self) -> Job[Any] | None:
         with self._lock:
             return self._waiting.popleft() if self._waiting else None

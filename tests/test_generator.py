@@ -103,7 +103,7 @@ def test_the_loss_comes_first(generator):
 def test_save_writes_a_folder_that_describes_itself(saved):
     assert sorted(file.name for file in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     document = json.loads((saved / "config.json").read_text())
-    assert document["spec"] == {"channels": 1, "height": 4, "width": 4, "num_classes": 3}
+    assert document["spec"] == {"channels": 1, "height": 4, "width": 4, "num_classes": 3, "class_names": []}
     assert document["config"]["steps"] == 1000
     assert "load_generator" in (saved / "README.md").read_text()
 

@@ -5,10 +5,10 @@ import torch
 
 from augment.errors import ConfigError, PluginError, UsageError
 from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, Tags, chunk_seed, draw
+from augment.sampling import as_uint8
 from augment.synthesis import (
     Strategy,
     SyntheticSet,
-    as_uint8,
     balance,
     config_sha256,
     default_strategy,

@@ -12,7 +12,7 @@ from torch import nn
 
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, DataError, PluginError
-from augment.generator import Generator, GeneratorConfig, ImageSpec, Tags
+from augment.generator import Generator, GeneratorConfig, ImageSpec, StopTraining, Tags
 from augment.training import Diverged, Progress, checkpoint, fit, loop
 
 SPEC = ImageSpec(1, 8, 8, 3)
@@ -208,6 +208,22 @@ def test_wall_clock_budget_stops_cleanly_and_still_decays():
     rates = [row["lr"] for row in result.history]
     assert len(rates) >= 5 and rates[-1] < 0.2 * max(rates)
     assert result.history[-1]["step"] == result.steps and "val_loss" in result.history[-1]
+
+
+def test_a_generator_may_stop_its_training_and_says_why(tmp_path):
+    class Weary(Tiny):
+        done = 0
+
+        def training_step(self, images, labels, optimizers):
+            if self.done == 5:
+                raise StopTraining("samples are all alike")
+            self.done += 1
+            return super().training_step(images, labels, optimizers)
+
+    generator, result = train(tiny(Weary), steps=100, folder=tmp_path)
+    assert (result.stopped, result.steps) == ("samples are all alike", 5)
+    assert float(generator.fitted[0]) == 1  # completed like any other, from its weights of step 5
+    assert result.history[-1]["step"] == 5 and "val_loss" in result.history[-1]
 
 
 def test_gradients_are_clipped():

@@ -82,9 +82,9 @@ class ImageSet:
 
     @property
     def spec(self) -> ImageSpec:
-        """Shape and number of classes, all that a generator may know of the set."""
+        """Shape and classes, all that a generator may know of the set."""
         channels, height, width = self.train.images.shape[1:]
-        return ImageSpec(channels, height, width, len(self.classes))
+        return ImageSpec(channels, height, width, len(self.classes), self.classes)
 
 
 def _content_hash(train: LabelledImages, test: LabelledImages, classes: Sequence[str]) -> str:

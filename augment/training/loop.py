@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.errors import Stopped
+from augment.generator import StopTraining
 from augment.training.averaging import WeightAverage
 from augment.training.batches import Batches, as_input, per_class_sample
 from augment.training.history import Meter, Progress, checked_terms
@@ -92,10 +93,11 @@ class Loop:
             if signal_number:
                 self._stop(signal_number)
             reason = self._reason()
+            if reason is None:
+                reason = self._step()
             if reason is not None:
                 self._close(reason)
                 return reason
-            self._step()
             self._observe()
 
     def _reason(self) -> Reason | None:
@@ -104,23 +106,29 @@ class Loop:
             return "finished"
         if plan.stop_at is not None and state.step >= plan.stop_at:
             return "stop_at"
-        return "max_seconds" if self._time_share() >= 1 else None
+        # whatever getting ready took, a training that ends without a step would be no training
+        return "max_seconds" if state.step and self._time_share() >= 1 else None
 
     def _time_share(self) -> float:
         return self.state.seconds / self.plan.max_seconds if self.plan.max_seconds is not None else 0.0
 
-    def _step(self) -> None:
+    def _step(self) -> Reason | None:
+        """One update; the reason where the generator wants to stop instead."""
         plan, state = self.plan, self.state
         share = max(state.step / plan.steps, self._time_share())
         warmup = self.generator.config.warmup
         self.updates.begin(learning_rate_factor(share, warmup=warmup, first=1 / plan.steps))
         images, labels = self.batches(state.step)
         seed_all(seed_of(plan.seed, "step", state.step, self.processes.index), self.device)
-        with self._autocast():
-            terms = self.generator.training_step(images, labels, self.updates.guards)
+        try:
+            with self._autocast():
+                terms = self.generator.training_step(images, labels, self.updates.guards)
+        except StopTraining as wish:
+            return str(wish)
         self.terms = checked_terms(terms, self.generator.name)
         self._count()
         state.step += 1
+        return None
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.precision == "bf16")
@@ -227,7 +235,7 @@ class Loop:
     def _close(self, reason: Reason) -> None:
         """A last validation where the schedule has not had it, and the last checkpoint."""
         best = False
-        if reason == "max_seconds" and self.state.tenths < VALIDATIONS:
+        if reason not in ("finished", "stop_at") and self.state.tenths < VALIDATIONS:
             self.state.tenths = VALIDATIONS
             best = self._validate()
         save(self, best=best)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from augment.errors import ConfigError
 from augment.training.history import Progress
 
-Reason = Literal["finished", "max_seconds", "stop_at"]
+Reason = str
+"""``"finished"``, ``"max_seconds"``, ``"stop_at"``, or why the generator itself wanted to stop, in a sentence."""
 
 
 class Diverged(ConfigError):
