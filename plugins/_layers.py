@@ -1,4 +1,4 @@
-"""Convolutional encoder and decoder blocks shared by the autoencoders, for images of 8 to 64 pixels a side.
+"""Convolutional blocks, norms and attention that several generators share, for images of 8 to 64 pixels a side.
 
 Few feature maps at full resolution: on a CPU normalisation and activations in backward cost as much as convolutions,
 so the stem strides at once and the head is a convolution and a pixel shuffle (transposed convolutions are slow).
@@ -6,19 +6,23 @@ so the stem strides at once and the head is a convolution and a pixel shuffle (t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
 
 from augment.errors import ConfigError
 from augment.generator import ImageSpec
 
 SMALLEST, LARGEST = 8, 64
+
+LayerT = TypeVar("LayerT", nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)
 
 Backbone = Literal["conv", "resnet"]
 
@@ -34,8 +38,8 @@ class Grid:
     cell: int
 
     @classmethod
-    def of(cls, spec: ImageSpec) -> Grid:
-        """The grid for a size, at most 8 x 8 cells; raises ConfigError outside 8..64 pixels."""
+    def of(cls, spec: ImageSpec, cell: int | None = None) -> Grid:
+        """The grid for a size, at most 8 x 8 cells unless ``cell`` is given; raises ConfigError outside 8..64 pixels."""
         for side, pixels in (("height", spec.height), ("width", spec.width)):
             if not SMALLEST <= pixels <= LARGEST:
                 raise ConfigError(
@@ -43,7 +47,7 @@ class Grid:
                     f"Resize the images with --image-size {min(max(pixels, SMALLEST), LARGEST)}."
                 )
         largest = max(spec.height, spec.width)
-        cell = 2 if largest <= 16 else 4 if largest <= 32 else 8
+        cell = cell or (2 if largest <= 16 else 4 if largest <= 32 else 8)
         return cls(spec.height, spec.width, -(-spec.height // cell), -(-spec.width // cell), cell)
 
     @property
@@ -157,3 +161,106 @@ def draw_labels(
     if labels is not None:
         return labels.to(device)
     return torch.randint(num_classes, (n,), generator=rng, device=device)
+
+
+def spectral(layer: LayerT) -> LayerT:
+    """Give a layer an orthogonal weight and spectral normalisation: arXiv 1802.05957 and 1809.11096."""
+    nn.init.orthogonal_(layer.weight)
+    return spectral_norm(layer)
+
+
+def orthogonal_penalty(module: nn.Module) -> Tensor:
+    """Sum over spectrally normalised weights of squared inner products of different filters: arXiv 1809.11096, eq. 3.
+
+    Embeddings, whose rows are classes and no filters, are left out.
+    """
+    total = torch.zeros((), device=next(module.parameters()).device)
+    for layer in module.modules():
+        if parametrize.is_parametrized(layer, "weight") and not isinstance(layer, nn.Embedding):
+            weight = layer.weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight
+            filters = weight.flatten(1)
+            gram = filters @ filters.T
+            total = total + (gram - gram.diagonal().diag()).square().sum()
+    return total
+
+
+class SelfAttention2d(nn.Module):
+    """Self-attention over positions, added with a learned weight that starts at 0: arXiv 1805.08318, section 3.
+
+    Keys and values come from a map pooled by 2. ``normalise`` wraps each projection, as :func:`spectral_norm` does.
+    """
+
+    def __init__(self, width: int, normalise: Callable[[nn.Module], nn.Module] = nn.Identity) -> None:
+        super().__init__()
+        inner = max(1, width // 8)
+        self.query = normalise(nn.Conv2d(width, inner, 1, bias=False))
+        self.key = normalise(nn.Conv2d(width, inner, 1, bias=False))
+        self.value = normalise(nn.Conv2d(width, width // 2, 1, bias=False))
+        self.out = normalise(nn.Conv2d(width // 2, width, 1, bias=False))
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, width, h, w)`` to the same shape."""
+        query = self.query(x).flatten(2).transpose(1, 2)
+        key = F.max_pool2d(self.key(x), 2).flatten(2)
+        value = F.max_pool2d(self.value(x), 2).flatten(2)
+        weights = (query @ key).float().softmax(dim=-1).to(value.dtype)
+        attended = (value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
+        return x + self.gamma * self.out(attended)  # type: ignore[no-any-return]
+
+
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch normalisation whose gain and bias are linear in a condition ``(n, condition_dim)``: arXiv 1707.00683.
+
+    ``normalise`` wraps the two linear maps, as :func:`spectral_norm` does.
+    """
+
+    def __init__(
+        self, width: int, condition_dim: int, normalise: Callable[[nn.Module], nn.Module] = nn.Identity
+    ) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(width, affine=False)
+        self.gain = normalise(nn.Linear(condition_dim, width, bias=False))
+        self.bias = normalise(nn.Linear(condition_dim, width, bias=False))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """``(n, width, h, w)`` to the same shape."""
+        gain, bias = (part(condition)[:, :, None, None] for part in (self.gain, self.bias))
+        return self.norm(x) * (1 + gain) + bias  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def settle_spectral_norms(module: nn.Module, iterations: int = 20) -> None:
+    """Power iterations for the weights as they are now.
+
+    Weights may be averages over training; the stored singular vectors, averaged too, are then neither of unit length
+    nor those of the weights.
+    """
+    for part in module.modules():
+        if isinstance(part, parametrize.ParametrizationList):
+            was_training = part.training
+            part.train()
+            for _ in range(iterations):
+                part()
+            part.train(was_training)
+
+
+@contextmanager
+def standing_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norms forget their running statistics and average, with equal weight, those of the batches seen inside.
+
+    The statistics of averaged weights are not the averages of statistics: arXiv 1809.11096, section 3.
+    """
+    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [part.momentum for part in norms]
+    was_training = [part.training for part in norms]
+    for part in norms:
+        part.reset_running_stats()
+        part.momentum = None
+        part.train()
+    try:
+        yield
+    finally:
+        for part, momentum, training in zip(norms, momenta, was_training, strict=True):
+            part.momentum = momentum
+            part.train(training)

@@ -1,0 +1,67 @@
+"""The forward process of diffusion models: noise schedules, noising, and what a network may predict.
+
+Ho, Jain and Abbeel 2020, arXiv 2006.11239 (linear schedule, epsilon); Nichol and Dhariwal 2021, arXiv 2102.09672
+(cosine schedule); Salimans and Ho 2022, arXiv 2202.00512 (v); Hang et al. 2023, arXiv 2303.09556 (min-SNR weights).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+TIMESTEPS = 1000
+"""Steps of the forward process; ``t`` counts them from 0, a little noise, to 999, noise alone."""
+
+Schedule = Literal["cosine", "linear"]
+Prediction = Literal["v", "epsilon"]
+
+
+def betas(schedule: Schedule) -> Tensor:
+    """Variances added per step, ``(1000,)`` float64."""
+    if schedule == "linear":
+        return torch.linspace(1e-4, 0.02, TIMESTEPS, dtype=torch.float64)
+    u = torch.arange(TIMESTEPS + 1, dtype=torch.float64) / TIMESTEPS
+    alpha_bar = torch.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
+    return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999)
+
+
+class Diffusion(nn.Module):
+    """q(x_t | x) = N(sqrt(alpha_bar_t) x, (1 - alpha_bar_t) I) and the arithmetic around it; t is ``(n,)`` int64."""
+
+    alpha_bar: Tensor
+
+    def __init__(self, schedule: Schedule, prediction: Prediction) -> None:
+        super().__init__()
+        self.prediction = prediction
+        alpha_bar = (1 - betas(schedule)).cumprod(0).float()
+        self.register_buffer("alpha_bar", alpha_bar, persistent=False)
+
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), each ``(n, 1, 1, 1)``."""
+        alpha_bar = self.alpha_bar[t].view(-1, 1, 1, 1)
+        return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+
+    def add_noise(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """x_t, a draw of q(x_t | x) for standard normal ``eps``."""
+        signal, noise = self.scales(t)
+        return signal * x + noise * eps
+
+    def target(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """What the network is to predict: eps, or v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x."""
+        if self.prediction == "epsilon":
+            return eps
+        signal, noise = self.scales(t)
+        return signal * eps - noise * x
+
+    def to_x0(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The clean image that a prediction implies."""
+        signal, noise = self.scales(t)
+        return (x_t - noise * output) / signal if self.prediction == "epsilon" else signal * x_t - noise * output
+
+    def weight(self, t: Tensor, gamma: float) -> Tensor:
+        """Weight ``(n,)`` of the squared error at t: min(SNR, gamma) in terms of x (arXiv 2303.09556)."""
+        snr = self.alpha_bar[t] / (1 - self.alpha_bar[t])
+        return snr.clamp(max=gamma) / (snr if self.prediction == "epsilon" else snr + 1)
