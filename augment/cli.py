@@ -224,6 +224,7 @@ def sample_command(
     out: Annotated[Path | None, typer.Option(help="Folder for PNG class folders. [default: FOLDER/samples]")] = None,
     seed: Seed = 0,
     device: Device = "auto",
+    precision: Precision = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -232,7 +233,14 @@ def sample_command(
 
     with _reporting(quiet=quiet or as_json) as report:
         document = sample(
-            folder, n=n, counts=parse_counts(class_counts), out=out, seed=seed, device=device, report=report
+            folder,
+            n=n,
+            counts=parse_counts(class_counts),
+            out=out,
+            seed=seed,
+            device=device,
+            precision=precision,
+            report=report,
         )
     if as_json:
         _print_json(document)
@@ -285,10 +293,12 @@ def models_command(
     name: Annotated[str | None, typer.Argument(help="Show this one in full.", autocompletion=complete_model)] = None,
     as_json: Json = False,
 ) -> None:
-    """List the registered generators, or show one with its options."""
-    from augment import listing
+    """List the registered generators with family, capabilities and options, or show one in full."""
+    from augment.cards import all_cards, card_of
+    from augment.progress import LineReporter, Reporter
 
-    document = listing.model(name) if name else {"models": listing.models()}
+    report = Reporter() if as_json else LineReporter(every=1.0)
+    document = card_of(name) if name else {"models": all_cards(report)}
     if as_json:
         _print_json(document)
     else:

@@ -1,4 +1,4 @@
-"""What is there: registered models, the state of this machine, and whether plugins keep the contract."""
+"""What is there: the state of this machine, a data set at a glance, and whether plugins keep the contract."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from augment import registry
 from augment.errors import AugmentError
@@ -29,62 +28,6 @@ CORE_PACKAGES = (
     "typer",
     "pydantic",
 )
-
-
-def models() -> list[dict[str, Any]]:
-    """Registered generators from metadata and source text; nothing is imported, so this takes no time.
-
-    A plugin that fails only when it is imported is found by :func:`model`, :func:`doctor` or its use.
-    """
-    return [
-        {
-            "name": entry.name,
-            "package": entry.distribution,
-            "version": entry.version,
-            "target": entry.target,
-            "summary": entry.summary,
-            "available": not entry.problem,
-            "problem": entry.problem or None,
-        }
-        for entry in registry.entries()
-    ]
-
-
-def model(name: str) -> dict[str, Any]:
-    """One generator in full: capabilities and options with defaults; imports it."""
-    cls = registry.get(name)
-    entry = next(entry for entry in registry.entries() if entry.name == name)
-    return {
-        "name": name,
-        "package": entry.distribution,
-        "version": entry.version,
-        "target": entry.target,
-        "summary": entry.summary,
-        "description": (cls.__doc__ or "").strip(),
-        "tags": asdict(cls.tags),
-        "options": [
-            {
-                "name": key,
-                "type": _type_name(field.annotation),
-                "default": cls.Config.model_construct().model_dump(mode="json")[key],
-                "description": field.description or "",
-            }
-            for key, field in cls.Config.model_fields.items()
-        ],
-    }
-
-
-def _type_name(annotation: Any) -> str:
-    """A type as a person reads it: ``int``, or the values to choose from."""
-    if get_origin(annotation) is Literal:
-        return " | ".join(str(value) for value in get_args(annotation))
-    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
-        return " or ".join(_type_name(part) for part in get_args(annotation) if part is not type(None))
-    if get_origin(annotation) is tuple:
-        return f"list of {_type_name(get_args(annotation)[0])}"
-    if get_origin(annotation) is dict:
-        return "mapping"
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def check(names: Sequence[str], report: Reporter) -> dict[str, Any]:
@@ -151,7 +94,7 @@ def doctor() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cache": {"folder": str(cache), "writable": _writable(cache)},
         "datasets": list(known_datasets()),
-        "models": [{"name": row["name"], "problem": _problem(row["name"])} for row in models()],
+        "models": [{"name": name, "problem": _problem(name)} for name in registry.registered()],
     }
 
 

@@ -113,6 +113,15 @@ def entries() -> list[PluginEntry]:
     ]
 
 
+def sources(target: str) -> list[Path]:
+    """Files a plugin's class is made of, without importing them: its module's folder, or the module outside of any."""
+    module = target.partition(":")[0]
+    source = _source(module)
+    if source is None:
+        return []
+    return [source.parent if "." in module or source.name == "__init__.py" else source]
+
+
 def get(name: str) -> type[Generator]:
     """The class registered under ``name``; imports that plugin alone.
 
@@ -127,7 +136,7 @@ def get(name: str) -> type[Generator]:
     entry = found[name]
     try:
         cls = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"Model {name!r} is unavailable: {type(error).__name__}: {error} (from {_distribution(entry)[0]}, "
             f"{entry.value}). Reinstall or repair that package; other models are not affected."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 WORST = 2
 """Classes shown as the worst of an arm."""
+
+TELLING = 4
+"""Options of a model that its line in the list names."""
 
 
 def _console() -> Console:
@@ -169,25 +173,79 @@ def show_fidelity(fidelity: Mapping[str, Any]) -> None:
 
 
 def show_models(models: Sequence[Mapping[str, Any]]) -> None:
-    """Registered generators, one line each."""
-    table = _table("", "model", "package", "what it is")
+    """Registered generators: what each is, what it can do, how large it is, its first options."""
+    table = _table("", "model", "family", "parameters", "description, capabilities, options", right=("parameters",))
+    several = len({row["package"] for row in models}) > 1
     for row in models:
-        text = row["summary"] if row["available"] else f"unavailable: {row['problem']}"
-        table.add_row(row["name"], f"{row['package']} {row['version']}", escape(text))
-    _console().print(table)
-
-
-def show_model(document: Mapping[str, Any]) -> None:
-    """One generator with its capabilities and options."""
+        text = _in_short(row) if row["available"] else f"unavailable: {row['problem']}"
+        if several:
+            text += f"\nfrom {row['package']} {row['version']}"
+        table.add_row(row["name"], row["family"], _millions(row["parameters"]), escape(text))
     console = _console()
-    console.print(f"[bold]{document['name']}[/] from {document['package']} {document['version']}")
-    console.print(escape(document["description"]))
-    able = [name for name, value in document["tags"].items() if value]
-    console.print(f"Capabilities: {', '.join(['samples', 'encodes', *able])}")
-    table = _table("Options (--set key=value)", "option", "default", "type", "meaning")
-    for option in document["options"]:
-        table.add_row(option["name"], str(option["default"]), escape(option["type"]), escape(option["description"]))
     console.print(table)
+    console.print(
+        "Parameters of the default model for 1 x 28 x 28 images of 10 classes. Every model samples\n"
+        "and encodes; encode(...) names options of the latter. One in full: augment models NAME",
+        soft_wrap=True,
+    )
+
+
+def _in_short(row: Mapping[str, Any]) -> str:
+    """Three lines: description, capabilities, the first of its own options with their defaults."""
+    able = [name for name, value in row["tags"].items() if value]
+    encode = ", ".join(option["name"] for option in row["encode_options"])
+    own = [option for option in row["options"] if not option["common"]]
+    shown = [f"{option['name']}={_default(option)}" for option in own[:TELLING]]
+    more = [f"{len(row['options']) - len(shown)} more"]
+    can = ", ".join([*able, *([f"encode({encode})"] if encode else [])]) or "sample, encode"
+    return f"{row['summary']}\ncan: {can}\nset: {', '.join([*shown, *more])}"
+
+
+def _millions(count: int | None) -> str:
+    return "-" if count is None else f"{count / 1e6:.2f} M"
+
+
+def show_model(card: Mapping[str, Any]) -> None:
+    """One generator in full: what it is and can do, parameters, options of ``encode``, then all of its options."""
+    console = _console()
+    family = f" ({card['family']})" if card["family"] else ""
+    console.print(f"[bold]{escape(card['name'])}[/]{escape(family)} from {escape(card['package'])} {card['version']}")
+    console.print(escape(f"{card['summary']}\n\n{_prose(card['description'])}\n"))
+    able = [name for name, value in card["tags"].items() if value]
+    console.print(f"Capabilities: {', '.join(['samples', 'encodes', *able])}")
+    count = card["parameters"]
+    size = f"unknown ({card['parameters_problem']})" if count is None else f"{count:,}"
+    console.print(escape(f"Parameters: {size} (default options, 1 x 28 x 28 images, 10 classes)"))
+    console.print(escape(f"encode: {_prose(card['encode'])}"))
+    own = [option for option in card["options"] if not option["common"]]
+    common = [option for option in card["options"] if option["common"]]
+    for title, options, columns in (
+        ("Options of encode", card["encode_options"], ("type",)),
+        ("Options of its own (--set key=value)", own, ("type", "meaning")),
+        ("Options every model has, with its defaults", common, ("type", "meaning")),
+    ):
+        if options:
+            console.print(_options_table(title, options, columns))
+
+
+def _prose(text: str) -> str:
+    """A docstring as paragraphs that wrap by themselves."""
+    return "\n\n".join(" ".join(part.split()) for part in text.replace("``", "`").split("\n\n"))
+
+
+def _options_table(title: str, options: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
+    table = _table(title, "option", "default", *columns)
+    for option in options:
+        kind = ", ".join(text for text in (option["type"], option.get("allowed")) if text)
+        cells = (option["name"], _default(option), kind, option.get("description", ""))
+        table.add_row(*map(escape, cells[: 2 + len(columns)]))
+    return table
+
+
+def _default(option: Mapping[str, Any]) -> str:
+    """As one writes it on the command line."""
+    value = option["default"]
+    return "(must be given)" if option["required"] else value if isinstance(value, str) else json.dumps(value)
 
 
 def show_datasets(descriptions: Mapping[str, str]) -> None:

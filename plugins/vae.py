@@ -48,6 +48,7 @@ class VAE(Generator):
     Config: ClassVar[type[VAEConfig]] = VAEConfig
     config: VAEConfig
     test_options: ClassVar[dict[str, Any]] = {"width": 16, "latent_dim": 4}
+    family = "autoencoder"
     tags = Tags(conditional=True, reconstructs=True, decodes=True)
     updates: Tensor
 

@@ -57,6 +57,7 @@ class VQVAE(Generator):
         "prior_dim": 32,
         "prior_layers": 1,
     }
+    family = "autoencoder"
     tags = Tags(conditional=True, reconstructs=True, decodes=True)
 
     def __init__(self, config: VQVAEConfig, spec: ImageSpec) -> None:

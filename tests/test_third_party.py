@@ -84,7 +84,8 @@ def test_a_broken_package_is_shown_with_the_reason_and_breaks_nobody(augment):
     models = {model["name"]: model for model in document(augment("models", "--json"))["models"]}
     assert not models["lacking"]["available"]
     assert "no_such_package_anywhere" in models["lacking"]["problem"]
-    assert [name for name, model in models.items() if not model["available"]] == ["lacking"]
+    assert models["exploding"]["problem"] == "RuntimeError: no luck today"
+    assert [name for name, model in models.items() if not model["available"]] == ["exploding", "lacking"]
     done = augment("plugins", "check", "exploding")
     assert done.returncode == 5
     assert "RuntimeError: no luck today (from exploding-package, exploding_package:Generator)" in done.stderr

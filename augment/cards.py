@@ -1,0 +1,111 @@
+"""Cards of the registered generators, kept in the cache folder so that listing them imports nothing.
+
+A card is made by importing its plugin, once; it stays valid until the plugin's code, its version or the contract
+changes. A plugin that cannot be imported has a card that says why, which is never kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from augment import registry
+from augment.errors import PluginError, UsageError, unknown_name
+from augment.locations import cache_folder
+from augment.progress import Reporter
+from augment.registry import PluginEntry
+from augment.store import code_fingerprint, content_hash, read_json, safe_name, write_json
+
+Card = dict[str, Any]
+
+CORE = tuple(Path(__file__).with_name(name) for name in ("generator.py", "capabilities.py", "cards.py"))
+"""Our own code that decides what a card says."""
+
+
+def all_cards(report: Reporter | None = None) -> list[Card]:
+    """The cards of all registered generators, by name; those not kept are made, which imports their plugins."""
+    entries = registry.entries()
+    kept = {entry.name: _kept(entry) for entry in entries}
+    lacking = [entry for entry in entries if kept[entry.name] is None]
+    if report is not None and lacking:
+        report.stage(f"Look at {', '.join(entry.name for entry in lacking)}, once")
+    for done, entry in enumerate(lacking):
+        if report is not None:
+            report.advance(done, len(lacking), entry.name)
+        kept[entry.name] = _made(entry)
+    return [card for card in kept.values() if card is not None]
+
+
+def card_of(name: str) -> Card:
+    """One card; raises UsageError for an unknown name, PluginError for a plugin that is unavailable."""
+    entries = {entry.name: entry for entry in registry.entries()}
+    if name not in entries:
+        raise UsageError(unknown_name("model", name, entries))
+    found = _kept(entries[name]) or _made(entries[name])
+    if not found["available"]:
+        registry.get(name)  # raises the error that says why, and what to do
+        raise PluginError(f"Model {name!r} is unavailable: {found['problem']}.")
+    return found
+
+
+def kept_cards() -> list[Card]:
+    """The cards that are known already; imports nothing and makes none."""
+    found = (_kept(entry) for entry in registry.entries() if not entry.problem)
+    return [card for card in found if card is not None]
+
+
+def _kept(entry: PluginEntry) -> Card | None:
+    """The card of an entry where no import is needed for it: a valid one, or that of a plugin seen to be broken."""
+    if entry.problem:
+        return _unavailable(entry, entry.problem)
+    document = read_json(_file(entry))
+    if document is None or document.get("key") != _key(entry) or not isinstance(document.get("facts"), dict):
+        return None
+    return {**_heading(entry), **document["facts"]}
+
+
+def _made(entry: PluginEntry) -> Card:
+    """The card of an entry by importing it; kept unless the plugin is broken."""
+    from augment.capabilities import describe
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # a plugin that prints must not spoil a JSON document
+            facts = describe(registry.get(entry.name))
+    except PluginError as error:
+        cause = error.__cause__
+        return _unavailable(entry, str(error) if cause is None else f"{type(cause).__name__}: {cause}")
+    except Exception as error:
+        return _unavailable(entry, f"{type(error).__name__}: {error}")
+    with contextlib.suppress(OSError):  # a cache that cannot be written only means looking again next time
+        write_json(_file(entry), {"key": _key(entry), "facts": facts})
+    return {**_heading(entry), **facts}
+
+
+def _heading(entry: PluginEntry) -> Card:
+    """What metadata and source text tell."""
+    return {
+        "name": entry.name,
+        "package": entry.distribution,
+        "version": entry.version,
+        "target": entry.target,
+        "summary": entry.summary,
+        "available": True,
+        "problem": None,
+    }
+
+
+def _unavailable(entry: PluginEntry, problem: str) -> Card:
+    unknown: Card = dict.fromkeys(("family", "description", "encode"), "") | {"parameters": None} | {"tags": {}}
+    return {**_heading(entry), **unknown, "encode_options": [], "options": [], "available": False, "problem": problem}
+
+
+def _file(entry: PluginEntry) -> Path:
+    return cache_folder() / "cards" / f"{safe_name(entry.name)}.json"
+
+
+def _key(entry: PluginEntry) -> str:
+    """Changes with everything a card depends on; where the code lies does not matter."""
+    code = code_fingerprint([*CORE, *registry.sources(entry.target)])
+    return content_hash([entry.name, entry.target, entry.distribution, entry.version, code])
