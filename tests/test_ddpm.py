@@ -26,13 +26,19 @@ def process():
 
 
 @pytest.fixture(scope="module")
+def ddpm():
+    return sys.modules[registry.get("ddpm").__module__]
+
+
+@pytest.fixture(scope="module")
 def samplers():
     return sibling("_samplers")
 
 
 def make(spec=TINY, **options):
     torch.manual_seed(0)
-    generator = registry.create("ddpm", spec, {**SMALL, **options})
+    guidance = {} if options.get("conditional") is False else {"guidance": 1.0}
+    generator = registry.create("ddpm", spec, {**SMALL, **guidance, **options})
     with torch.no_grad():  # the classes of a fresh network are nearly alike
         if generator.unet.class_embedding is not None:
             generator.unet.class_embedding.weight.mul_(10)
@@ -192,6 +198,42 @@ def test_an_unconditional_model_knows_no_classes():
 def test_options_that_cannot_be_meant(options, message):
     with pytest.raises(ConfigError, match=message):
         make(**options)
+
+
+def test_guidance_has_no_part_in_an_unconditional_model():
+    assert (make(guidance=None).config.guided, make(conditional=False).config.guided) == (2.0, 1.0)
+    x_t, t, labels = torch.randn(3, 1, 8, 8), torch.full((3,), 600), torch.arange(3)
+    calls = []
+    generator = make(conditional=False)
+    generator.unet.register_forward_hook(lambda *_: calls.append(1))
+    generator.predict(x_t, t, labels)
+    assert len(calls) == 1
+
+
+def test_noise_on_black_and_white_areas_is_taken_away(ddpm):
+    real, noise = torch.rand(50, 1, 8, 8, generator=rng()), 0.03 * torch.rand(50, 1, 8, 8, generator=rng(1))
+    real[:, :, :4] = 0
+    real[:, :, 7:] = 1
+    drawn = (real + noise * (real == 0) - noise * (real == 1)).clamp(0, 1)
+    black, white = ddpm.saturation(real, drawn).tolist()
+    assert 0.02 < black < 0.05 and 0.95 < white < 0.98
+    assert ddpm.saturation(real, torch.full_like(drawn, 0.5)).tolist() == pytest.approx([0.1, 0.9])
+    middling = 0.2 + 0.6 * real
+    assert ddpm.saturation(middling, drawn).tolist() == [0.0, 1.0]
+
+
+def test_a_trained_model_draws_as_much_black_as_its_data_have():
+    generator = make(sampling_steps=8)
+    images, labels = batch(n=64)
+    images = (images * 255).round() / 255
+    images[:, :, :4] = 0
+    with evaluating(generator):
+        before = generator.sample(64, labels, rng=rng(5))
+        generator.after_training(images, labels)
+        after = generator.sample(64, labels, rng=rng(5))
+    moved = after != before
+    assert moved.any() and ((after == 0) | (after == 1))[moved].all()
+    assert float((before - after).abs().max()) <= 0.1 + 1e-6
 
 
 def test_image_to_image_keeps_more_the_weaker_it_is():
