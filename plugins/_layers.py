@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,6 @@ from augment.errors import ConfigError
 from augment.generator import ImageSpec
 
 SMALLEST, LARGEST = 8, 64
-
-LayerT = TypeVar("LayerT", nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)
 
 Backbone = Literal["conv", "resnet"]
 
@@ -39,7 +37,7 @@ class Grid:
 
     @classmethod
     def of(cls, spec: ImageSpec, cell: int | None = None) -> Grid:
-        """The grid for a size, at most 8 x 8 cells unless ``cell`` is given; raises ConfigError outside 8..64 pixels."""
+        """The grid for a size, at most 8 x 8 cells unless ``cell`` is given; ConfigError outside 8..64 pixels."""
         for side, pixels in (("height", spec.height), ("width", spec.width)):
             if not SMALLEST <= pixels <= LARGEST:
                 raise ConfigError(
@@ -163,9 +161,14 @@ def draw_labels(
     return torch.randint(num_classes, (n,), generator=rng, device=device)
 
 
-def spectral(layer: LayerT) -> LayerT:
+def plain(layer: nn.Module) -> nn.Module:
+    """The layer as it is: no normalisation of its weight."""
+    return layer
+
+
+def spectral(layer: nn.Module) -> nn.Module:
     """Give a layer an orthogonal weight and spectral normalisation: arXiv 1802.05957 and 1809.11096."""
-    nn.init.orthogonal_(layer.weight)
+    nn.init.orthogonal_(layer.get_parameter("weight"))
     return spectral_norm(layer)
 
 
@@ -177,7 +180,9 @@ def orthogonal_penalty(module: nn.Module) -> Tensor:
     total = torch.zeros((), device=next(module.parameters()).device)
     for layer in module.modules():
         if parametrize.is_parametrized(layer, "weight") and not isinstance(layer, nn.Embedding):
-            weight = layer.weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight
+            weight = cast(Tensor, layer.weight)
+            if isinstance(layer, nn.ConvTranspose2d):
+                weight = weight.transpose(0, 1)
             filters = weight.flatten(1)
             gram = filters @ filters.T
             total = total + (gram - gram.diagonal().diag()).square().sum()
@@ -187,10 +192,10 @@ def orthogonal_penalty(module: nn.Module) -> Tensor:
 class SelfAttention2d(nn.Module):
     """Self-attention over positions, added with a learned weight that starts at 0: arXiv 1805.08318, section 3.
 
-    Keys and values come from a map pooled by 2. ``normalise`` wraps each projection, as :func:`spectral_norm` does.
+    Keys and values come from a map pooled by 2. ``normalise`` wraps each projection, as :func:`spectral` does.
     """
 
-    def __init__(self, width: int, normalise: Callable[[nn.Module], nn.Module] = nn.Identity) -> None:
+    def __init__(self, width: int, normalise: Callable[[nn.Module], nn.Module] = plain) -> None:
         super().__init__()
         inner = max(1, width // 8)
         self.query = normalise(nn.Conv2d(width, inner, 1, bias=False))
@@ -212,12 +217,10 @@ class SelfAttention2d(nn.Module):
 class ConditionalBatchNorm2d(nn.Module):
     """Batch normalisation whose gain and bias are linear in a condition ``(n, condition_dim)``: arXiv 1707.00683.
 
-    ``normalise`` wraps the two linear maps, as :func:`spectral_norm` does.
+    ``normalise`` wraps the two linear maps, as :func:`spectral` does.
     """
 
-    def __init__(
-        self, width: int, condition_dim: int, normalise: Callable[[nn.Module], nn.Module] = nn.Identity
-    ) -> None:
+    def __init__(self, width: int, condition_dim: int, normalise: Callable[[nn.Module], nn.Module] = plain) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(width, affine=False)
         self.gain = normalise(nn.Linear(condition_dim, width, bias=False))

@@ -1,0 +1,173 @@
+"""BigGAN in small: residual nets, conditional batch norm with shared embedding and skip-z, self-attention.
+
+Brock, Donahue and Simonyan 2018, arXiv 1809.11096; self-attention: Zhang et al. 2018, arXiv 1805.08318; spectral
+normalisation: Miyato et al. 2018, arXiv 1802.05957; projection: Miyato and Koyama 2018, arXiv 1802.05637; augmentation:
+Zhao et al. 2020, arXiv 2006.10738. Strided convolutions take the place of a convolution beside a resampling.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augment.generator import ImageSpec
+
+from . import _adversarial as adversarial
+from ._layers import ConditionalBatchNorm2d, Grid, SelfAttention2d, orthogonal_penalty, spectral
+
+
+class BigGANConfig(adversarial.AdversarialConfig):
+    """Options of ``biggan``."""
+
+    steps: int = Field(1700, ge=1, description="optimizer updates")
+    batch_size: int = Field(32, ge=1, description="images per update")
+    lr: float = Field(4e-4, gt=0, description="peak learning rate of the synthesis net")
+    lr_d: float = Field(2e-4, gt=0, description="peak learning rate of the discriminator")
+    ema_decay: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights; 0 switches averaging off")
+    latent_dim: int = Field(64, ge=4, le=1024, description="size of the noise vector; every block gets a share")
+    width: int = Field(32, ge=8, multiple_of=8, description="channels of the discriminator's finest feature maps")
+    embedding_dim: int = Field(32, ge=1, description="size of the class embedding that all blocks share")
+    attention: bool = Field(True, description="self-attention at half the image's size")
+    orthogonal: float = Field(1e-4, ge=0, description="weight of the synthesis net's orthogonal regularisation")
+    truncation: float | None = Field(
+        None, gt=0, description="largest absolute noise value at sampling (fidelity for diversity); null for no limit"
+    )
+
+
+class BigGAN(adversarial.AdversarialGenerator):
+    """BigGAN for images of 8 to 64 pixels a side, small enough to train on one core.
+
+    ``truncation`` trades diversity of samples for fidelity; ``conditional=false`` withholds the class from both nets.
+    """
+
+    Config: ClassVar[type[BigGANConfig]] = BigGANConfig
+    config: BigGANConfig
+    test_options: ClassVar[dict[str, Any]] = {"width": 8, "latent_dim": 8, "embedding_dim": 4}
+    synthesis: SynthesisNet
+
+    def __init__(self, config: BigGANConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.synthesis = SynthesisNet(config, spec)
+        self.discriminator = DiscriminatorNet(config, spec)
+
+    def regularisation(self) -> Tensor | float:
+        """Orthogonal regularisation of the synthesis net."""
+        return self.config.orthogonal * orthogonal_penalty(self.synthesis) if self.config.orthogonal else 0.0
+
+    def sampling_noise(self, n: int, rng: torch.Generator | None) -> Tensor:
+        """N(0, I) cut off at ``truncation``, by the inverse of its distribution function."""
+        limit = self.config.truncation
+        if limit is None:
+            return super().sampling_noise(n, rng)
+        inside = math.erf(limit / math.sqrt(2))
+        uniform = torch.rand(n, self.config.latent_dim, generator=rng, device=self.device)
+        return (math.sqrt(2) * torch.erfinv(inside * (2 * uniform - 1))).clamp(-limit, limit)
+
+
+class SynthesisNet(adversarial.SynthesisNet):
+    """Noise in shares: the first makes the grid, each further one joins the class embedding as a block's condition."""
+
+    def __init__(self, config: BigGANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.grid = Grid.of(spec)
+        levels = self.grid.cell.bit_length() - 1
+        widths = [max(config.width * 2**level // 2, 8) for level in range(levels, -1, -1)]
+        widths = [min(width, 4 * config.width) for width in widths]
+        self.shares = [len(share) for share in torch.zeros(config.latent_dim).tensor_split(levels + 1)]
+        self.embedding = nn.Embedding(spec.num_classes, config.embedding_dim) if config.conditional else None
+        self.map_shape = (widths[0], self.grid.rows, self.grid.columns)
+        self.expand = spectral(nn.Linear(self.shares[0], widths[0] * self.grid.cells))
+        joined = config.embedding_dim * config.conditional
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(coarse, fine, joined + share)
+            for (coarse, fine), share in zip(pairwise(widths), self.shares[1:], strict=True)
+        )
+        self.attention = SelfAttention2d(widths[-2], spectral) if config.attention and levels > 1 else nn.Identity()
+        self.head = nn.Sequential(
+            nn.BatchNorm2d(widths[-1]), nn.ReLU(), spectral(nn.Conv2d(widths[-1], spec.channels, 3, padding=1))
+        )
+
+    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """See the base class."""
+        first, *shares = z.split(self.shares, dim=1)
+        x = self.expand(first).unflatten(1, self.map_shape)
+        shared = [] if self.embedding is None else [self.embedding(labels)]
+        for index, (block, share) in enumerate(zip(self.blocks, shares, strict=True), start=1):
+            if index == len(self.blocks):
+                x = self.attention(x)
+            x = block(x, torch.cat([*shared, share], dim=1))
+        return self.grid.crop(self.head(x).tanh())
+
+
+class SynthesisBlock(nn.Module):
+    """Doubles the size: two convolutions, each behind conditional batch norm and ReLU, added to a 1x1 of the input."""
+
+    def __init__(self, coarse: int, fine: int, condition_dim: int) -> None:
+        super().__init__()
+        self.norm1 = ConditionalBatchNorm2d(coarse, condition_dim, spectral)
+        self.up = spectral(nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1, bias=False))
+        self.norm2 = ConditionalBatchNorm2d(fine, condition_dim, spectral)
+        self.refine = spectral(nn.Conv2d(fine, fine, 3, padding=1))
+        self.skip = spectral(nn.Conv2d(coarse, fine, 1))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """``(n, coarse, h, w)`` to ``(n, fine, 2h, 2w)``."""
+        h = self.up(F.relu(self.norm1(x, condition)))
+        h = self.refine(F.relu(self.norm2(h, condition)))
+        return h + F.interpolate(self.skip(x), scale_factor=2.0)  # type: ignore[no-any-return]
+
+
+class DiscriminatorNet(adversarial.DiscriminatorNet):
+    """Residual blocks past the grid, summed over positions; the class enters by a projection."""
+
+    def __init__(self, config: BigGANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.grid = Grid.of(spec)
+        levels = self.grid.cell.bit_length() - 1
+        widths = [spec.channels, *(config.width * min(2**level, 4) for level in range(levels + 1))]
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(fine, coarse, first=index == 0) for index, (fine, coarse) in enumerate(pairwise(widths))
+        )
+        self.layers = tuple(f"block{index}" for index in range(1, len(self.blocks) + 1))
+        self.attention = SelfAttention2d(config.width, spectral) if config.attention and levels > 1 else nn.Identity()
+        self.score = spectral(nn.Linear(widths[-1], 1))
+        self.projection = spectral(nn.Embedding(spec.num_classes, widths[-1])) if config.conditional else None
+
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        """See the base class."""
+        x, maps = self.grid.pad(images), []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index == 0:
+                x = self.attention(x)
+            maps.append(F.relu(x))
+        return maps
+
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """See the base class."""
+        features = self.feature_maps(images)[-1].sum((2, 3))
+        logits = self.score(features).squeeze(1)
+        return logits if self.projection is None else logits + (features * self.projection(labels)).sum(1)  # type: ignore[no-any-return]
+
+
+class DiscriminatorBlock(nn.Module):
+    """Halves the size, rounding up: a strided and a plain convolution added to a 1x1 of the pooled input."""
+
+    def __init__(self, fine: int, coarse: int, *, first: bool) -> None:
+        super().__init__()
+        self.first = first
+        self.down = spectral(nn.Conv2d(fine, coarse, 4, stride=2, padding=1))
+        self.refine = spectral(nn.Conv2d(coarse, coarse, 3, padding=1))
+        self.skip = spectral(nn.Conv2d(fine, coarse, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, fine, h, w)`` to ``(n, coarse, h / 2, w / 2)``; before the first block are pixels, not activations."""
+        x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
+        h = self.down(x if self.first else F.relu(x))
+        return self.refine(F.relu(h)) + self.skip(F.avg_pool2d(x, 2))  # type: ignore[no-any-return]
