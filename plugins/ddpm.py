@@ -35,7 +35,7 @@ class DDPMConfig(GeneratorConfig):
 
     steps: int = Field(3000, ge=1, description="optimizer updates")
     batch_size: int = Field(32, ge=1, description="images per update")
-    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    lr: float = Field(4e-3, gt=0, description="peak learning rate; lower it for wider networks")
     ema_decay: float = Field(0.995, ge=0, lt=1, description="decay of the averaged weights; 0 switches averaging off")
     class_balanced: bool = Field(True, description="draw training labels uniformly instead of as they come")
     channels: tuple[int, ...] = Field((32, 64), min_length=1, description="channels per resolution, finest first")

@@ -1,0 +1,189 @@
+"""CLIP as a judge of images: how well an image fits the captions of each class, and where the gradient points.
+
+Radford et al. 2021, arXiv 2103.00020. Two of them, alike from outside: :class:`SmallCLIP`, built of open_clip's towers
+and trained here on the images at hand, and :class:`PretrainedCLIP`, frozen. Images are ``(n, C, H, W)`` in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ._noise import blur, gaussian
+
+SIDE = 32
+"""Pixels a side of what the small CLIP's image tower sees: the least its four poolings allow."""
+
+NOISE, SHIFT = 0.25, 2 / SIDE
+"""Strongest noise and largest shift (a share of the side) of the images the small CLIP learns from."""
+
+MAX_SCALE = 100.0
+"""Largest inverse temperature, as in the paper."""
+
+
+class Judge(Protocol):
+    """What guidance and conditioning need of a CLIP."""
+
+    def image_embeddings(self, images: Tensor) -> Tensor:
+        """``(n, D)``, of length 1."""
+
+    def class_embeddings(self) -> Tensor:
+        """``(num_classes, D)``: of a class's captions the mean embedding, of length 1."""
+
+    def scale(self) -> Tensor:
+        """Inverse temperature of the softmax over captions."""
+
+
+def class_logits(judge: Judge, images: Tensor) -> Tensor:
+    """Scaled cosine similarities of images and classes, ``(n, num_classes)``."""
+    return judge.scale() * judge.image_embeddings(images) @ judge.class_embeddings().T
+
+
+class SmallCLIP(nn.Module):
+    """A residual network and a one-layer text transformer, trained from scratch together with its generator.
+
+    captions: per class, in class order. The vocabulary is that of the captions alone: the other 49,000 tokens of
+    open_clip's would be most of the weights, and none would ever be trained.
+    """
+
+    tokens: Tensor
+
+    def __init__(self, captions: Sequence[Sequence[str]], width: int, dim: int = 64) -> None:
+        from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+        from open_clip.tokenizer import tokenize
+
+        super().__init__()
+        most = max(len(texts) for texts in captions)
+        whole = tokenize([text for texts in captions for text in _repeated(texts, most)])
+        length = int(whole.argmax(1).max()) + 1
+        # numbered anew in the old order, in which the end of a text, where the tower reads it off, comes last
+        vocabulary, tokens = torch.unique(whole[:, :length], return_inverse=True)
+        self.register_buffer("tokens", tokens.view(len(captions), most, length), persistent=False)
+        self.towers = CLIP(
+            dim,
+            CLIPVisionCfg(layers=(1, 1, 1, 1), width=width, head_width=32, image_size=SIDE),
+            CLIPTextCfg(context_length=length, vocab_size=len(vocabulary), width=dim, heads=2, layers=1),
+        )
+
+    def image_embeddings(self, images: Tensor) -> Tensor:
+        """See :class:`Judge`."""
+        with _plain(images):
+            return F.normalize(self.towers.visual(in_colour(_resized(images.float(), SIDE))), dim=-1)
+
+    def text_embeddings(self, tokens: Tensor) -> Tensor:
+        """Embeddings ``(n, D)``, of length 1, of tokens ``(n, length)``."""
+        with _plain(tokens):
+            return F.normalize(self.towers.encode_text(tokens), dim=-1)
+
+    def class_embeddings(self) -> Tensor:
+        """See :class:`Judge`."""
+        return _ensemble(self.text_embeddings(self.tokens.flatten(0, 1)), self.tokens.shape[1])
+
+    def scale(self) -> Tensor:
+        """See :class:`Judge`."""
+        return self.towers.logit_scale.clamp(max=math.log(MAX_SCALE)).exp()  # type: ignore[no-any-return]
+
+    def contrastive_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Contrast of images and captions in which every pair of one class is a positive, one caption drawn per class.
+
+        Yang et al. 2022 (UniCL), arXiv 2204.03610. Captions of absent classes are negatives too. In training mode
+        images are shifted, blurred and noised, as what guidance shows to a CLIP is an unfinished image.
+        """
+        if self.training:
+            with _plain(images):
+                images = gaussian(blur(_shifted(_resized(images, SIDE)), 1.0), NOISE)
+            if len(images) == 1:  # batch normalisation has no variance to divide by
+                images, labels = images.repeat(2, 1, 1, 1), labels.repeat(2)
+            drawn = torch.randint(self.tokens.shape[1], (len(self.tokens),), device=self.tokens.device)
+            texts = self.text_embeddings(self.tokens[torch.arange(len(drawn), device=drawn.device), drawn])
+        else:
+            texts = self.class_embeddings()
+        with _plain(images):
+            return unified_contrast(self.scale() * self.image_embeddings(images) @ texts.T, labels)
+
+
+def unified_contrast(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean of image-to-caption and caption-to-image cross-entropy for ``logits`` ``(n, classes)``."""
+    same = F.one_hot(labels, logits.shape[1]).T.float()
+    here = same.sum(1) > 0
+    by_caption = -(logits.T.log_softmax(1) * same).sum(1)[here] / same.sum(1)[here]
+    return (F.cross_entropy(logits, labels) + by_caption.mean()) / 2
+
+
+class PretrainedCLIP:
+    """A frozen image tower with the embeddings of the captions; no module, so that it is no part of the weights.
+
+    visual: open_clip's image tower, with its ``preprocess_cfg``.  texts: ``(num_classes, D)``, of length 1.
+    """
+
+    def __init__(self, visual: nn.Module, texts: Tensor, scale: Tensor, sha256: str) -> None:
+        self.visual, self.texts, self.sha256 = visual.eval().requires_grad_(False), texts, sha256
+        self._scale = scale
+        settings: Any = visual.preprocess_cfg
+        size = settings["size"]
+        self.side = size if isinstance(size, int) else size[0]
+        self.mean = torch.tensor(settings["mean"]).view(1, 3, 1, 1)
+        self.std = torch.tensor(settings["std"]).view(1, 3, 1, 1)
+
+    def image_embeddings(self, images: Tensor) -> Tensor:
+        """See :class:`Judge`."""
+        device = images.device
+        self.visual.to(device)
+        x = (in_colour(_resized(images, self.side)) - self.mean.to(device)) / self.std.to(device)
+        return F.normalize(self.visual(x).float(), dim=-1)
+
+    def class_embeddings(self) -> Tensor:
+        """See :class:`Judge`."""
+        return self.texts.to(next(self.visual.parameters()).device)
+
+    def scale(self) -> Tensor:
+        """See :class:`Judge`."""
+        return self._scale.to(next(self.visual.parameters()).device)
+
+
+def embed_captions(model: Any, tokenizer: Any, captions: Sequence[Sequence[str]]) -> Tensor:
+    """Class embeddings ``(num_classes, D)`` by a whole CLIP of open_clip."""
+    with torch.no_grad():
+        parts = [F.normalize(model.encode_text(tokenizer(list(texts))).float(), dim=-1) for texts in captions]
+        return torch.cat([_ensemble(part, len(part)) for part in parts])
+
+
+def _ensemble(texts: Tensor, per_class: int) -> Tensor:
+    """Mean of each class's caption embeddings, of length 1 (arXiv 2103.00020, section 3.1.4)."""
+    return F.normalize(texts.unflatten(0, (-1, per_class)).mean(1), dim=-1)
+
+
+def _repeated(texts: Sequence[str], length: int) -> list[str]:
+    """Exactly ``length`` texts, in turn."""
+    return [texts[index % len(texts)] for index in range(length)]
+
+
+def _plain(tensor: Tensor) -> torch.autocast:
+    """No autocast: towers this small spend longer on casting than bfloat16 saves, and cosines want the digits."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    if images.shape[-2:] == (side, side):
+        return images
+    return F.interpolate(
+        images, (side, side), mode="bilinear", align_corners=False, antialias=max(images.shape[-2:]) > side
+    )
+
+
+def in_colour(images: Tensor) -> Tensor:
+    """Three channels: colour as it is, any other number of channels as the grey of their mean."""
+    return images if images.shape[1] == 3 else images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+
+
+def _shifted(images: Tensor) -> Tensor:
+    """Each image moved by up to :data:`SHIFT` of its side, the border repeated."""
+    theta = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
+    theta[:, :, 2] = 2 * SHIFT * (2 * torch.rand(len(images), 2, device=images.device) - 1)
+    where = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, where, padding_mode="border", align_corners=False)

@@ -1,0 +1,198 @@
+"""Diffusion model steered by CLIP: conditioned on captions, and guided by image-text similarity while sampling.
+
+Nichol et al. 2021 (GLIDE), arXiv 2112.10741; gradient guidance: Dhariwal and Nichol 2021, arXiv 2105.05233; of the
+clean image alone: Bansal et al. 2023, arXiv 2302.07121; CLIP: Radford et al. 2021, arXiv 2103.00020.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from augment.errors import DataError
+from augment.generator import ImageSpec, Tags
+
+from ._captions import Captions, class_captions, parse_captions
+from ._clip import Judge, SmallCLIP, class_logits
+from ._clip_weights import FOLDER, HUB, load_pretrained
+from ._layers import eval_mode
+from .ddpm import DDPM, DDPMConfig
+
+SMALL = "small"
+LEAST_SIGNAL = 0.1
+"""Smallest sqrt(alpha_bar) that the gradient through the U-Net is divided by."""
+
+Source = Literal["clip", "unet"]
+
+
+class CLIPGuidedConfig(DDPMConfig):
+    """Options of ``clip_guided``."""
+
+    steps: int = Field(2500, ge=1, description="optimizer updates")
+    captions: Captions | None = Field(
+        None, description="a file, a template with {class}, a list or a mapping; none: four templates with class names"
+    )
+    clip: str = Field(SMALL, description="small (trained here), an open_clip architecture, or local-dir:FOLDER")
+    clip_weights: str | None = Field(None, description="for an architecture: a tag of open_clip, or a file")
+    clip_scale: float = Field(5.0, ge=0, description="strength of the gradient of image-text similarity; 0 is none")
+    clip_objective: Literal["log_softmax", "similarity"] = Field(
+        "log_softmax", description="what the gradient raises: the caption's share among all classes', or the cosine"
+    )
+    clip_gradient: Literal["image", "network"] = Field(
+        "image", description="differentiate CLIP alone, or through the U-Net as well (slower)"
+    )
+    clip_width: int = Field(8, ge=2, multiple_of=2, description="channels of the small CLIP's first residual layer")
+    clip_batch: int = Field(32, ge=2, description="images per update the small CLIP learns from, of those of the batch")
+    clip_lr: float = Field(2e-3, gt=0, description="peak learning rate of the small CLIP")
+    features: Source = Field("clip", description="what encode gives: CLIP's image embedding, or U-Net activations")
+
+    @field_validator("captions", mode="before")
+    @classmethod
+    def _captions_themselves(cls, value: Any) -> Captions | None:
+        return parse_captions(value)
+
+    @model_validator(mode="after")
+    def _weights_belong_to_an_architecture(self) -> Self:
+        whole = self.clip == SMALL or self.clip.startswith((FOLDER, HUB))
+        if whole and self.clip_weights is not None:
+            raise ValueError(
+                f"clip={self.clip} takes no clip_weights; for those name an architecture, as in clip=ViT-B-32"
+            )
+        return self
+
+
+class CLIPGuided(DDPM):
+    """Text-conditioned diffusion with CLIP guidance: ``sample`` denoises towards the captions of the labels.
+
+    The U-Net is told a class by the CLIP embedding of its captions, a learned vector standing for none. While sampling,
+    the clean image x0 behind each x_t is moved by ``clip_scale * Var[x0 | x_t] * grad log p(caption | x0)``: Bayes'
+    rule, with the variance at noise level sigma taken as sigma^2 (``clip_gradient=image``) or from the U-Net's
+    derivative (``network``). A pretrained CLIP is not saved along: its name and the hash of its weights are, and
+    ``load`` fetches it again.
+    """
+
+    Config = CLIPGuidedConfig
+    config: CLIPGuidedConfig
+    test_options: ClassVar[dict[str, Any]] = {**DDPM.test_options, "clip_width": 4}
+    clip: Judge
+    clip_sha256: Tensor
+
+    def __init__(self, config: CLIPGuidedConfig, spec: ImageSpec) -> None:
+        captions = class_captions(config.captions, spec)
+        super().__init__(config, spec)
+        if config.clip == SMALL:
+            self.clip = SmallCLIP(captions, config.clip_width)
+        else:
+            pretrained = load_pretrained(config.clip, config.clip_weights, captions)
+            self.clip = pretrained
+            self.register_buffer("clip_sha256", torch.tensor(list(bytes.fromhex(pretrained.sha256)), dtype=torch.uint8))
+        if config.conditional:
+            time_dim = 4 * config.channels[0]
+            with torch.no_grad():
+                dim = self.clip.class_embeddings().shape[1]
+            self.from_text = nn.Linear(dim, time_dim)
+            self.no_text = nn.Parameter(torch.zeros(time_dim))
+        self.tags = Tags(conditional=config.conditional or config.clip_scale > 0)
+
+    def _build_unet(self, **options: Any) -> nn.Module:
+        if self.config.conditional:
+            options = {"class_embed_type": "identity", **options}
+        return super()._build_unet(**options)
+
+    def loss_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The loss of ``ddpm``, and that of the small CLIP; neither's gradient reaches the other."""
+        diffusion = self.loss(images, labels)
+        if not isinstance(self.clip, SmallCLIP):
+            return {"loss": diffusion}
+        if not self.training:  # the best weights are the best diffusion; a CLIP is surest long after it is best
+            return {"loss": diffusion, "contrastive": self.clip.contrastive_loss(images, labels)}
+        few = slice(self.config.clip_batch)
+        contrastive = self.clip.contrastive_loss(images[few], labels[few])
+        return {"loss": diffusion + contrastive, "diffusion": diffusion, "contrastive": contrastive}
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """AdamW for the U-Net and one for the small CLIP, so that each has its own learning rate and clipping."""
+        if not isinstance(self.clip, SmallCLIP):
+            return super().configure_optimizers()
+        config, own = self.config, set(self.clip.parameters())
+        rest = [parameter for parameter in self.parameters() if parameter not in own]
+        fused = self.device.type in ("cpu", "cuda")
+        return [
+            torch.optim.AdamW(rest, lr=config.lr, weight_decay=config.weight_decay, fused=fused),
+            torch.optim.AdamW(self.clip.parameters(), lr=config.clip_lr, weight_decay=config.weight_decay, fused=fused),
+        ]
+
+    def condition(self, labels: Tensor) -> Tensor | None:
+        """Embeddings ``(n, 4 * channels[0])`` of the classes' captions, or the learned vector of the null class."""
+        if not self.config.conditional:
+            return None
+        with torch.no_grad():
+            texts = self.clip.class_embeddings()
+            # captions are much alike: what they share says nothing, and the rest is made as large as the U-Net expects
+            texts = texts - texts.mean(0) if len(texts) > 1 else texts
+            texts = texts / texts.square().mean().sqrt().clamp(min=1e-6)
+        table = torch.cat([self.from_text(texts).float(), self.no_text[None]])
+        return table[labels]
+
+    def predict(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """The clean image behind x_t, moved up the gradient of its fit to the captions; see the class."""
+        config = self.config
+        if not config.clip_scale:
+            return super().predict(x_t, t, labels)
+        with torch.inference_mode(False), torch.enable_grad():
+            x_t, t, labels = (given.clone() for given in (x_t, t, labels))  # they may be inference tensors
+            signal, noise = self.diffusion.scales(t)
+            if config.clip_gradient == "network":
+                origin = x_t.requires_grad_()
+                x_0 = super().predict(x_t, t, labels)
+                variance = noise**2 / signal.clamp(min=LEAST_SIGNAL)
+            else:
+                with torch.no_grad():
+                    x_0 = super().predict(x_t, t, labels)
+                origin = x_0.requires_grad_()
+                variance = noise**2
+            (gradient,) = torch.autograd.grad(self._fit(x_0, labels).sum(), origin)
+        return (x_0.detach() + config.clip_scale * variance * gradient.float()).clamp(-1, 1)
+
+    def _fit(self, x_0: Tensor, labels: Tensor) -> Tensor:
+        """How well each clean image in [-1, 1] fits its class's captions, ``(n,)``."""
+        logits = class_logits(self.clip, self.grid.crop((x_0 + 1) / 2))
+        scores = logits.log_softmax(1) if self.config.clip_objective == "log_softmax" else logits
+        return scores.gather(1, labels[:, None]).squeeze(1)
+
+    def encode(
+        self,
+        images: Tensor,
+        *,
+        source: Source | None = None,
+        t: int = 50,
+        layer: str = "up0",
+        noise_draws: int = 1,
+        seed: int = 0,
+    ) -> Tensor:
+        """CLIP image embeddings ``(n, D)`` of length 1, or U-Net activations as of ``ddpm``.
+
+        source: "clip" or "unet"; None for the option ``features``. The others are of the U-Net.
+        """
+        if (source or self.config.features) == "unet":
+            return super().encode(images, t=t, layer=layer, noise_draws=noise_draws, seed=seed)
+        with eval_mode(self):
+            return self.clip.image_embeddings(images)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """See :meth:`Generator.load`; raises DataError where the pretrained CLIP is not the one of the training."""
+        generator = super().load(folder)
+        if not isinstance(generator.clip, SmallCLIP):
+            saved, found = bytes(generator.clip_sha256.tolist()).hex(), getattr(generator.clip, "sha256", "")
+            if saved != found:
+                raise DataError(
+                    f"{folder} was trained with the CLIP {generator.config.clip} of hash {saved[:12]}; the weights "
+                    f"found now have {found[:12]}. Put the former back, or train the generator again."
+                )
+        return generator
