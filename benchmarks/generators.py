@@ -1,187 +1,142 @@
-"""Compare the built-in autoencoders with a plain N(0, I) VAE of the same size, trained on all images of a data set.
+"""Compare all generators, each at its own defaults, on all training images of a data set and on a long tail of them.
 
-    python benchmarks/generators.py --dataset fashionmnist [--data-dir D] [--steps N] [--models vae,vqvae]
+    OMP_NUM_THREADS=1 python benchmarks/generators.py --dataset fashionmnist [--data-dir D] [--device cuda]
 
-Writes docs/generators.md and docs/img/samples-<model>.png. Every model gets the same number of updates and the same
-batch size; samples (as many as test images, classes in equal shares) are scored against the training images, and the
-test images, scored the same way, are the floor.
+Keeps each result in --out as soon as it is there; the same command goes on where it was stopped. At its end it writes
+--page with one table per set (docs/generators.md) and pictures of samples beside it. To share the work between
+processes, start one with --sets all and one with --sets longtail, and write the page anew at the end with --write,
+which measures nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from generator_page import read_results, write_page
+from generator_rows import measure_real, measure_row, row_key
+from generator_setup import MODELS, SAMPLES, SETS, Bench, Settings, training_set
+from threadpoolctl import threadpool_limits
 
-from augment import registry
 from augment.datasets import ImageSet, load_dataset
-from augment.generator import Generator, draw
-from augment.metrics.extractors import Extractor, load_extractor
-from augment.metrics.fidelity import Fidelity, score_fidelity
-from augment.metrics.memorisation import Memorisation, memorisation
-from augment.report.pictures import class_grid
-from augment.training import TrainingResult, fit
+from augment.device import choose_device, choose_precision
+from augment.errors import AugmentError, Stopped
+from augment.metrics.extractors import load_extractor
+from augment.progress import Reporter, reporter
+from augment.scoring import split_references
+from augment.store import safe_name
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
-BATCH_SIZE = 32
-REFERENCE = 10_000
-"""Training images the samples are scored against."""
-
-RUNS: dict[str, tuple[str, dict[str, Any]]] = {
-    "plain VAE": ("vae", {"conditional": False, "prior": "normal", "beta": 1.0}),
-    "ae": ("ae", {}),
-    "vae": ("vae", {}),
-    "dvae": ("dvae", {}),
-    "vqvae": ("vqvae", {}),
-}
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "generators.md"
 
 
-@dataclass(frozen=True)
-class Row:
-    """What one run gave."""
-
-    title: str
-    parameters: int
-    training: TrainingResult
-    samples_per_second: float
-    fidelity: Fidelity
-    memorisation: Memorisation
-
-
-def run(title: str, data: ImageSet, extractor: Extractor, steps: int) -> Row:
-    """Train one model, sample, score, and write its picture."""
-    name, options = RUNS[title]
-    torch.manual_seed(0)
-    generator = registry.create(name, data.spec, {"steps": steps, "batch_size": BATCH_SIZE, **options})
-    training = fit(generator, data.train, None, seed=0)
-    images, labels, per_second = sample(generator, len(data.test))
-    picture = class_grid(images, labels, data.classes)
-    picture.save(DOCS / "img" / f"samples-{title.replace(' ', '-').lower()}.png")
-    held_out = data.test.images
-    return Row(
-        title,
-        sum(parameter.numel() for parameter in generator.parameters()),
-        training,
-        per_second,
-        score_fidelity(reference(data), images, held_out, extractor, seed=0),
-        memorisation(
-            data.train.images,
-            held_out[:2000],
-            images[:2000],
-            held_out_labels=data.test.labels[:2000],
-            fake_labels=labels[:2000],
-        ),
-    )
-
-
-def sample(generator: Generator, n: int) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """``n`` uint8 images with their classes in random order, and images per second."""
-    labels = torch.arange(n) % generator.spec.num_classes
-    labels = labels[torch.randperm(n, generator=torch.Generator().manual_seed(0))]
-    start = time.perf_counter()
-    images = torch.cat(list(draw(generator, labels, seed=0)))
-    return (images * 255).round().to(torch.uint8), labels, n / (time.perf_counter() - start)
-
-
-def reference(data: ImageSet) -> torch.Tensor:
-    """A fixed random part of the training images."""
-    rng = torch.Generator().manual_seed(0)
-    return data.train.images[torch.randperm(len(data.train), generator=rng)[:REFERENCE]]
-
-
-def table(rows: list[Row]) -> str:
-    """The comparison as a Markdown table."""
-    columns = ("model", "parameters", "minutes", "training images/s", "samples/s", "FID", "KID x 1000")
-    columns += ("precision", "recall", "nearer than held-out")
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for row in rows:
-        f = row.fidelity
-        lines.append(
-            f"| {row.title} | {row.parameters / 1e6:.2f} M | {row.training.seconds / 60:.1f} "
-            f"| {row.training.images_per_second:,.0f} | {row.samples_per_second:,.0f} | {number(f.fid, 2)} "
-            f"| {number(f.kid, 2, 1000)} | {number(f.precision, 3)} | {number(f.recall, 3)} "
-            f"| {row.memorisation.share:.2f} |"
-        )
-    f = rows[0].fidelity
-    lines.append(
-        f"| real images (floor) | | | | | {number(f.fid_floor, 2)} | {number(f.kid_floor, 2, 1000)} "
-        f"| {number(f.precision_floor, 3)} | {number(f.recall_floor, 3)} | 0.50 |"
-    )
-    return "\n".join(lines)
-
-
-def number(value: float | None, digits: int, scale: float = 1) -> str:
-    """A figure, or a dash where there are too few images for it."""
-    return "-" if value is None else f"{value * scale:.{digits}f}"
-
-
-def page(data: ImageSet, rows: list[Row], steps: int) -> str:
-    """docs/generators.md."""
-    f = rows[0].fidelity
-    pictures = "\n\n".join(
-        f"### {row.title}\n\n![samples of {row.title}](img/samples-{row.title.replace(' ', '-').lower()}.png)"
-        for row in rows
-    )
-    copies = ", ".join(f"{row.title} {row.memorisation.near_copies}" for row in rows)
-    size = " x ".join(map(str, data.spec.shape))
-    return f"""# Generators compared
-
-Written by `python benchmarks/generators.py --dataset {data.name} --steps {steps}`.
-
-All {len(data.train):,} training images of `{data.name}` ({size}), {steps:,} updates of {BATCH_SIZE} images for every
-model, one seed. {f.n:,} samples, classes in equal shares, are scored against {f.n_reference:,} training images by the
-extractor `{f.extractor}` (`{f.extractor_sha256[:12]}`); FIDs of other extractors or other numbers of images are not
-comparable. "Plain VAE" is `vae` with `conditional=false prior=normal beta=1`: the same network, sampled from N(0, I).
-
-The last column is the probability that a sample lies nearer to its nearest training image than a held-out image does:
-0.5 is as far away as unseen images. Smooth images lie near to everything, so a high value without near copies means
-blur, not copying. Near copies among {rows[0].memorisation.n:,} samples: {copies}.
-Timed with {torch.get_num_threads()} CPU thread(s), precision {rows[0].training.precision}, on a machine that had other
-work; compare the speeds with each other only.
-
-{table(rows)}
-
-Reconstructions play no part in this table: every image scored was drawn from the model's prior.
-
-## Samples
-
-{pictures}
-"""
-
-
-def main() -> None:
-    """Parse, run, write."""
+def arguments(words: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="fashionmnist")
+    parser.add_argument("--dataset", default="fashionmnist", help="a named data set or an image folder")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--models", default=",".join(RUNS), help="comma-separated; the page is written for these")
-    options = parser.parse_args()
-    titles = [title.strip() for title in options.models.split(",")]
-    unknown = [title for title in titles if title not in RUNS]
-    if unknown:
-        parser.error(f"unknown models {unknown}; known: {', '.join(RUNS)}")
-    data = load_dataset(options.dataset, data_dir=options.data_dir)
-    extractor = load_extractor(
-        data.name,
-        data.spec.channels,
-        images=data.train.images,
-        labels=data.train.labels,
-        num_classes=data.spec.num_classes,
+    parser.add_argument("--image-size", type=int)
+    parser.add_argument("--sets", default=",".join(SETS), help="comma-separated")
+    parser.add_argument("--models", default=",".join(MODELS), help="comma-separated rows")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="samples to score of each model")
+    parser.add_argument("--steps", type=int, help="instead of each model's own")
+    parser.add_argument("--minutes", type=float, help="limit of each training")
+    parser.add_argument("--updates", type=int, help="of the CNN behind CAS, instead of its default")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--extractor", help="a shipped one by name, whose classes have the order of these")
+    parser.add_argument("--out", type=Path, help="folder for results [default: runs/generators-<dataset>]")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--write", action="store_true", help="only write the page from the results in --out")
+    options = parser.parse_args(words)
+    for kind, known in (("sets", SETS), ("models", tuple(MODELS))):
+        names = [name.strip() for name in getattr(options, kind).split(",")]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            parser.error(f"unknown {kind} {', '.join(unknown)}; known: {', '.join(known)}")
+        setattr(options, kind, names)
+    return options
+
+
+def prepare(options: argparse.Namespace, data: ImageSet, out: Path, report: Reporter) -> Bench:
+    """Resolve what is measured how, and by which eyes."""
+    device = choose_device(options.device)
+    settings = Settings.of(
+        options.updates,
+        options.samples,
+        steps=options.steps,
+        minutes=options.minutes,
+        device=str(device),
+        precision=choose_precision(options.precision, device),
+        threads=options.threads,
     )
-    (DOCS / "img").mkdir(parents=True, exist_ok=True)
-    rows = []
-    for title in titles:
-        rows.append(run(title, data, extractor, options.steps))
-        sys.stdout.write(table(rows[-1:]) + "\n")
-        sys.stdout.flush()
-    (DOCS / "generators.md").write_text(page(data, rows, options.steps), encoding="utf-8")
+    report.stage("Load the extractor")
+    train, classes = data.train, len(data.classes)
+    extractor = load_extractor(
+        options.extractor or data.name,
+        data.spec.channels,
+        images=train.images,
+        labels=train.labels,
+        num_classes=classes,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    return Bench(data, extractor, split_references(data.test, options.samples, seed=0), settings, out, report)
+
+
+def measure(options: argparse.Namespace, bench: Bench) -> int:
+    """Measure every row that is asked for; one that fails is named and left out. Returns how many failed."""
+    failed = 0
+    for name in options.sets:
+        part = training_set(bench.data, name)
+        measure_real(part, bench)
+        for title in options.models:
+            try:
+                measure_row(title, part, bench)
+            except Stopped:
+                raise
+            except Exception as error:  # an hour's other rows must not be lost to one plugin's bug
+                failed += 1
+                bench.report.note(f"{title} on {name} is left out: {type(error).__name__}: {error}")
+    return failed
+
+
+def write(data: ImageSet, out: Path, page: Path, report: Reporter) -> None:
+    """The page, from everything in the folder of results; rows that would be measured anew now are marked."""
+    results = read_results(out)
+    if not results:
+        report.note(f"No page is written: {out} holds no results.")
+        return
+    parts = {name: training_set(data, name) for name in results}
+
+    def is_stale(row: Mapping[str, Any]) -> bool:
+        return bool(row["key"] != row_key(row["title"], parts[row["set"]], Settings(**row["settings"])))
+
+    write_page(results, out, page, is_stale)
+    report.note(f"Written: {page}")
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure and write; returns the exit code."""
+    options = arguments(words)
+    out = options.out or Path("runs") / f"generators-{safe_name(Path(options.dataset).name)}"
+    torch.set_num_threads(options.threads)
+    with threadpool_limits(options.threads), reporter(quiet=False) as report:
+        try:
+            report.stage(f"Load {options.dataset}")
+            data = load_dataset(
+                options.dataset, data_dir=options.data_dir, image_size=options.image_size, report=report.note
+            )
+            failed = 0 if options.write else measure(options, prepare(options, data, out, report))
+            write(data, out, options.page, report)
+        except AugmentError as error:
+            sys.stderr.write(f"{error}\n")
+            return error.exit_code
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
