@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from augment.datasets import ImageSet, LabelledImages, load_dataset
     from augment.experiment import Result, run
-    from augment.generator import Generator, GeneratorConfig, ImageSpec, Tags
+    from augment.generator import Generator, GeneratorConfig, ImageSpec, StopTraining, Tags
     from augment.registry import create, load_generator
     from augment.run_config import RunConfig
 
@@ -21,6 +21,7 @@ _HOMES = {
     "Generator": "generator",
     "GeneratorConfig": "generator",
     "ImageSpec": "generator",
+    "StopTraining": "generator",
     "Tags": "generator",
     "ImageSet": "datasets",
     "LabelledImages": "datasets",
@@ -40,6 +41,7 @@ __all__ = [
     "LabelledImages",
     "Result",
     "RunConfig",
+    "StopTraining",
     "Tags",
     "create",
     "load_dataset",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +57,16 @@ Steps = Annotated[int | None, typer.Option(help="Training steps of the generator
 MaxMinutes = Annotated[float | None, typer.Option(help="Stop the generator's training after this many minutes.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never try the network.")]
+
+
+def stay_offline(value: bool) -> bool:
+    """``--offline`` for the libraries that plugins load weights with, too: they read this variable."""
+    if value:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    return value
+
+
+Offline = Annotated[bool, typer.Option("--offline", help="Never try the network.", callback=stay_offline)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 

@@ -56,6 +56,7 @@ class Stopped(AugmentError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Message for a name that is not among the known ones, with the nearest of them first."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    spelled = {each.lower(): each for each in names}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
+    hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}."

@@ -134,6 +134,7 @@ def table(rows: list[Row]) -> str:
 def page(data: ImageSet, rows: list[Row], flow: Flow, batch_size: int) -> str:
     """docs/bits-per-dimension.md."""
     training, size = flow.training, " x ".join(map(str, data.spec.shape))
+    passes = training.steps * batch_size / len(data.train)
     course = "\n".join(
         f"| {row['step']:,.0f} | {row['bits_per_dim']:.3f} | {row['val_bits_per_dim']:.3f} |"
         for row in training.history
@@ -143,8 +144,8 @@ def page(data: ImageSet, rows: list[Row], flow: Flow, batch_size: int) -> str:
 
 Written by `python benchmarks/bits_per_dimension.py --dataset {data.name} --steps {training.steps}`.
 
-All {len(data.test):,} test images of `{data.name}` ({size}, 8 bits), which were used for nothing else; every model was
-fitted to the {len(data.train):,} training images. Less is better; ± is one standard error over images.
+All {len(data.test):,} test images of `{data.name}` ({size}, 8 bits); every model was fitted to the {len(data.train):,}
+training images, and the weights chosen by some of those. Less is better; ± is one standard error over images.
 
 {table(rows)}
 
@@ -156,11 +157,10 @@ here, whatever they were trained in.
 
 ## The training behind it
 
-{flow.parameters / 1e6:.2f} million parameters, {training.steps:,} updates of {batch_size} images
-({training.steps * batch_size / len(data.train):.1f} passes), precision {training.precision}, {torch.get_num_threads()}
-CPU thread(s): {flow.training_seconds / 60:.1f} minutes of processor time for training with its validations,
-{flow.measuring_seconds / 60:.1f} for measuring the test images {DRAWS} times. Updates left out for values that were not
-finite: {training.skipped_updates}.
+{flow.parameters / 1e6:.2f} million parameters. {training.steps:,} updates of {batch_size} images ({passes:.1f} passes),
+precision {training.precision}, {torch.get_num_threads()} CPU thread(s). Processor time:
+{flow.training_seconds / 60:.1f} minutes for training with its validations, {flow.measuring_seconds / 60:.1f} for
+measuring the test images {DRAWS} times. Updates left out for values that were not finite: {training.skipped_updates}.
 
 | step | training | kept-out training images |
 |---|---|---|

@@ -13,7 +13,11 @@ import torch
 from torch import Tensor, nn
 
 SHRINKAGE = 100.0
-"""Images at which a class's own covariance and the one pooled over classes weigh the same."""
+"""Images at which a class's own covariance and the one pooled over classes weigh the same.
+
+On a long tail of 5,000 Fashion-MNIST images 400 saved 0.02 bits per dimension of held-out images, but an independent
+classifier then took 46% of the samples for their class and not 55%.
+"""
 
 MEAN_SHRINKAGE = 2.0
 """Images at which a class's own mean and the mean over all classes weigh the same."""

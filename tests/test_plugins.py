@@ -163,6 +163,16 @@ def test_what_the_kinds_of_noise_do(noise):
     assert torch.equal(hidden, rectangle) and hidden.any()
 
 
+def test_noise_takes_autocast_as_it_comes(noise):
+    images = torch.rand(4, 1, 12, 12)
+    for kind in noise.STRENGTHS:
+        torch.manual_seed(0)
+        expected = noise.corrupt(images, (kind,), noise.STRENGTHS)
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(noise.corrupt(images, (kind,), noise.STRENGTHS), expected)
+
+
 def test_rotation_turns_about_the_centre(noise, monkeypatch):
     image = torch.rand(1, 1, 9, 9)
     monkeypatch.setattr(noise, "_signed", lambda images: torch.ones(len(images), 1, 1, 1))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from augment import registry
-from augment.errors import ConfigError, DataError, PluginError, UsageError
+from augment.errors import ConfigError, DataError, PluginError, UsageError, unknown_name
 from augment.generator import ImageSpec
 from augment.testing import MinimalGenerator
 
@@ -116,6 +116,10 @@ def test_one_value_from_two_distributions_is_a_duplicate_too(register):
 def test_one_entry_point_seen_twice_on_the_path_is_no_duplicate(register):
     register(entry("mine", "acme_good:Mine"), entry("mine", "acme_good:Mine"))
     assert list(registry.registered()) == ["mine"]
+
+
+def test_hints_keep_the_spelling_of_the_name():
+    assert "Did you mean 'ViT-B-32'?" in unknown_name("clip", "vit-b-32", ["ViT-B-32", "ViT-L-14", "small"])
 
 
 def test_an_unknown_name_suggests_the_nearest(register):
