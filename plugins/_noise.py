@@ -72,9 +72,9 @@ def blur(images: Tensor, strength: float) -> Tensor:
     """Mix each image with its 5x5 Gaussian blur (sigma 1.2 pixels), the blurred share uniform in [0, ``strength``]."""
     channels = images.shape[1]
     line = torch.exp(-(torch.arange(-2, 3, device=images.device, dtype=images.dtype) ** 2) / (2 * 1.2**2))
-    kernel = torch.outer(line, line) / line.sum() ** 2
     padded = F.pad(images, (2, 2, 2, 2), mode="replicate")
     with torch.autocast(images.device.type, enabled=False):  # a mean of 25 pixels wants the digits
+        kernel = torch.outer(line, line) / line.sum() ** 2
         blurred = F.conv2d(padded, kernel.expand(channels, 1, 5, 5), groups=channels)
     return torch.lerp(images, blurred, strength * _uniform(images)).clamp(0, 1)
 

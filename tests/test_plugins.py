@@ -170,7 +170,8 @@ def test_noise_takes_autocast_as_it_comes(noise):
         expected = noise.corrupt(images, (kind,), noise.STRENGTHS)
         torch.manual_seed(0)
         with torch.autocast("cpu", torch.bfloat16):
-            torch.testing.assert_close(noise.corrupt(images, (kind,), noise.STRENGTHS), expected)
+            found = noise.corrupt(images, (kind,), noise.STRENGTHS)
+        torch.testing.assert_close(found, expected, atol=0.03, rtol=0)  # a grid of positions may be rounded
 
 
 def test_rotation_turns_about_the_centre(noise, monkeypatch):
