@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from augment.errors import ConfigError, unknown_name
 from augment.generator import Generator, GeneratorConfig, ImageSpec, Tags
 
-from ._collapse import CollapseAlarm, relative_diversity
+from ._collapse import CollapseAlarm, lacking_diversity, relative_diversity
 from ._diffaugment import DiffAugmentation, diff_augment
 from ._layers import draw_labels, eval_mode, settle_spectral_norms, standing_statistics
 
@@ -39,6 +39,9 @@ class AdversarialConfig(GeneratorConfig):
     latent_dim: int = Field(64, ge=1, le=1024, description="size of the noise vector")
     diffaugment: tuple[DiffAugmentation, ...] = Field(
         ("translation", "cutout"), description="augmentation of all that the discriminator sees; [] for none"
+    )
+    diversity: float = Field(
+        1.0, ge=0, description="weight of what samples of a class differ less than its real images; 0 for none"
     )
     collapse_patience: int = Field(
         200, ge=0, description="steps in a row with collapsed samples, or a won game, that end training; 0 for no alarm"
@@ -102,8 +105,9 @@ class AdversarialGenerator(Generator):
         for _ in range(self.config.d_steps):
             drawn = self.synthesis(self.noise(len(x)), shown)
             terms = self._update_discriminator(x, drawn.detach(), shown, optimizer_d)
-        terms |= self._update_synthesis(drawn, shown, optimizer_g)
-        diversity = relative_diversity(drawn.detach(), x, shown)
+        terms |= self._update_synthesis(drawn, x, shown, optimizer_g)
+        with torch.no_grad():
+            diversity = relative_diversity(drawn, x, shown)
         self.alarm.watch(diversity, terms.pop("settled"), terms["loss_g"])
         terms["diversity"] = self.alarm.diversity.clone()
         return {"loss": terms["loss_d"] + terms["loss_g"], **terms}
@@ -122,12 +126,15 @@ class AdversarialGenerator(Generator):
         accuracy, settled = ((margins > least).float().mean() for least in (0, 1))
         return {"loss_d": loss.detach(), "d_accuracy": accuracy, "settled": settled}
 
-    def _update_synthesis(self, drawn: Tensor, labels: Tensor | None, optimizer: Optimizer) -> dict[str, Tensor]:
+    def _update_synthesis(
+        self, drawn: Tensor, x: Tensor, labels: Tensor | None, optimizer: Optimizer
+    ) -> dict[str, Tensor]:
         fake = self.discriminator(diff_augment(drawn, self.config.diffaugment), labels).float()
         loss = hinge_g(fake)
         optimizer.zero_grad(set_to_none=True)
         mine = list(self.synthesis.parameters())  # gradients of the opponent's weights would cost time
-        torch.autograd.backward(loss + self.regularisation(), inputs=mine)
+        variety = self.config.diversity * lacking_diversity(drawn, x, labels) if self.config.diversity else 0.0
+        torch.autograd.backward(loss + variety + self.regularisation(), inputs=mine)
         optimizer.step()
         return {"loss_g": loss.detach()}
 

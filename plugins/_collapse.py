@@ -76,15 +76,31 @@ class CollapseAlarm(nn.Module):
             buffer.fill_(1.0 if name == "diversity" else 0.0)
 
 
-@torch.no_grad()
 def relative_diversity(drawn: Tensor, real: Tensor, labels: Tensor | None) -> Tensor:
     """Mean distance of two samples of one class over that of two real images; both ``(n, C, H, W)``, same labels.
 
     labels None: of any two. Not finite where no two real images of a class differ. Pixel-wise Euclidean distances.
     """
-    n = len(drawn)
-    pairs = torch.ones(n, n, dtype=torch.bool, device=drawn.device).triu(1)
+    return _distances(drawn, labels) / _distances(real, labels)
+
+
+def lacking_diversity(drawn: Tensor, real: Tensor, labels: Tensor | None) -> Tensor:
+    """By what share samples of a class differ less than its real images, in [0, 1]; a loss for the synthesis net.
+
+    After Mao et al. 2019 (mode seeking), arXiv 1903.05628, with the real images for the measure of how far to seek.
+    """
+    with torch.no_grad():
+        real_distance = _distances(real, labels).clamp(min=1e-6)
+    return (1 - _distances(drawn, labels) / real_distance).relu()
+
+
+def _distances(images: Tensor, labels: Tensor | None) -> Tensor:
+    """Sum of the distances of all pairs, or of all pairs of one class."""
+    n = len(images)
+    pairs = torch.ones(n, n, dtype=torch.bool, device=images.device).triu(1)
     if labels is not None:
         pairs &= labels[:, None] == labels
-    fake, true = (torch.cdist(each.float().flatten(1), each.float().flatten(1))[pairs].sum() for each in (drawn, real))
-    return fake / true
+    first, second = pairs.nonzero(as_tuple=True)
+    difference = images[first].float() - images[second].float()
+    distances: Tensor = torch.linalg.vector_norm(difference.flatten(1), dim=1)
+    return distances.sum()

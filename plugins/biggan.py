@@ -25,10 +25,9 @@ from ._layers import ConditionalBatchNorm2d, Grid, SelfAttention2d, orthogonal_p
 class BigGANConfig(adversarial.AdversarialConfig):
     """Options of ``biggan``."""
 
-    steps: int = Field(1700, ge=1, description="optimizer updates")
+    steps: int = Field(2400, ge=1, description="optimizer updates")
     batch_size: int = Field(32, ge=1, description="images per update")
-    lr: float = Field(4e-4, gt=0, description="peak learning rate of the synthesis net")
-    lr_d: float = Field(2e-4, gt=0, description="peak learning rate of the discriminator")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate of the synthesis net")
     ema_decay: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights; 0 switches averaging off")
     latent_dim: int = Field(64, ge=4, le=1024, description="size of the noise vector; every block gets a share")
     width: int = Field(32, ge=8, multiple_of=8, description="channels of the discriminator's finest feature maps")
@@ -57,8 +56,12 @@ class BigGAN(adversarial.AdversarialGenerator):
         self.discriminator = DiscriminatorNet(config, spec)
 
     def regularisation(self) -> Tensor | float:
-        """Orthogonal regularisation of the synthesis net."""
-        return self.config.orthogonal * orthogonal_penalty(self.synthesis) if self.config.orthogonal else 0.0
+        """Orthogonal regularisation of the synthesis net's blocks.
+
+        The map to the grid is left out: it has many more filters than inputs, so that they cannot be orthogonal.
+        """
+        weight = self.config.orthogonal
+        return weight * orthogonal_penalty(self.synthesis.blocks) if weight else 0.0
 
     def sampling_noise(self, n: int, rng: torch.Generator | None) -> Tensor:
         """N(0, I) cut off at ``truncation``, by the inverse of its distribution function."""

@@ -28,7 +28,7 @@ SLOPE = 0.2
 class CGANConfig(adversarial.AdversarialConfig):
     """Options of ``cgan``."""
 
-    steps: int = Field(3500, ge=1, description="optimizer updates")
+    steps: int = Field(4500, ge=1, description="optimizer updates")
     batch_size: int = Field(64, ge=1, description="images per update")
     lr: float = Field(1e-3, gt=0, description="peak learning rate of the synthesis net")
     ema_decay: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights; 0 switches averaging off")

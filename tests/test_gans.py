@@ -124,7 +124,7 @@ def test_each_update_moves_its_own_net_alone(model):
         "discriminator"
     }
     generator.zero_grad()
-    assert moved(lambda: generator._update_synthesis(drawn, labels, synthesis)) == {"synthesis"}
+    assert moved(lambda: generator._update_synthesis(drawn, images, labels, synthesis)) == {"synthesis"}
     assert all(p.grad is None for p in generator.discriminator.parameters())
 
 

@@ -142,6 +142,20 @@ def test_diversity_in_closed_form(shared):
     assert not torch.isfinite(diversity(drawn, real, torch.arange(4)))
 
 
+def test_lacking_diversity_pulls_samples_apart_until_they_differ_as_real_images_do(shared):
+    labels = torch.tensor([0, 0, 1, 1])
+    real = torch.tensor([0.0, 3.0, 10.0, 11.0]).view(4, 1, 1, 1)
+    drawn = torch.tensor([0.0, 1.0, 50.0, 51.0]).view(4, 1, 1, 1).requires_grad_()
+    lacking = shared.collapse.lacking_diversity(drawn, real, labels)
+    assert lacking.item() == pytest.approx(1 - 2 / 4)
+    lacking.backward()
+    assert torch.allclose(drawn.grad.flatten(), torch.tensor([1.0, -1.0, 1.0, -1.0]) / 4)
+    assert shared.collapse.lacking_diversity(5 * drawn, real, labels).item() == 0
+    alone = shared.collapse.lacking_diversity(drawn, real, torch.arange(4))
+    same = shared.collapse.lacking_diversity(drawn, torch.zeros_like(real), labels)
+    assert (alone.item(), same.item()) == (1.0, 0.0)  # nothing to compare with, and nothing to reach
+
+
 def steps_until_alarm(alarm, steps=200, *, diversity=0.8, settled=0.3, loss_g=0.5):
     for step in range(steps):
         try:
