@@ -12,7 +12,7 @@ from augment.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError
 from augment.progress import Reporter
 from augment.registry import load_generator
-from augment.synthesis import synthesise
+from augment.synthesis import draw_unlabelled, synthesise
 
 
 def train(
@@ -121,7 +121,7 @@ def sample(
 ) -> dict[str, Any]:
     """Draw ``n`` images spread evenly over the classes, or ``counts[c]`` of each class, into PNG class folders.
 
-    Raises DataError when ``folder`` is not a saved generator or when images would be mixed with ones already there, and
+    A generator without classes gives one folder ``unlabelled``. Raises DataError when ``folder`` is not a saved generator or when images would be mixed with ones already there, and
     ConfigError for counts that do not fit its classes.
     """
     from augment.report.pictures import class_grid
@@ -130,14 +130,21 @@ def sample(
     place = choose_device(device)
     generator = load_generator(folder).to(place)
     num_classes = generator.spec.num_classes
+    conditional = generator.tags.conditional
+    if counts is not None and not conditional:
+        raise ConfigError(f"{folder} samples without classes, so it takes no --class-counts. Give --n alone.")
     wanted = _counts(folder, n, counts, num_classes)
     target = out or folder / "samples"
     if target.is_dir() and any(target.iterdir()):
         raise DataError(f"{target} is not empty; images of two draws must not mix. Remove it, or choose another --out.")
     report.stage(f"Sample {generator.name}")
     found = choose_precision(precision, place)
-    drawn = synthesise(generator, wanted, seed=seed, precision=found, on_progress=report.advance)
-    classes = class_names(folder, num_classes)
+    if conditional:
+        drawn = synthesise(generator, wanted, seed=seed, precision=found, on_progress=report.advance)
+        classes = class_names(folder, num_classes)
+    else:
+        drawn = draw_unlabelled(generator, n, seed=seed, precision=found, on_progress=report.advance)
+        classes = ("unlabelled",)
     store.save_class_folders(target, drawn.images, drawn.labels, classes, drawn.rows)
     named = target if target.name else target.resolve()  # "." has no name to put a sheet beside
     sheet = named.with_name(f"{named.name}.png")  # beside the folder, which then holds class folders only
@@ -146,7 +153,7 @@ def sample(
     return {
         "generator": generator.name,
         "n": len(drawn.labels),
-        "class_counts": list(drawn.counts(num_classes)),
+        "class_counts": list(drawn.counts(len(classes))),
         "folder": str(target),
         "sheet": str(sheet),
         "seed": seed,

@@ -148,6 +148,16 @@ def synthesise(
     return SyntheticSet(images, labels, _provenance(generator, labels, seed))
 
 
+def draw_unlabelled(
+    generator: Generator, n: int, *, seed: int, precision: str = "fp32", on_progress: OnProgress | None = None
+) -> SyntheticSet:
+    """Draw ``n`` images of a generator without classes: all labels are 0, and the rows name no class."""
+    labels = torch.zeros(n, dtype=torch.int64)
+    images = sample_images(generator, labels, seed=seed, precision=precision, on_progress=on_progress)
+    rows = ({**row, "class": None} for row in _provenance(generator, labels, seed))
+    return SyntheticSet(images, labels, tuple(rows))
+
+
 def _provenance(generator: Generator, labels: Tensor, seed: int) -> tuple[dict[str, Any], ...]:
     origin = {"generator": generator.name, "config_sha256": config_sha256(generator), "seed": seed}
     seeds = [chunk_seed(seed, chunk) for chunk in range(-(-len(labels) // SAMPLE_CHUNK))]

@@ -195,6 +195,18 @@ def test_sample_follows_its_seed(saved, tmp_path):
     assert images("a") == images("b") != images("c")
 
 
+def test_a_generator_without_classes_gives_one_folder_of_unlabelled_images(digits, tmp_path):
+    folder = tmp_path / "generator"
+    train(digits, folder, options={**TINY, "conditional": False, "prior": "normal"})
+    document = generation.sample(folder, n=7, device="cpu")
+    assert document["class_counts"] == [7] and Path(document["sheet"]).is_file()
+    assert class_folders(folder / "samples") == {"0-unlabelled": 7}
+    rows = [json.loads(line) for line in (folder / "samples" / "metadata.jsonl").read_text().splitlines()]
+    assert {(row["label"], row["class"]) for row in rows} == {("unlabelled", None)}
+    with pytest.raises(ConfigError, match="takes no --class-counts"):
+        generation.sample(folder, counts=COUNTS, out=tmp_path / "other", device="cpu")
+
+
 def test_samples_lie_beside_the_generator_by_default(digits, tmp_path):
     train(digits, tmp_path / "g", steps=1)
     document = generation.sample(tmp_path / "g", n=10)
