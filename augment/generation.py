@@ -121,8 +121,9 @@ def sample(
 ) -> dict[str, Any]:
     """Draw ``n`` images spread evenly over the classes, or ``counts[c]`` of each class, into PNG class folders.
 
-    A generator without classes gives one folder ``unlabelled``. Raises DataError when ``folder`` is not a saved generator or when images would be mixed with ones already there, and
-    ConfigError for counts that do not fit its classes.
+    A generator without classes gives one folder, ``unlabelled``. Raises DataError when ``folder`` is not a saved
+    generator or when images would be mixed with ones already there, and ConfigError for counts that do not fit its
+    classes.
     """
     from augment.report.pictures import class_grid
 
