@@ -23,7 +23,7 @@ from ._priors import CodePrior
 class VQVAEConfig(GeneratorConfig):
     """Options of ``vqvae``."""
 
-    steps: int = Field(650, ge=1, description="optimizer updates")
+    steps: int = Field(3000, ge=1, description="optimizer updates")
     batch_size: int = Field(32, ge=1, description="images per update")
     lr: float = Field(3e-3, gt=0, description="peak learning rate")
     class_balanced: bool = Field(True, description="draw training labels uniformly instead of as they come")
