@@ -102,8 +102,10 @@ def _explain(cls: type[GeneratorConfig], error: ValidationError) -> str:
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             lines.append(unknown_name(f"option of {cls.__name__}", key, cls.model_fields))
-        else:
+        elif key:
             lines.append(f"Option {key}={item.get('input')!r} of {cls.__name__}: {item['msg']}.")
+        else:  # of options together
+            lines.append(f"Options of {cls.__name__}: {item['msg'].removeprefix('Value error, ')}.")
     return "\n".join(lines)
 
 

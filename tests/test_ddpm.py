@@ -236,6 +236,12 @@ def test_a_trained_model_draws_as_much_black_as_its_data_have():
     assert float((before - after).abs().max()) <= 0.1 + 1e-6
 
 
+def test_options_that_do_not_go_together_are_named_without_the_others():
+    with pytest.raises(ConfigError) as caught:
+        make(conditional=False, guidance=2.0)
+    assert str(caught.value).startswith("Options of DDPMConfig: guidance=2 weighs a class against none")
+
+
 def test_image_to_image_keeps_more_the_weaker_it_is():
     generator = make(sampling_steps=20)
     images, labels = batch()
