@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from augment.generator import SAMPLE_CHUNK, Generator, draw
+from augment.generator import SAMPLE_CHUNK, Generator, GeneratorConfig, ImageSpec, draw
 from augment.workers import Workers, side_by_side, threads
 
 WORTH_WORKERS = 15.0
@@ -67,8 +68,9 @@ def _chunks(
 def _rest(
     generator: Generator, parts: list[Tensor], seed: int, precision: str, workers: Workers, *, first: int
 ) -> Iterator[Tensor]:
+    travelling = _Travelling(generator)
     jobs = [
-        workers.submit(_chunk, generator, part, seed, index, precision)
+        workers.submit(_travelled_chunk, travelling, part, seed, index, precision)
         for index, part in enumerate(parts[first:], start=first)
     ]
     yield from workers.in_order(jobs)
@@ -78,3 +80,32 @@ def _chunk(generator: Generator, labels: Tensor, seed: int, index: int, precisio
     with threads(1):
         (images,) = draw(generator, labels, seed, first_chunk=index, precision=precision)
         return as_uint8(images)
+
+
+class _Travelling:
+    """A generator that may go to another process: as its class, options and weights, and built anew there.
+
+    Modules whose weights are parametrised (spectral normalisation, say) cannot be pickled whole.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        generator = self.generator
+        cls = type(generator)
+        return _arrived, (cls, cls.name, generator.config, generator.spec, generator.state_dict())
+
+
+def _arrived(
+    cls: type[Generator], name: str, config: GeneratorConfig, spec: ImageSpec, weights: dict[str, Tensor]
+) -> _Travelling:
+    cls.name = name  # the registry of the other process has set it there
+    with torch.random.fork_rng(devices=[]):
+        generator = cls(config, spec)
+    generator.load_state_dict(weights)
+    return _Travelling(generator.eval())
+
+
+def _travelled_chunk(travelling: _Travelling, labels: Tensor, seed: int, index: int, precision: str) -> Tensor:
+    return _chunk(travelling.generator, labels, seed, index, precision)

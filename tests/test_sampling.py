@@ -6,6 +6,7 @@ import torch
 from augment import sampling
 from augment.errors import PluginError
 from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, draw
+from augment.registry import create
 from augment.sampling import as_uint8, sample_images
 from augment.testing import MinimalGenerator
 from augment.workers import Workers
@@ -35,6 +36,17 @@ def test_workers_draw_the_same_images(expected, count):
         workers.close()
     assert torch.equal(images, expected)
     assert seen == [(min((k + 1) * SAMPLE_CHUNK, len(LABELS)), len(LABELS)) for k in range(3)]
+
+
+def test_a_parametrised_network_travels_to_the_workers():
+    torch.manual_seed(0)
+    gan = create("cgan", ImageSpec(1, 8, 8, 3), {"width": 4, "latent_dim": 8, "embedding_dim": 4}).eval()
+    workers = Workers(1)
+    try:
+        images = sample_images(gan, LABELS, seed=7, workers=workers)
+    finally:
+        workers.close()
+    assert torch.equal(images, sample_images(gan, LABELS, seed=7))
 
 
 @pytest.mark.parametrize("worth, started", [(1e9, 0), (-1.0, 2)])
