@@ -15,6 +15,7 @@ from augment import arms, store
 from augment.arms import Arm, ArmResult, Budget
 from augment.datasets import ImageSet
 from augment.locations import cache_folder
+from augment.source_code import imported_sources
 from augment.workers import Job, Workers
 
 
@@ -72,7 +73,7 @@ def _identity(arm: Arm, data: ImageSet, budget: Budget) -> dict[str, object]:
         "test": data.sha256,
         "sampling": arm.sampling,
         "budget": asdict(budget),
-        "code": store.code_fingerprint([Path(__file__).parent]),
+        "code": store.code_fingerprint(imported_sources(arms.__name__)),
     }
 
 

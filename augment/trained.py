@@ -5,7 +5,6 @@ The key covers data, options, seed, budget, device, precision and the code itsel
 
 from __future__ import annotations
 
-import inspect
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from augment.generator import Generator, ImageSpec
 from augment.locations import cache_folder
 from augment.progress import Reporter
 from augment.regimes import Manifest
+from augment.source_code import imported_sources
 from augment.store import code_fingerprint, content_hash, place, read_json, write_json, writing
 
 SHOWN = ("val_loss", "val_ssim", "val_psnr")
@@ -72,15 +72,13 @@ def generator_parts(manifest: Manifest, train: LabelledImages) -> tuple[Labelled
 
 
 def plugin_code(cls: type[Generator]) -> str:
-    """Hash of the sources a generator is made of: the core's, and its own package's or, outside any, its own file."""
-    sources = {Path(__file__).parent}
-    for parent in cls.__mro__:
-        if issubclass(parent, Generator) and parent is not Generator:
-            module = inspect.getmodule(parent)
-            file = getattr(module, "__file__", None)
-            if file:
-                sources.add(Path(file).parent if getattr(module, "__package__", "") else Path(file))
-    return code_fingerprint(sources)
+    """Hash of the sources a trained generator is made of.
+
+    The training loop's with all it imports, and the plugin's: its module with all that imports from its own package,
+    so that an edit elsewhere in either package keeps what was trained.
+    """
+    parents = [parent for parent in cls.__mro__ if issubclass(parent, Generator) and parent is not Generator]
+    return code_fingerprint(imported_sources(__name__, "augment.training", *(parent.__module__ for parent in parents)))
 
 
 def obtain(
