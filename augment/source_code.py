@@ -24,6 +24,7 @@ def imported_sources(*modules: str) -> set[Path]:
         file = None if name in found or name == FACADE else _file(name)
         if file is not None:
             found[name] = file
+            waiting.append(name.rpartition(".")[0] or name)  # importing a module runs its packages, too
             waiting += [other for other in _imports(name, file) if other.partition(".")[0] in packages]
     return set(found.values())
 

@@ -39,13 +39,13 @@ def test_imports_are_followed_at_any_depth_and_within_functions(package):
 
 
 def test_what_is_not_imported_is_left_out(package):
-    assert names(package, "acme_sources.other") == {"other.py"}
-    assert names(package, "acme_sources.deep.sibling") == {"deep/sibling.py"}
+    assert names(package, "acme_sources.other") == {"__init__.py", "other.py"}
+    assert names(package, "acme_sources.deep.sibling") == {"__init__.py", "deep/__init__.py", "deep/sibling.py"}
 
 
 def test_nothing_is_run(package):
     (package / "other.py").write_text("raise RuntimeError\n")
-    assert names(package, "acme_sources.other") == {"other.py"}
+    assert names(package, "acme_sources.other") == {"__init__.py", "other.py"}
     assert "acme_sources.other" not in sys.modules
 
 
