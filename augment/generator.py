@@ -25,6 +25,9 @@ from augment.errors import ConfigError, DataError, PluginError, unknown_name
 FORMAT = 1
 """Version of the saved folder's layout; a folder of another version is refused, not guessed at."""
 
+UNLABELLED = -1
+"""Label of an image whose class is not known; only generators tagged ``semi_supervised`` are trained with it."""
+
 SAMPLE_CHUNK = 256
 """Images drawn per call of ``sample`` by :func:`draw`; part of what a seed means, so it is a constant."""
 
@@ -62,12 +65,15 @@ class Tags:
 
     conditional: ``sample`` follows ``labels``.  reconstructs: has ``reconstruct(images)``.
     decodes: has ``decode(latents)`` for the output of ``encode``.  likelihood: has ``log_prob(images)``.
+    semi_supervised: ``loss`` learns a feature space from the labels it is given, and takes :data:`UNLABELLED` where an
+    image has none.
     """
 
     conditional: bool = False
     reconstructs: bool = False
     decodes: bool = False
     likelihood: bool = False
+    semi_supervised: bool = False
 
 
 class GeneratorConfig(BaseModel):
@@ -134,6 +140,8 @@ class Generator(nn.Module, ABC):
     family: ClassVar[str] = ""
     """What kind of model this is, for listings: "autoencoder", "GAN", "flow", "diffusion" ..."""
     tags: Tags = Tags()
+    timesteps: int = 0
+    """Steps of the noising process that option ``t`` of ``encode`` counts from 0; 0 where there is no such option."""
     name: str = ""
     """The registered name; the registry sets it on the class it hands out."""
 
@@ -156,6 +164,19 @@ class Generator(nn.Module, ABC):
 
         Row i depends on image i alone: no batch mates, no labels. Further options are keyword-only.
         """
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What option ``layer`` of :meth:`encode` accepts, nearest to the image first; empty without that option."""
+        return ()
+
+    def encode_layers(self, images: Tensor, layers: Sequence[str], **options: Any) -> list[Tensor]:
+        """Features of several layers, ``encode(images, layer=name, **options)`` for each name.
+
+        A model whose layers come out of one pass overrides this.
+        """
+        encode: Any = self.encode  # option `layer` belongs to the plugins that have layers
+        return [encode(images, layer=name, **options) for name in layers]
 
     def loss(self, images: Tensor, labels: Tensor) -> LossTerms:
         """Training objective on a batch ``(n, C, H, W)`` in [0, 1] with int64 labels ``(n,)``."""

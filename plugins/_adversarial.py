@@ -5,7 +5,7 @@ Hinge losses: Lim and Ye 2017, "Geometric GAN", arXiv 1705.02894; Miyato et al. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,17 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from augment.errors import ConfigError, unknown_name
-from augment.generator import Generator, GeneratorConfig, ImageSpec, Tags
+from augment.generator import GeneratorConfig, ImageSpec, Tags
 
 from ._collapse import CollapseAlarm, lacking_diversity, relative_diversity
 from ._diffaugment import DiffAugmentation, diff_augment
+from ._layered import ALL, LayeredGenerator
 from ._layers import draw_labels, eval_mode, settle_spectral_norms, standing_statistics
 
 STANDING_BATCHES, STANDING_SIZE = 16, 64
 """Samples from which batch normalisation takes its statistics after training."""
-
-ALL_LAYERS = "all"
 
 
 class AdversarialConfig(GeneratorConfig):
@@ -55,12 +53,21 @@ class SynthesisNet(nn.Module):
 class DiscriminatorNet(nn.Module):
     """Images ``(n, C, H, W)`` in [-1, 1] and labels ``(n,)`` (None: unconditional) to logits ``(n,)``, real is high."""
 
-    layers: tuple[str, ...] = ()
-    """Names of the feature maps, from fine to coarse."""
+    blocks: nn.ModuleList
+    score: nn.Module
+    projection: nn.Module | None
+    """What the labels enter by, arXiv 1802.05637; None in an unconditional net."""
 
-    def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """One map ``(n, width, h, w)`` for each of :attr:`layers`, made without labels."""
+    def feature_maps(self, images: Tensor) -> Iterator[Tensor]:
+        """One map ``(n, width, h, w)`` for each of ``blocks``, from fine to coarse, made without labels."""
         raise NotImplementedError
+
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Logits ``(n,)``; see the class."""
+        *_, last = self.feature_maps(images)
+        features = last.sum((2, 3))
+        logits: Tensor = self.score(features).squeeze(1)
+        return logits if self.projection is None else logits + (features * self.projection(labels)).sum(1)
 
 
 def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
@@ -73,7 +80,7 @@ def hinge_g(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
-class AdversarialGenerator(Generator):
+class AdversarialGenerator(LayeredGenerator):
     """A synthesis net and a discriminator; a subclass builds both in its constructor.
 
     ``encode`` gives pooled feature maps of the discriminator, which are made before it sees a class.
@@ -167,18 +174,25 @@ class AdversarialGenerator(Generator):
             x = self.synthesis(self.sampling_noise(n, rng), self._shown(labels))
         return (0.5 * x.float() + 0.5).clamp(0, 1)  # type: ignore[no-any-return]
 
-    def encode(self, images: Tensor, *, layer: str = ALL_LAYERS) -> Tensor:
-        """The discriminator's feature map ``layer``, averaged over positions; ``"all"`` joins those of all layers.
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """``block1`` .. of the discriminator."""
+        return tuple(f"block{index}" for index, _ in enumerate(self.discriminator.blocks, start=1))
 
-        Raises ConfigError for an unknown layer.
+    def encode(self, images: Tensor, *, layer: str = ALL, pool: int = 2) -> Tensor:
+        """The discriminator's feature maps, averaged over parts of the image: ``(n, D)``.
+
+        layer: ``block1`` .. , several joined by commas, or ``all``.  pool: the parts are a grid of pool x pool; 1 is
+        the mean over all positions. Raises ConfigError for an unknown layer.
         """
-        layers = self.discriminator.layers
-        if layer not in (ALL_LAYERS, *layers):
-            raise ConfigError(unknown_name("layer", layer, (ALL_LAYERS, *layers)))
-        with eval_mode(self):
-            maps = self.discriminator.feature_maps(2 * images - 1)
-        chosen = [each for name, each in zip(layers, maps, strict=True) if layer in (ALL_LAYERS, name)]
-        return torch.cat([each.float().mean((2, 3)) for each in chosen], dim=1)
+        return self.encode_layer(images, layer, pool=pool)
+
+    def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
+        """See the base class."""
+        maps = self.discriminator.feature_maps(2 * images - 1)
+        last = max(map(self.layers.index, layers), default=-1)
+        found = dict(zip(self.layers[: last + 1], maps, strict=False))
+        return {name: found[name] for name in layers}
 
     def after_training(self, images: Tensor, labels: Tensor) -> None:
         """Make spectral norms and batch statistics those of the averaged weights; reset the alarm."""

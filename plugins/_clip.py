@@ -22,6 +22,12 @@ SIDE = 32
 NOISE, SHIFT = 0.25, 2 / SIDE
 """Strongest noise and largest shift (a share of the side) of the images the small CLIP learns from."""
 
+TURN, ZOOM = 0.08, 0.15
+"""Largest angle (in half turns) and change of size of the views it learns from without captions: a 6 stays a 6."""
+
+TEMPERATURE = 0.2
+"""Of the contrast of views; 0.1 and 0.5 gave worse features."""
+
 MAX_SCALE = 100.0
 """Largest inverse temperature, as in the paper."""
 
@@ -48,7 +54,8 @@ class SmallCLIP(nn.Module):
     """A residual network and a one-layer text transformer, trained from scratch together with its generator.
 
     captions: per class, in class order. The vocabulary is that of the captions alone: the other 49,000 tokens of
-    open_clip's would be most of the weights, and none would ever be trained.
+    open_clip's would be most of the weights, and none would ever be trained. One class's captions tell no image from
+    another, so that the image tower then learns from pairs of views: see :func:`view_contrast`.
     """
 
     tokens: Tensor
@@ -69,6 +76,8 @@ class SmallCLIP(nn.Module):
             CLIPVisionCfg(layers=(1, 1, 1, 1), width=width, head_width=32, image_size=SIDE),
             CLIPTextCfg(context_length=length, vocab_size=len(vocabulary), width=dim, heads=2, layers=1),
         )
+        if len(captions) == 1:
+            self.head = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
 
     def image_embeddings(self, images: Tensor) -> Tensor:
         """See :class:`Judge`."""
@@ -92,11 +101,13 @@ class SmallCLIP(nn.Module):
         """Contrast of images and captions in which every pair of one class is a positive, one caption drawn per class.
 
         Yang et al. 2022 (UniCL), arXiv 2204.03610. Captions of absent classes are negatives too. In training mode
-        images are shifted, blurred and noised, as what guidance shows to a CLIP is an unfinished image.
+        images are shifted, blurred and noised, as what guidance shows to a CLIP is an unfinished image. With one class
+        it is the contrast of two such views of each image, turned and zoomed besides.
         """
+        if len(self.tokens) == 1:
+            return self._contrast_of_views(images)
         if self.training:
-            with _plain(images):
-                images = gaussian(blur(_shifted(_resized(images, SIDE)), 1.0), NOISE)
+            images = _view(images)
             if len(images) == 1:  # batch normalisation has no variance to divide by
                 images, labels = images.repeat(2, 1, 1, 1), labels.repeat(2)
             drawn = torch.randint(self.tokens.shape[1], (len(self.tokens),), device=self.tokens.device)
@@ -105,6 +116,22 @@ class SmallCLIP(nn.Module):
             texts = self.class_embeddings()
         with _plain(images):
             return unified_contrast(self.scale() * self.image_embeddings(images) @ texts.T, labels)
+
+    def _contrast_of_views(self, images: Tensor) -> Tensor:
+        views = torch.cat([_view(images, TURN, ZOOM), _view(images, TURN, ZOOM)])
+        with _plain(images):
+            return view_contrast(F.normalize(self.head(self.towers.visual(in_colour(views))), dim=-1))
+
+
+def view_contrast(z: Tensor) -> Tensor:
+    """Mean cross-entropy of finding an image's other view among all: NT-Xent of SimCLR.
+
+    z: ``(2 n, D)`` of length 1, first one view of each image, then the other in the same order. Chen et al. 2020,
+    arXiv 2002.05709; in the place of captions, as beside them in SLIP, Mu et al. 2021, arXiv 2112.12750.
+    """
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    logits = (z @ z.T / TEMPERATURE).masked_fill(itself, -torch.inf)
+    return F.cross_entropy(logits, torch.arange(len(z), device=z.device).roll(len(z) // 2))
 
 
 def unified_contrast(logits: Tensor, labels: Tensor) -> Tensor:
@@ -181,9 +208,21 @@ def in_colour(images: Tensor) -> Tensor:
     return images if images.shape[1] == 3 else images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
 
 
-def _shifted(images: Tensor) -> Tensor:
-    """Each image moved by up to :data:`SHIFT` of its side, the border repeated."""
-    theta = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
-    theta[:, :, 2] = 2 * SHIFT * (2 * torch.rand(len(images), 2, device=images.device) - 1)
+def _view(images: Tensor, turn: float = 0.0, zoom: float = 0.0) -> Tensor:
+    """Images of :data:`SIDE` pixels, moved, blurred and noised, each by amounts of its own."""
+    with _plain(images):
+        return gaussian(blur(_moved(_resized(images.float(), SIDE), turn, zoom), 1.0), NOISE)
+
+
+def _moved(images: Tensor, turn: float, zoom: float) -> Tensor:
+    """Each image shifted by up to :data:`SHIFT` of its side, turned and zoomed, the border repeated.
+
+    turn: largest angle, in half turns.  zoom: largest change of size, as a share.
+    """
+    n, device = len(images), images.device
+    across, down, angle, size = 2 * torch.rand(4, n, device=device) - 1
+    angle, size = math.pi * turn * angle, 1 + zoom * size
+    cos, sin = size * angle.cos(), size * angle.sin()
+    theta = torch.stack([cos, -sin, 2 * SHIFT * across, sin, cos, 2 * SHIFT * down], dim=1).view(n, 2, 3)
     where = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, where, padding_mode="border", align_corners=False)

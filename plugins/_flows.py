@@ -7,7 +7,6 @@ arXiv 1807.03039. A layer maps ``x`` to ``(y, log_det)``, ``log_det`` ``(n,)`` i
 from __future__ import annotations
 
 import math
-import zlib
 from contextlib import nullcontext
 from typing import Literal
 
@@ -41,19 +40,6 @@ def dequantise(images: Tensor, noise: Tensor | float) -> Tensor:
 def requantise(v: Tensor) -> Tensor:
     """Undo :func:`dequantise` at the middle; what lies beyond the pixel's range becomes 0 or 1."""
     return ((LEVELS * v - 0.5) / (LEVELS - 1)).clamp(0, 1)
-
-
-def content_noise(images: Tensor, draw: int) -> Tensor:
-    """Uniform noise in [0, 1), ``(n, C, H, W)``, seeded by each image's own 8-bit pixels and ``draw``.
-
-    So it is the same in every call and beside any batch mates, and independent between different images.
-    """
-    pixels = (images * (LEVELS - 1)).round().to(torch.uint8).cpu().contiguous()
-    noise = torch.empty(images.shape)
-    for row, image in zip(noise, pixels, strict=True):
-        rng = torch.Generator().manual_seed(zlib.crc32(image.numpy().tobytes(), draw))
-        torch.rand(image.shape, generator=rng, out=row)
-    return noise.to(images.device)
 
 
 class Logit(nn.Module):

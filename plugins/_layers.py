@@ -110,8 +110,12 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
+        return self.stages(images)["encoder"]
+
+    def stages(self, images: Tensor) -> dict[str, Tensor]:
+        """The feature maps by name, nearest to the image first: half the width at ``stem``, then ``encoder``."""
         x = self.stem(2 * self.grid.pad(images) - 1).relu()
-        return self.block(self.norm(self.down(x)).relu())  # type: ignore[no-any-return]
+        return {"stem": x, "encoder": self.block(self.norm(self.down(x)).relu())}
 
 
 class ImageDecoder(nn.Module):

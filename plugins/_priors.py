@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augment.generator import UNLABELLED
+
 PriorName = Literal["mixture", "normal"]
 
 FULL_COVARIANCE_UP_TO = 64
@@ -30,7 +32,8 @@ class MixturePrior(nn.Module):
 
     Covariances are full up to 64 dimensions, diagonal above. Each is shrunk towards the covariance pooled within
     classes, the more so the fewer images stand behind it; a class with one image is that image with the pooled
-    covariance, a class with none is one Gaussian over all images. All results are buffers of fixed shape.
+    covariance, a class with none is one Gaussian over all images. Where images have no label, the pooled covariance is
+    shrunk towards theirs, the more so the fewer have one. All results are buffers of fixed shape.
     """
 
     weights: Tensor
@@ -54,11 +57,11 @@ class MixturePrior(nn.Module):
         return mean + (torch.einsum("nij,nj->ni", scale, eps) if self.full else scale * eps)
 
     def fit(self, mu: Tensor, var: Tensor, labels: Tensor) -> None:
-        """Fit to posterior means and variances ``(n, latent_dim)`` and classes ``(n,)``; reproducible."""
+        """Fit to posterior means and variances ``(n, latent_dim)`` and classes ``(n,)``, -1 for none; reproducible."""
         x, noise, y = (tensor.detach().double().cpu().numpy() for tensor in (mu, var, labels))
         classes = [self._components(x[y == k], noise[y == k]) for k in range(len(self.means))]
-        pooled = sum(c.mass * c.covariance for components in classes for c in components) / len(x)
         everything = [self._component(x, noise, np.ones(len(x)))]
+        pooled = _pooled([c for components in classes for c in components], y, everything[0])
         self.weights.zero_()
         for k, components in enumerate(classes):
             for c, component in enumerate(components or everything):
@@ -95,6 +98,18 @@ class _Component:
     mean: Any
     covariance: Any
     noise: Any
+
+
+def _pooled(components: list[_Component], y: Any, everything: _Component) -> Any:
+    """Covariance within the components; as the labelled images may be fewer than its rows, it leans on all images."""
+    labelled = int((y != UNLABELLED).sum())
+    if labelled == 0:
+        return everything.covariance
+    within = sum(c.mass * c.covariance for c in components) / labelled
+    if labelled == len(y):
+        return within
+    freedom, rows = max(labelled - len(components), 0), len(everything.mean)
+    return (freedom * within + rows * everything.covariance) / (freedom + rows)
 
 
 def _responsibilities(x: Any, components: int, covariance: str) -> Any:

@@ -37,13 +37,14 @@ class AE(VAE):
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Reconstruction loss and code penalty per pixel; the terms are sums per image."""
-        z = self._posterior(images)[0]
+        z = self._posterior(self.encoder(images))[0]
         reconstruction = reconstruction_loss(self._logits(z, self._visible(labels)), images, self.config.reconstruction)
         size = 0.5 * (z**2).sum(1).mean()
         loss = (reconstruction + self._beta() * size) / images[0].numel()
-        return {"loss": loss, f"reconstruction_{self.config.reconstruction}": reconstruction, "code_size": size}
+        terms = {"loss": loss, f"reconstruction_{self.config.reconstruction}": reconstruction, "code_size": size}
+        return self.latent_classes.add_to(terms, z, labels)
 
-    def _posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _posterior(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """The code and a log-variance of (nearly) none."""
-        z = self.posterior(self.encoder(images).flatten(1)).float()
+        z = self.posterior(maps.flatten(1)).float()
         return z, z.new_full(z.shape, -20.0)

@@ -8,6 +8,7 @@ Zhao et al. 2020, arXiv 2006.10738. Strided convolutions take the place of a con
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -137,26 +138,18 @@ class DiscriminatorNet(adversarial.DiscriminatorNet):
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(fine, coarse, first=index == 0) for index, (fine, coarse) in enumerate(pairwise(widths))
         )
-        self.layers = tuple(f"block{index}" for index in range(1, len(self.blocks) + 1))
         self.attention = SelfAttention2d(config.width, spectral) if config.attention and levels > 1 else nn.Identity()
         self.score = spectral(nn.Linear(widths[-1], 1))
         self.projection = spectral(nn.Embedding(spec.num_classes, widths[-1])) if config.conditional else None
 
-    def feature_maps(self, images: Tensor) -> list[Tensor]:
+    def feature_maps(self, images: Tensor) -> Iterator[Tensor]:
         """See the base class."""
-        x, maps = self.grid.pad(images), []
+        x = self.grid.pad(images)
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index == 0:
                 x = self.attention(x)
-            maps.append(F.relu(x))
-        return maps
-
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """See the base class."""
-        features = self.feature_maps(images)[-1].sum((2, 3))
-        logits = self.score(features).squeeze(1)
-        return logits if self.projection is None else logits + (features * self.projection(labels)).sum(1)  # type: ignore[no-any-return]
+            yield F.relu(x)
 
 
 class DiscriminatorBlock(nn.Module):

@@ -7,6 +7,7 @@ augmentation: Zhao et al. 2020 (DiffAugment), arXiv 2006.10738.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -96,20 +97,12 @@ class DiscriminatorNet(adversarial.DiscriminatorNet):
         features = 2 * widths[-1]
         layers.append(nn.Conv2d(widths[-1], features, 3, padding=1))
         self.blocks = nn.ModuleList(spectral_norm(layer) for layer in layers)
-        self.layers = tuple(f"block{index}" for index in range(1, len(layers) + 1))
         self.score = spectral_norm(nn.Linear(features, 1))
         self.projection = spectral_norm(nn.Embedding(spec.num_classes, features)) if config.conditional else None
 
-    def feature_maps(self, images: Tensor) -> list[Tensor]:
+    def feature_maps(self, images: Tensor) -> Iterator[Tensor]:
         """See the base class."""
-        x, maps = self.grid.pad(images), []
+        x = self.grid.pad(images)
         for block in self.blocks:
             x = F.leaky_relu(block(x), SLOPE)
-            maps.append(x)
-        return maps
-
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """See the base class."""
-        features = self.feature_maps(images)[-1].sum((2, 3))
-        logits = self.score(features).squeeze(1)
-        return logits if self.projection is None else logits + (features * self.projection(labels)).sum(1)  # type: ignore[no-any-return]
+            yield x

@@ -6,6 +6,7 @@ clean image alone: Bansal et al. 2023, arXiv 2302.07121; CLIP: Radford et al. 20
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -20,14 +21,14 @@ from augment.generator import ImageSpec, Tags
 from ._captions import Captions, class_captions, parse_captions
 from ._clip import Judge, SmallCLIP, class_logits
 from ._clip_weights import FOLDER, HUB, load_pretrained
-from ._layers import eval_mode
 from .ddpm import DDPM, DDPMConfig
 
 SMALL = "small"
 LEAST_SIGNAL = 0.1
 """Smallest sqrt(alpha_bar) that the gradient through the U-Net is divided by."""
 
-Source = Literal["clip", "unet"]
+CLIP = "clip"
+"""Name of the CLIP's image embedding among the layers."""
 
 
 class CLIPGuidedConfig(DDPMConfig):
@@ -49,7 +50,6 @@ class CLIPGuidedConfig(DDPMConfig):
     clip_width: int = Field(8, ge=2, multiple_of=2, description="channels of the small CLIP's first residual layer")
     clip_batch: int = Field(32, ge=2, description="images per update the small CLIP learns from, of those of the batch")
     clip_lr: float = Field(2e-3, gt=0, description="peak learning rate of the small CLIP")
-    features: Source = Field("clip", description="what encode gives: CLIP's image embedding, or U-Net activations")
 
     @field_validator("captions", mode="before")
     @classmethod
@@ -73,7 +73,8 @@ class CLIPGuided(DDPM):
     the clean image x0 behind each x_t is moved by ``clip_scale * Var[x0 | x_t] * grad log p(caption | x0)``: Bayes'
     rule, with the variance at noise level sigma taken as sigma^2 (``clip_gradient=image``) or from the U-Net's
     derivative (``network``). A pretrained CLIP is not saved along: its name and the hash of its weights are, and
-    ``load`` fetches it again.
+    ``load`` fetches it again. With one class, as on images without labels, captions tell the small CLIP nothing: its
+    image tower then learns by contrast of two views of each image (SimCLR), and it guides nothing.
     """
 
     Config = CLIPGuidedConfig
@@ -142,7 +143,8 @@ class CLIPGuided(DDPM):
     def predict(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """The clean image behind x_t, moved up the gradient of its fit to the captions; see the class."""
         config = self.config
-        if not config.clip_scale:
+        speechless = self.spec.num_classes == 1 and isinstance(self.clip, SmallCLIP)
+        if not config.clip_scale or speechless:
             return super().predict(x_t, t, labels)
         with torch.inference_mode(False), torch.enable_grad():
             x_t, t, labels = (given.clone() for given in (x_t, t, labels))  # they may be inference tensors
@@ -165,24 +167,27 @@ class CLIPGuided(DDPM):
         scores = logits.log_softmax(1) if self.config.clip_objective == "log_softmax" else logits
         return scores.gather(1, labels[:, None]).squeeze(1)
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Those of ``ddpm``, and ``clip``: CLIP's image embeddings, of length 1."""
+        return (*super().layers, CLIP)
+
     def encode(
-        self,
-        images: Tensor,
-        *,
-        source: Source | None = None,
-        t: int = 50,
-        layer: str = "up0",
-        noise_draws: int = 1,
-        seed: int = 0,
+        self, images: Tensor, *, t: int = 150, layer: str = CLIP, pool: int = 4, noise_draws: int = 1, seed: int = 0
     ) -> Tensor:
         """CLIP image embeddings ``(n, D)`` of length 1, or U-Net activations as of ``ddpm``.
 
-        source: "clip" or "unet"; None for the option ``features``. The others are of the U-Net.
+        layer: ``clip``; ``down0`` .., ``mid``, ``up0`` .. of the U-Net; several joined by commas, or ``all``. CLIP sees
+        the image without noise; the other options are of the U-Net's layers, and as those of ``ddpm``.
         """
-        if (source or self.config.features) == "unet":
-            return super().encode(images, t=t, layer=layer, noise_draws=noise_draws, seed=seed)
-        with eval_mode(self):
-            return self.clip.image_embeddings(images)
+        return self.encode_layer(images, layer, t=t, pool=pool, noise_draws=noise_draws, seed=seed)
+
+    def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
+        """See the base class."""
+        found = super().activations(images, [name for name in layers if name != CLIP], **options)
+        if CLIP in layers:
+            found[CLIP] = self.clip.image_embeddings(images)
+        return found
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

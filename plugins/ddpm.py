@@ -6,8 +6,7 @@ arXiv 2207.12598; features: Baranchuk et al. 2021, arXiv 2112.03126, and Xiang e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,11 +14,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augment.errors import ConfigError, unknown_name
-from augment.generator import Generator, GeneratorConfig, ImageSpec, Tags, evaluating
+from augment.errors import ConfigError
+from augment.generator import GeneratorConfig, ImageSpec, Tags, evaluating
 
 from ._diffusion import TIMESTEPS, Diffusion, Prediction, Schedule
-from ._layers import Grid, draw_labels, eval_mode
+from ._layered import LayeredGenerator, content_noise, recorded
+from ._layers import Grid, draw_labels
 from ._samplers import SAMPLERS, SamplerName, timesteps
 
 CALIBRATED = 128
@@ -77,7 +77,7 @@ class DDPMConfig(GeneratorConfig):
         return GUIDANCE if self.guidance is None else self.guidance
 
 
-class DDPM(Generator):
+class DDPM(LayeredGenerator):
     """Diffusion model on pixels: ``sample`` denoises noise, ``encode`` pools U-Net activations of a noised image.
 
     Large pixels: blocks of ``patch`` x ``patch`` pixels enter the U-Net as channels, so that a CPU works where its
@@ -90,6 +90,7 @@ class DDPM(Generator):
     family = "diffusion"
     test_options: ClassVar[dict[str, Any]] = {"channels": (8, 16), "sampling_steps": 3}
     tags = Tags(conditional=True)
+    timesteps = TIMESTEPS
     saturated: Tensor
 
     def __init__(self, config: DDPMConfig, spec: ImageSpec) -> None:
@@ -157,28 +158,48 @@ class DDPM(Generator):
         t = torch.full((len(x),), timesteps(steps)[first], device=self.device)
         return self._denoise(self.diffusion.add_noise(x, eps, t), labels.to(self.device), rng, first=first)
 
-    def encode(self, images: Tensor, *, t: int = 50, layer: str = "up0", noise_draws: int = 1, seed: int = 0) -> Tensor:
-        """Activations of U-Net blocks for images noised to ``t``, averaged over positions: ``(n, D)``.
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """``down0`` .., ``mid``, ``up0`` .. of the U-Net, in the order of the pass."""
+        return tuple(self._blocks())
 
-        t: timestep in 0..999.  layer: ``down0`` .. , ``mid``, ``up0`` .., or several, joined by commas.  noise_draws:
-        passes with different noise whose activations are averaged.  seed: of the noise, the same for every image.
-        The class is withheld. Raises ConfigError for a timestep, layer or number that is not there.
+    def encode(
+        self, images: Tensor, *, t: int = 150, layer: str = "up0", pool: int = 4, noise_draws: int = 1, seed: int = 0
+    ) -> Tensor:
+        """Activations of U-Net blocks for images noised to ``t``, averaged over parts of the image: ``(n, D)``.
+
+        t: timestep in 0..999.  layer: ``down0`` .. , ``mid``, ``up0`` .., several joined by commas, or ``all``.  pool:
+        the parts are a grid of pool x pool; 1 is the mean over all positions.  noise_draws: passes with different noise
+        whose activations are averaged.  seed: of the noise, which depends on the image's content besides, so that it
+        is independent between images. The class is withheld. Raises ConfigError for a timestep, layer or number that is
+        not there.
         """
-        if not 0 <= t < TIMESTEPS or noise_draws < 1:
+        return self.encode_layer(images, layer, t=t, pool=pool, noise_draws=noise_draws, seed=seed)
+
+    def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
+        """See the base class."""
+        t, draws, seed = (int(options[name]) for name in ("t", "noise_draws", "seed"))
+        if not 0 <= t < TIMESTEPS or draws < 1:
             raise ConfigError(
-                f"t is {t} and noise_draws is {noise_draws}; t lies in 0..{TIMESTEPS - 1}, noise_draws is at least 1."
+                f"t is {t} and noise_draws is {draws}; t lies in 0..{TIMESTEPS - 1}, noise_draws is at least 1."
             )
-        blocks = self._blocks(layer)
-        x = 2 * self.grid.pad(images) - 1
-        rng = torch.Generator().manual_seed(seed)
-        at, null = torch.full((len(x),), t, device=x.device), torch.full((len(x),), self.spec.num_classes)
-        total = x.new_zeros(())
-        for _ in range(noise_draws):
-            eps = torch.randn(1, *x.shape[1:], generator=rng).to(x.device).expand_as(x)
-            with eval_mode(self), _recorded(blocks) as found:
-                self._network(self.diffusion.add_noise(x, eps, at), at, self.condition(null.to(x.device)))
-            total = total + torch.cat([activation.float().mean((2, 3)) for activation in found], dim=1)
-        return total / noise_draws
+        if not layers:
+            return {}
+        passes = [self._pass(images, layers, t, draws * seed + draw) for draw in range(draws)]
+        return {name: torch.stack([found[name].float() for found in passes]).mean(0) for name in layers}
+
+    def _pass(self, images: Tensor, layers: Sequence[str], t: int, draw: int) -> dict[str, Tensor]:
+        """Outputs of blocks for images noised to ``t`` without their class.
+
+        The noise is each image's own: what all share is a constant that features lose when they are standardised, and
+        the smallest trace of the image, as at t = 999, is then all they hold.
+        """
+        blocks, padded = self._blocks(), self.grid.pad(images)
+        at, null = (torch.full((len(images),), value, device=images.device) for value in (t, self.spec.num_classes))
+        x_t = self.diffusion.add_noise(2 * padded - 1, content_noise(padded, draw, torch.randn), at)
+        with recorded({name: blocks[name] for name in layers}) as found:
+            self._network(x_t, at, self.condition(null))
+        return found
 
     def after_training(self, images: Tensor, labels: Tensor) -> None:
         """Fit which values count as black and white: see :func:`saturation`."""
@@ -225,18 +246,13 @@ class DDPM(Generator):
         hidden = torch.rand(len(labels), device=labels.device) < self.config.label_dropout * self.training
         return labels.masked_fill(hidden, self.spec.num_classes)
 
-    def _blocks(self, layer: str) -> list[nn.Module]:
-        depth = range(len(self.config.channels))
+    def _blocks(self) -> dict[str, nn.Module]:
         unet: Any = self.unet
-        known = {
-            **{f"down{index}": unet.down_blocks[index] for index in depth},
+        return {
+            **{f"down{index}": block for index, block in enumerate(unet.down_blocks)},
             "mid": unet.mid_block,
-            **{f"up{index}": unet.up_blocks[index] for index in depth},
+            **{f"up{index}": block for index, block in enumerate(unet.up_blocks)},
         }
-        for name in layer.split(","):
-            if name not in known:
-                raise ConfigError(unknown_name("layer", name, known))
-        return [known[name] for name in layer.split(",")]
 
 
 def _canvas(config: DDPMConfig, spec: ImageSpec) -> tuple[Grid, int]:
@@ -257,19 +273,3 @@ def saturation(images: Tensor, drawn: Tensor) -> Tensor:
     low = pixels.quantile(black) if black > 0 else pixels.new_zeros(())
     high = pixels.quantile(1 - white) if white > 0 else pixels.new_ones(())
     return torch.stack([low.clamp(max=SNAPPED), high.clamp(min=1 - SNAPPED)])
-
-
-@contextmanager
-def _recorded(blocks: list[nn.Module]) -> Iterator[list[Tensor]]:
-    """Collect the outputs of blocks during a pass; a down block also returns its skips, which are left out."""
-    found: list[Tensor] = []
-
-    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-        found.append(output[0] if isinstance(output, tuple) else output)
-
-    handles = [block.register_forward_hook(keep) for block in blocks]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from augment.errors import ConfigError
-from augment.generator import Generator, GeneratorConfig, ImageSpec, Tags
+from augment.generator import GeneratorConfig, ImageSpec, Tags
 
 from ._class_gaussians import ClassGaussians
 from ._flows import (
@@ -24,17 +24,19 @@ from ._flows import (
     ActNorm,
     AffineCoupling,
     Logit,
-    content_noise,
     dequantise,
     requantise,
     squeeze,
     unsqueeze,
 )
+from ._layered import LayeredGenerator, content_noise, recorded
 from ._layers import draw_labels, eval_mode
 
 SMALLEST, LARGEST = 8, 64
 COARSEST = 4
 """Pixels a side, at least, at the coarsest scale."""
+
+LATENT = "latent"
 
 
 class RealNVPConfig(GeneratorConfig):
@@ -54,7 +56,7 @@ class RealNVPConfig(GeneratorConfig):
     temperature: float = Field(1.0, gt=0, le=1, description="factor of the latents' standard deviations in sampling")
 
 
-class RealNVP(Generator):
+class RealNVP(LayeredGenerator):
     """Real NVP: ``encode`` gives all latents, ``log_prob`` the exact log-density; neither the flow nor they see labels.
 
     Classes are Gaussians over the latents, so that one pass of the flow gives the density under each of them.
@@ -94,13 +96,33 @@ class RealNVP(Generator):
         labels = draw_labels(n, labels, self.spec.num_classes, rng, self.device)
         return self.decode(self.base.sample(self._components(labels), self.config.temperature, rng))
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Latents ``(n, C * H * W)`` of images dequantised at the middle, the finest scale's first."""
-        with eval_mode(self):
-            return self._latents(dequantise(images, 0.5))[0]
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """``coupling1`` .. , the last features of the coupling nets in the order of the pass, and ``latent``."""
+        return tuple(self._blocks())
+
+    def encode(self, images: Tensor, *, layer: str = LATENT, pool: int = 2) -> Tensor:
+        """Latents ``(n, C * H * W)`` of images dequantised at the middle, the finest scale's first; or other features.
+
+        layer: ``latent``, ``coupling1`` .. , several joined by commas, or ``all``.  pool: coupling features are
+        averaged over a grid of pool x pool parts of the image, 1 being all of it; latents are as they are. Raises
+        ConfigError for an unknown layer.
+        """
+        return self.encode_layer(images, layer, pool=pool)
+
+    def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
+        """See the base class."""
+        blocks = self._blocks()
+        with recorded({name: blocks[name] for name in layers}) as found:
+            self._latents(dequantise(images, 0.5))
+        return found
+
+    def _blocks(self) -> dict[str, nn.Module]:
+        couplings = [coupling.net.blocks for scale in self.flow.scales for coupling in scale.couplings]
+        return {**{f"coupling{index}": block for index, block in enumerate(couplings, start=1)}, LATENT: self.flow}
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Images ``(n, C, H, W)`` of latents ``(n, C * H * W)``: the inverse of :meth:`encode`."""
+        """Images ``(n, C, H, W)`` of latents ``(n, C * H * W)``: the inverse of :meth:`encode` without options."""
         with eval_mode(self):
             return requantise(self.logit.inverse(self.flow.inverse(latents)))
 

@@ -6,20 +6,23 @@ Kingma and Welling 2013, "Auto-Encoding Variational Bayes", arXiv 1312.6114; wei
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from augment.generator import Generator, GeneratorConfig, ImageSpec, Tags
+from augment.generator import ImageSpec, Tags
 
+from ._latent_classes import LatentClassConfig, LatentClasses, one_hot, unseen_classes
+from ._layered import LayeredGenerator
 from ._layers import Backbone, ImageDecoder, ImageEncoder, draw_labels, eval_mode, reconstruction_loss
 from ._priors import MixturePrior, PriorName
 
 
-class VAEConfig(GeneratorConfig):
+class VAEConfig(LatentClassConfig):
     """Options of ``vae``."""
 
     steps: int = Field(750, ge=1, description="optimizer updates")
@@ -38,7 +41,7 @@ class VAEConfig(GeneratorConfig):
     components: int = Field(8, ge=1, description="largest number of mixture components per class")
 
 
-class VAE(Generator):
+class VAE(LayeredGenerator):
     """Variational autoencoder: ``encode`` gives posterior means, ``sample`` draws latents from the prior.
 
     The encoder never sees labels; the decoder of a conditional one does, with a withheld class (all zeros) for
@@ -63,17 +66,19 @@ class VAE(Generator):
         self.expand = nn.Linear(config.latent_dim + config.conditional * spec.num_classes, features)
         self.prior = MixturePrior(config.latent_dim, spec.num_classes, config.components)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        if not config.conditional and config.prior == "normal":
-            self.tags = Tags(conditional=False, reconstructs=True, decodes=True)
+        self.latent_classes = LatentClasses(config, config.latent_dim, spec.num_classes)
+        conditional = config.conditional or config.prior == "mixture"
+        self.tags = replace(self.tags, conditional=conditional, semi_supervised=config.semi_supervised)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Negative evidence lower bound per pixel; the terms are sums per image, in nats for BCE and KL."""
-        mu, log_var = self._posterior(self._corrupt(images) if self.training else images)
+        mu, log_var = self._posterior(self.encoder(self._corrupt(images) if self.training else images))
         z = mu + torch.randn_like(mu) * (0.5 * log_var).exp()
         reconstruction = reconstruction_loss(self._logits(z, self._visible(labels)), images, self.config.reconstruction)
         kl = 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(1).mean()
         loss = (reconstruction + self._beta() * kl) / images[0].numel()
-        return {"loss": loss, f"reconstruction_{self.config.reconstruction}": reconstruction, "kl": kl}
+        terms = {"loss": loss, f"reconstruction_{self.config.reconstruction}": reconstruction, "kl": kl}
+        return self.latent_classes.add_to(terms, mu, labels)
 
     def sample(self, n: int, labels: Tensor | None = None, *, rng: torch.Generator | None = None) -> Tensor:
         """Decode latents drawn from the prior; see :meth:`Generator.sample`."""
@@ -85,10 +90,26 @@ class VAE(Generator):
         with eval_mode(self):
             return self._logits(z, self._one_hot(labels)).float().sigmoid()
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Posterior means ``(n, latent_dim)``."""
-        with eval_mode(self):
-            return self._posterior(images)[0]
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The encoder's feature maps, and the latent vector."""
+        return "stem", "encoder", "latent"
+
+    def encode(self, images: Tensor, *, layer: str = "latent", pool: int = 3) -> Tensor:
+        """Posterior means ``(n, latent_dim)``, or features of another layer.
+
+        layer: ``latent``; ``stem`` or ``encoder``, feature maps; several, joined by commas; or ``all``.  pool: feature
+        maps are averaged over a grid of pool x pool parts of the image, 1 being all of it; latents are as they are. For
+        a linear probe on MNIST ``encoder`` with pool=3 is better from 8 labels per class on. Raises ConfigError for an
+        unknown layer.
+        """
+        return self.encode_layer(images, layer, pool=pool)
+
+    def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
+        """See the base class."""
+        stages = self.encoder.stages(images)
+        found = {**stages, "latent": self._posterior(stages["encoder"])[0]}
+        return {name: found[name] for name in layers}
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images ``(n, C, H, W)`` of latents ``(n, latent_dim)``, class withheld."""
@@ -100,21 +121,24 @@ class VAE(Generator):
         return self.decode(self.encode(images))
 
     def after_training(self, images: Tensor, labels: Tensor) -> None:
-        """Fit the mixture to the posteriors of training images."""
-        posteriors = [self._posterior(part) for part in images.split(256)]
+        """Fit the mixture to the posteriors of training images; a class nobody was labelled as is a withheld one."""
+        posteriors = [self._posterior(self.encoder(part)) for part in images.split(256)]
         mu, log_var = (torch.cat(parts) for parts in zip(*posteriors, strict=True))
         self.prior.fit(mu, log_var.exp(), labels)
+        if self.config.conditional:
+            self.expand.weight[:, self.config.latent_dim :][:, unseen_classes(labels, self.spec.num_classes)] = 0
 
     def _corrupt(self, images: Tensor) -> Tensor:
         """What the encoder sees in training; a denoising subclass changes it."""
         return images
 
-    def _posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        mu, log_var = self.posterior(self.encoder(images).flatten(1)).float().chunk(2, dim=1)
+    def _posterior(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latents for the encoder's feature maps."""
+        mu, log_var = self.posterior(maps.flatten(1)).float().chunk(2, dim=1)
         return mu, log_var.clamp(-12, 6)
 
     def _one_hot(self, labels: Tensor) -> Tensor:
-        return F.one_hot(labels, self.spec.num_classes).float()
+        return one_hot(labels, self.spec.num_classes)
 
     def _visible(self, labels: Tensor) -> Tensor:
         """One-hot classes, some of them withheld while training."""

@@ -7,6 +7,8 @@ Dhariwal et al. 2020 (Jukebox), arXiv 2005.00341.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,13 +16,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augment.generator import Generator, GeneratorConfig, ImageSpec, Tags
+from augment.generator import ImageSpec, Tags
 
+from ._latent_classes import LatentClassConfig, LatentClasses, one_hot, unseen_classes
+from ._layered import LayeredGenerator
 from ._layers import Backbone, ImageDecoder, ImageEncoder, draw_labels, eval_mode, reconstruction_loss
 from ._priors import CodePrior
 
 
-class VQVAEConfig(GeneratorConfig):
+class VQVAEConfig(LatentClassConfig):
     """Options of ``vqvae``."""
 
     steps: int = Field(3000, ge=1, description="optimizer updates")
@@ -41,7 +45,7 @@ class VQVAEConfig(GeneratorConfig):
     temperature: float = Field(0.8, gt=0, description="temperature of the codes drawn from the prior")
 
 
-class VQVAE(Generator):
+class VQVAE(LayeredGenerator):
     """VQ-VAE: ``sample`` draws codes from the learned prior and decodes them.
 
     One loop trains both: the prior's loss sees the codes, detached. ``encode`` gives the code vectors before they
@@ -79,10 +83,12 @@ class VQVAE(Generator):
             config.prior_dim,
             config.prior_layers,
         )
+        self.latent_classes = LatentClasses(config, self.rows * self.columns * config.code_dim, spec.num_classes)
+        self.tags = replace(self.tags, semi_supervised=config.semi_supervised)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Reconstruction, commitment and the prior's negative log-likelihood in nats per code."""
-        vectors = self._encodings(images)
+        vectors = self._encodings(self.encoder(images))
         codes = self.codebook.nearest(vectors)
         e = self.codebook.vectors[codes]
         logits = self.prior(e, self._one_hot(labels)).float()
@@ -93,13 +99,14 @@ class VQVAE(Generator):
         loss = reconstruction / images[0].numel() + self.config.commitment * commitment + prior_nll
         if self.training:
             self.codebook.update(vectors.detach(), codes)
-        return {
+        terms = {
             "loss": loss,
             f"reconstruction_{self.config.reconstruction}": reconstruction,
             "commitment": commitment,
             "prior_nll": prior_nll,
             "codebook_perplexity": self.codebook.perplexity(codes),
         }
+        return self.latent_classes.add_to(terms, vectors.flatten(1), labels)
 
     def sample(self, n: int, labels: Tensor | None = None, *, rng: torch.Generator | None = None) -> Tensor:
         """Decode codes drawn from the prior; see :meth:`Generator.sample`."""
@@ -108,10 +115,28 @@ class VQVAE(Generator):
             codes = self.prior.sample(self.codebook.vectors, self._one_hot(labels), self.config.temperature, rng)
             return self._logits(self.codebook.vectors[codes]).float().sigmoid()
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Code vectors before rounding, ``(n, cells * code_dim)``, cell by cell in reading order."""
-        with eval_mode(self):
-            return self._encodings(images).flatten(1)
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The encoder's feature maps, and code vectors before and after they are rounded to the codebook."""
+        return "stem", "encoder", "vectors", "codes"
+
+    def encode(self, images: Tensor, *, layer: str = "vectors", pool: int = 3) -> Tensor:
+        """Code vectors before rounding, ``(n, cells * code_dim)``, cell by cell in reading order, or another layer.
+
+        layer: ``vectors``; ``codes``, the same rounded to the codebook; ``stem`` or ``encoder``, feature maps; several,
+        joined by commas; or ``all``.  pool: feature maps are averaged over a grid of pool x pool parts of the image, 1
+        being all of it; vectors and codes are as they are. For a linear probe on MNIST ``encoder`` with pool=3 is
+        better than either of these. Raises ConfigError for an unknown layer.
+        """
+        return self.encode_layer(images, layer, pool=pool)
+
+    def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
+        """See the base class."""
+        stages = self.encoder.stages(images)
+        vectors = self._encodings(stages["encoder"])
+        codes = self.codebook.vectors[self.codebook.nearest(vectors)]
+        found = {**stages, "vectors": vectors.flatten(1), "codes": codes.flatten(1)}
+        return {name: found[name] for name in layers}
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images ``(n, C, H, W)`` of the codes nearest to latents ``(n, cells * code_dim)``."""
@@ -123,13 +148,17 @@ class VQVAE(Generator):
         """``decode(encode(images))``; not samples."""
         return self.decode(self.encode(images))
 
-    def _encodings(self, images: Tensor) -> Tensor:
+    def after_training(self, images: Tensor, labels: Tensor) -> None:
+        """Draw a class nobody was labelled as as a withheld one, where some images had no label."""
+        self.prior.label.weight[:, unseen_classes(labels, self.spec.num_classes)] = 0
+
+    def _encodings(self, maps: Tensor) -> Tensor:
         """Code vectors before rounding, ``(n, cells, code_dim)``, cell by cell in reading order."""
-        z_e: Tensor = self.to_code(self.encoder(images))
+        z_e: Tensor = self.to_code(maps)
         return z_e.float().permute(0, 2, 3, 1).flatten(1, 2)
 
     def _one_hot(self, labels: Tensor) -> Tensor:
-        return F.one_hot(labels, self.spec.num_classes).float()
+        return one_hot(labels, self.spec.num_classes)
 
     def _logits(self, vectors: Tensor) -> Tensor:
         grid = self.encoder.grid

@@ -274,17 +274,21 @@ def test_what_the_labels_reach():
     assert not torch.equal(one, other)
 
 
-def test_features_are_of_clip_or_of_the_unet():
-    generator, unet = make(), make(features="unet")
-    images = images_of()
+def test_features_are_of_clip_and_of_the_unet():
+    generator, images = make(), images_of()
+    assert generator.layers == ("down0", "down1", "mid", "up0", "up1", "clip")
+    passes = []
+    generator.unet.register_forward_pre_hook(lambda *_: passes.append(1))
     with torch.no_grad():
         z = generator.encode(images)
         torch.testing.assert_close(z.norm(dim=1), torch.ones(4))
-        assert torch.equal(unet.encode(images, source="clip"), z)
-        assert torch.equal(
-            generator.encode(images, source="unet", t=300, layer="mid"), unet.encode(images, t=300, layer="mid")
-        )
-        assert generator.encode(images, source="unet").shape[1] != z.shape[1]
+        assert not passes  # CLIP alone
+        unet, both = generator.encode_layers(images, ["mid", "clip,mid"], t=300)
+        assert len(passes) == 1 and torch.equal(both, torch.cat([z, unet], dim=1))
+        assert torch.equal(unet, generator.encode(images, layer="mid", t=300))
+    for layer in ("clip", "mid"):
+        with pytest.raises(ConfigError, match=r"0\.\.999"):
+            generator.encode(images, layer=layer, t=1000)
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,8 @@ def test_the_class_enters_the_discriminator_by_a_projection(model):
     discriminator = make(model).discriminator
     x = batch()[0]
     with evaluating(discriminator):
-        features = discriminator.feature_maps(x)[-1].sum((2, 3))
+        *_, last = discriminator.feature_maps(x)
+        features = last.sum((2, 3))
         zeroth, first = (discriminator(x, torch.full((6,), label)) for label in (0, 1))
         v = discriminator.projection.weight
     torch.testing.assert_close(first - zeroth, features @ (v[1] - v[0]))
@@ -145,13 +146,26 @@ def test_the_class_enters_the_discriminator_by_a_projection(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_encode_joins_the_layers_or_gives_one(model):
     generator, images = make(model, ImageSpec(1, 28, 28, 3)), batch(ImageSpec(1, 28, 28, 3))[0]
-    layers = generator.discriminator.layers
-    assert len(layers) >= 3
-    single = [generator.encode(images, layer=layer) for layer in layers]
-    torch.testing.assert_close(generator.encode(images), torch.cat(single, dim=1))
+    assert generator.layers == ("block1", "block2", "block3")
+    single = [generator.encode(images, layer=layer) for layer in generator.layers]
+    assert torch.equal(generator.encode(images), torch.cat(single, dim=1))
+    assert torch.equal(generator.encode(images, layer="block3,block1"), torch.cat([single[2], single[0]], dim=1))
+    for one, other in zip(generator.encode_layers(images, generator.layers[::-1]), single[::-1], strict=True):
+        assert torch.equal(one, other)
     with evaluating(generator):
-        maps = generator.discriminator.feature_maps(2 * images - 1)
-    torch.testing.assert_close(single[0], maps[0].mean((2, 3)))
+        first, *_ = generator.discriminator.feature_maps(2 * images - 1)
+    torch.testing.assert_close(generator.encode(images, layer="block1", pool=1), first.mean((2, 3)))
+    torch.testing.assert_close(single[0].view(6, -1, 2, 2)[:, :, 1, 0], first[:, :, 7:, :7].mean((2, 3)))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_pass_ends_after_the_last_wanted_block(model):
+    generator, images = make(model, ImageSpec(1, 28, 28, 3)), batch(ImageSpec(1, 28, 28, 3))[0]
+    ran = []
+    for index, block in enumerate(generator.discriminator.blocks, start=1):
+        block.register_forward_hook(lambda *_, index=index: ran.append(index))
+    generator.encode(images, layer="block2")
+    assert ran == [1, 2]
 
 
 def test_an_unknown_layer_names_the_known_ones():

@@ -65,7 +65,7 @@ def u8(n=4):
         (u8()[0], torch.zeros(4).long(), "uint8"),
         (u8(), torch.zeros(4), "int64"),
         (u8(), torch.zeros(3).long(), "4 images and 3 labels"),
-        (u8(), torch.tensor([0, 1, -1, 0]), "-1 is negative"),
+        (u8(), torch.tensor([0, 1, -2, 0]), "-2 is negative"),
     ],
 )
 def test_labelled_images_refuse(images, labels, problem):

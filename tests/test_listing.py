@@ -124,7 +124,8 @@ def no_imports(monkeypatch):
 def test_a_card_says_all_there_is():
     card = describe(Layered)
     assert (card["family"], card["description"]) == ("toy", "Has options of ``encode``.")
-    assert card["tags"] == {"conditional": True, "reconstructs": True, "decodes": True, "likelihood": True}
+    able = ("conditional", "reconstructs", "decodes", "likelihood")
+    assert card["tags"] == {**dict.fromkeys(able, True), "semi_supervised": False}
     assert card["encode"] == "Pooled activations."
     assert [(one["name"], one["type"], one["default"], one["required"]) for one in card["encode_options"]] == [
         ("t", "int", None, True),

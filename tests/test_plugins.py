@@ -193,12 +193,13 @@ def test_noise_is_for_training_only_and_the_target_is_clean(monkeypatch):
     images, labels = batch(TINY)
     monkeypatch.setattr(generator, "_corrupt", torch.zeros_like)
     seen = []
-    generator.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    generator.encoder.stem.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     generator.train().loss(images, labels)
     generator.eval().loss(images, labels)
     generator.train().encode(images)
-    assert torch.equal(seen[0], torch.zeros_like(images))
-    assert torch.equal(seen[1], images) and torch.equal(seen[2], images)
+    noisy, held_out, encoded = seen
+    assert torch.equal(noisy, torch.full_like(images, -1))
+    assert torch.equal(held_out, 2 * images - 1) and torch.equal(encoded, 2 * images - 1)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from augment.errors import ConfigError
 from augment.generator import ImageSpec
 from augment.testing import MinimalGenerator, check_generator, checks_for
 
@@ -129,6 +130,95 @@ class NoisyFeatures(MinimalGenerator):
         return super().encode(images) + 0.1 * torch.randn(1, 4)
 
 
+class Layered(MinimalGenerator):
+    """Layers and timesteps as the contract wants them."""
+
+    timesteps = 5
+
+    @property
+    def layers(self):
+        return "pixels", "latent"
+
+    def encode(self, images, *, layer="latent", t=0):
+        if layer not in ("pixels", "latent") or not 0 <= t < 5:
+            raise ConfigError(f"layer is {layer} and t is {t}.")
+        return super().encode(images) - t if layer == "latent" else images.flatten(1)
+
+    def encode_layers(self, images, layers, **options):
+        return [self.encode(images, layer=name, **options) for name in layers]
+
+
+class NoOption(MinimalGenerator):
+    layers = ("latent",)
+
+
+class NoLayers(Layered):
+    layers = ()
+
+
+class NamesTwice(Layered):
+    layers = ("latent", "latent")
+
+
+class NamesTooMuch(Layered):
+    also = {"check_timesteps"}
+    layers = ("pixels", "middle", "latent")
+
+
+class OtherOrder(Layered):
+    def encode_layers(self, images, layers, **options):
+        return super().encode_layers(images, self.layers, **options)[: len(layers)]
+
+    also = {"check_timesteps"}
+
+
+class TransposedLayers(Layered):
+    def encode_layers(self, images, layers, **options):
+        return [z.unsqueeze(1) for z in super().encode_layers(images, layers, **options)]
+
+    also = {"check_timesteps"}
+
+
+class TakesAnyLayer(Layered):
+    def encode(self, images, *, layer="latent", t=0):
+        return super().encode(images, layer=layer if layer in self.layers else "latent", t=t)
+
+
+class SkipsUnknown(Layered):
+    def encode_layers(self, images, layers, **options):
+        return super().encode_layers(images, [name for name in layers if name in self.layers], **options)
+
+
+class NoTimesteps(Layered):
+    timesteps = 0
+
+
+class NoTimeOption(MinimalGenerator):
+    timesteps = 5
+
+
+class CountsFromOne(Layered):
+    timesteps = 4
+
+    def encode(self, images, *, layer="latent", t=1):
+        return super().encode(images, layer=layer, t=t or -1)
+
+
+class TakesAnyTime(Layered):
+    def encode(self, images, *, layer="latent", t=0):
+        return super().encode(images, layer=layer, t=min(max(t, 0), 4))
+
+
+class IgnoresTime(Layered):
+    def encode(self, images, *, layer="latent", t=0):
+        return super().encode(images, layer=layer, t=t) + (t if layer == "latent" else 0)
+
+
+class LosesTime(Layered):
+    def encode_layers(self, images, layers, **options):
+        return super().encode_layers(images, layers)
+
+
 class IgnoresLabels(MinimalGenerator):
     def sample(self, n, labels=None, *, rng=None):
         return super().sample(n, None if labels is None else labels * 0, rng=rng)
@@ -161,6 +251,17 @@ BROKEN = {
     "check_encode": [FeatureMaps, DoubleFeatures, InfiniteFeatures, SeesLabels, SameForAll],
     "check_encode_rows": [BatchMates, Sorts],
     "check_encode_deterministic": [DropsOut, NoisyFeatures],
+    "check_layers": [
+        NoOption,
+        NoLayers,
+        NamesTwice,
+        NamesTooMuch,
+        OtherOrder,
+        TransposedLayers,
+        TakesAnyLayer,
+        SkipsUnknown,
+    ],
+    "check_timesteps": [NoTimesteps, NoTimeOption, CountsFromOne, TakesAnyTime, IgnoresTime, LosesTime],
     "check_labels_change_sample": [IgnoresLabels],
     "check_reconstruct": [TooBright],
     "check_decode": [FlatImages],
@@ -176,6 +277,11 @@ def test_broken(check, cls, monkeypatch):
     failed = {result.check: result.message for result in check_generator(cls) if result.outcome == "failed"}
     assert set(failed) == {check} | getattr(cls, "also", set())
     assert "8 x 8 images" in failed[check]
+
+
+def test_layers_and_timesteps_as_the_contract_wants_them(monkeypatch):
+    monkeypatch.setattr("augment.testing.kit.SPECS", (ImageSpec(1, 8, 8, 3),))
+    assert not [result for result in check_generator(Layered) if result.outcome == "failed"]
 
 
 def test_every_check_has_a_broken_generator():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from augment.errors import DataError
-from augment.generator import ImageSpec
+from augment.generator import UNLABELLED, ImageSpec
 
 SMALLEST, LARGEST = 8, 256
 """Sides in pixels that a resize may ask for; LARGEST is also the limit of images that are kept as they are."""
@@ -24,7 +24,10 @@ TEST_SHARE = 0.2
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Images ``(N, C, H, W)`` uint8 with labels ``(N,)`` int64; raises DataError for anything else."""
+    """Images ``(N, C, H, W)`` uint8 with labels ``(N,)`` int64; raises DataError for anything else.
+
+    Labels count the classes from 0; an image whose class is not known has ``UNLABELLED``, -1.
+    """
 
     images: Tensor
     labels: Tensor
@@ -37,15 +40,18 @@ class LabelledImages:
             raise DataError(f"Labels are int64 (N,); these are {labels.dtype} {tuple(labels.shape)}.")
         if len(images) != len(labels):
             raise DataError(f"There are {len(images)} images and {len(labels)} labels; each image needs one label.")
-        if len(labels) and int(labels.min()) < 0:
-            raise DataError(f"The label {int(labels.min())} is negative; labels count the classes from 0.")
+        if len(labels) and int(labels.min()) < UNLABELLED:
+            raise DataError(
+                f"The label {int(labels.min())} is negative; labels count the classes from 0, and {UNLABELLED} marks "
+                "an image without one."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def counts(self, num_classes: int) -> tuple[int, ...]:
-        """Images per class; classes without any count 0."""
-        return tuple(torch.bincount(self.labels, minlength=num_classes).tolist())
+        """Images per class; classes without any count 0, images without a label nowhere."""
+        return tuple(torch.bincount(self.labels[self.labels != UNLABELLED], minlength=num_classes).tolist())
 
     def subset(self, indices: Tensor | Sequence[int]) -> LabelledImages:
         """The images at ``indices``, in that order, as a copy."""
@@ -58,7 +64,8 @@ class ImageSet:
     """A data set: training and test part, class names, and notes on what was done to get it.
 
     ``sha256`` covers shapes, pixels, labels and class names, not the name or the notes: the same images from another
-    place are the same set. Raises DataError when the parts do not fit each other or the classes.
+    place are the same set. Raises DataError when the parts do not fit each other or the classes, or when an image has
+    no label.
     """
 
     name: str
@@ -73,8 +80,14 @@ class ImageSet:
         if train != test:
             raise DataError(f"{self.name}: training images are {tuple(train)} (C, H, W), test images {tuple(test)}.")
         for part in (self.train, self.test):
+            kind = "training" if part is self.train else "test"
             if not len(part):
-                raise DataError(f"{self.name}: the {'training' if part is self.train else 'test'} part has no images.")
+                raise DataError(f"{self.name}: the {kind} part has no images.")
+            if missing := int((part.labels == UNLABELLED).sum()):
+                raise DataError(
+                    f"{self.name}: {missing} images of the {kind} part have no label. Leave them out: labels are "
+                    "withheld from a generator's training images, not from a data set."
+                )
             if int(part.labels.max()) >= len(self.classes):
                 raise DataError(f"{self.name}: label {int(part.labels.max())}, but only {len(self.classes)} classes.")
         if not self.sha256:

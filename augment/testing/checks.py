@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from augment.generator import Generator
-from augment.testing import conduct, learning, outputs
+from augment.testing import conduct, learning, outputs, partial
 from augment.testing.subject import Subject
 
 Check = Callable[[Subject], None]
@@ -30,6 +30,8 @@ def checks_for(generator: type[Generator] | Generator) -> Iterator[Check]:
     yield outputs.check_encode
     yield outputs.check_encode_rows
     yield outputs.check_encode_deterministic
+    yield outputs.check_layers
+    yield outputs.check_timesteps
     if generator.tags.conditional:
         yield outputs.check_labels_change_sample
     if generator.tags.reconstructs:
@@ -38,6 +40,9 @@ def checks_for(generator: type[Generator] | Generator) -> Iterator[Check]:
         yield outputs.check_decode
     if generator.tags.likelihood:
         yield outputs.check_log_prob
+    if generator.tags.semi_supervised:
+        yield partial.check_partial_labels
+        yield partial.check_labels_shape_features
     yield conduct.check_save_load
     yield conduct.check_damaged_save
     yield conduct.check_global_state

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
+from augment.errors import ConfigError
 from augment.generator import SAMPLE_CHUNK, draw
 from augment.testing.subject import Subject, require, require_images, rng
 
@@ -53,10 +57,15 @@ def check_encode(subject: Subject) -> None:
     require(not wrong, f"encode also takes {wrong}", "images, then keyword-only options, never labels", where)
     for n in (1, 6):
         z = generator.encode(subject.images[:n])
-        require(z.ndim == 2 and len(z) == n, f"encode({n} images) has shape {tuple(z.shape)}", f"({n}, D)", where)
-        require(z.dtype == torch.float32, f"Features are {z.dtype}", "float32", where)
-        require(bool(torch.isfinite(z).all()), "Features are not finite", "finite ones", where)
+        _require_features(z, n, f"encode({n} images)")
     require(len(torch.unique(z, dim=0)) > 1, "All images have the same features", "features of the image", where)
+
+
+def _require_features(z: Tensor, n: int, what: str) -> None:
+    where = "Generator.encode"
+    require(z.ndim == 2 and len(z) == n, f"{what} has shape {tuple(z.shape)}", f"({n}, D)", where)
+    require(z.dtype == torch.float32, f"Features are {z.dtype}", "float32", where)
+    require(bool(torch.isfinite(z).all()), "Features are not finite", "finite ones", where)
 
 
 def check_encode_rows(subject: Subject) -> None:
@@ -84,6 +93,65 @@ def check_encode_deterministic(subject: Subject) -> None:
         seen = f"The features of the same images differ in a second call (training={training})"
         wants = "fixed noise, and eval mode inside (augment.generator.evaluating)"
         require(torch.allclose(z, again, rtol=1e-3, atol=1e-4), seen, wants, "Generator.encode")
+
+
+def check_layers(subject: Subject) -> None:
+    """``layers`` are what option ``layer`` takes, ``encode_layers`` gives what ``encode`` does; others: ConfigError."""
+    generator, images, where = subject.fitted(), subject.images, "Generator.layers"
+    encode, layers = cast(Any, generator.encode), generator.layers
+    seen = f"layers is {layers}, and encode has {'an' if _has(subject, 'layer') else 'no'} option layer"
+    require(bool(layers) == _has(subject, "layer"), seen, "both or neither", where)
+    require(len(set(layers)) == len(layers), f"layers is {layers}", "every name once", where)
+    if not layers:
+        return
+    for name in layers:
+        refused = _refuses(partial(encode, images, layer=name))
+        require(not refused, f"encode refuses layer={name!r}, one of layers", "names that encode takes", where)
+    for name, z in zip(layers[::-1], generator.encode_layers(images, layers[::-1]), strict=True):
+        _require_features(z, len(images), f"encode_layers of {name!r}")
+        seen = f"encode_layers gives other features of {name!r} than encode(images, layer={name!r})"
+        require(_alike(z, encode(images, layer=name)), seen, "the same", "Generator.encode_layers")
+    for what, call in (
+        ("encode", partial(encode, images, layer="no-such-layer")),
+        ("encode_layers", partial(generator.encode_layers, images, ["no-such-layer"])),
+    ):
+        require(_refuses(call), f"{what} took the layer 'no-such-layer'", "ConfigError", where)
+
+
+def check_timesteps(subject: Subject) -> None:
+    """Option ``t`` of ``encode`` is there where ``timesteps`` > 0, takes 0 to ``timesteps - 1``, and refuses others."""
+    generator, images, where = subject.fitted(), subject.images, "Generator.timesteps"
+    encode, count = cast(Any, generator.encode), generator.timesteps
+    seen = f"timesteps is {count}, and encode has {'an' if _has(subject, 't') else 'no'} option t"
+    require((count > 0) == _has(subject, "t"), seen, "timesteps > 0 with that option, and 0 without", where)
+    if not count:
+        return
+    for t in (0, count - 1):
+        require(not _refuses(partial(encode, images, t=t)), f"encode refuses t={t}", f"t in 0..{count - 1}", where)
+    for t in (-1, count):
+        require(_refuses(partial(encode, images, t=t)), f"encode took t={t}", "ConfigError", where)
+    moved = not _alike(encode(images, t=0), encode(images, t=count - 1))
+    for name in generator.layers:
+        z, (other,) = encode(images, layer=name, t=count - 1), generator.encode_layers(images, [name], t=count - 1)
+        require(_alike(z, other), f"encode_layers of {name!r} loses t={count - 1}", "the options of encode", where)
+        moved = moved or not _alike(encode(images, layer=name, t=0), z)
+    require(moved, f"t=0 and t={count - 1} gave the same features in every layer", "a t that matters", where)
+
+
+def _has(subject: Subject, option: str) -> bool:
+    return option in inspect.signature(subject.cls.encode).parameters
+
+
+def _refuses(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except ConfigError:
+        return True
+    return False
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
 def check_labels_change_sample(subject: Subject) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from augment.errors import ConfigError
+from augment.generator import UNLABELLED
 from augment.training.isolation import seed_of
 from augment.training.processes import Processes
 
@@ -29,8 +30,12 @@ class Batches:
 
     The joint batch of ``batch_size`` images is cut into one slice per process. Images come in a new random order every
     epoch, epochs follow each other without a gap, and every image is seen equally often; with ``class_balanced`` each
-    image's class is drawn uniformly from those present, then the image from its class. Raises ConfigError when a batch
-    has fewer images than there are processes.
+    image's class is drawn uniformly from those present, then the image from its class.
+
+    Where some images are labelled ``UNLABELLED`` and others are not, every other image of a batch is unlabelled (all of
+    them in turn, as above; the one more of an odd batch is one of them), and the rest are labelled, drawn by class as
+    with ``class_balanced``: few labels stay in sight among many images without. Where no image has a label,
+    ``class_balanced`` means nothing. Raises ConfigError when a batch has fewer images than there are processes.
     """
 
     def __init__(
@@ -44,9 +49,7 @@ class Batches:
         self.size = batch_size
         self.seed = seed
         self.processes = processes
-        self._length = len(data)
-        self._classes = _Classes(data.labels) if class_balanced else None
-        self._order = (-1, torch.empty(0))
+        self._order = _order(data.labels, seed, class_balanced=class_balanced)
         resident = data.images.numel() < RESIDENT_BYTES
         self._home = processes.device if resident else torch.device("cpu")
         self._images, self._labels = data.images.to(self._home), data.labels.to(self._home)
@@ -65,44 +68,82 @@ class Batches:
 
     def indices(self, step: int) -> Tensor:
         """Indices of the joint batch ``step``, ``(batch_size,)`` int64."""
-        if self._classes is not None:
-            return self._classes.draw(self.size, seed_of(self.seed, "batch", step))
-        parts, position, missing = [], step * self.size, self.size
+        return self._order.draw(self.size, step)
+
+
+class _Order(Protocol):
+    def draw(self, n: int, step: int) -> Tensor:
+        """Indices ``(n,)`` of step ``step``, all steps having the same ``n``."""
+
+
+def _order(labels: Tensor, seed: int, *, class_balanced: bool) -> _Order:
+    unlabelled = labels == UNLABELLED
+    if not unlabelled.any():
+        return _ByClass(labels, seed) if class_balanced else _InTurn(torch.arange(len(labels)), seed)
+    in_turn = _InTurn(unlabelled.nonzero().squeeze(1), seed)
+    return in_turn if unlabelled.all() else _Halves(in_turn, _ByClass(labels, seed))
+
+
+class _InTurn:
+    """All of some rows in a new random order every epoch; epochs follow each other without a gap."""
+
+    def __init__(self, rows: Tensor, seed: int) -> None:
+        self._rows, self._seed = rows, seed
+        self._shuffled = (-1, torch.empty(0))
+
+    def draw(self, n: int, step: int) -> Tensor:
+        parts, position, missing = [], step * n, n
         while missing:
-            epoch, start = divmod(position, self._length)
+            epoch, start = divmod(position, len(self._rows))
             parts.append(self._epoch(epoch)[start : start + missing])
             position, missing = position + len(parts[-1]), missing - len(parts[-1])
         return torch.cat(parts)
 
     def _epoch(self, epoch: int) -> Tensor:
-        if self._order[0] != epoch:
-            rng = torch.Generator().manual_seed(seed_of(self.seed, "epoch", epoch))
-            self._order = (epoch, torch.randperm(self._length, generator=rng))
-        return self._order[1]
+        if self._shuffled[0] != epoch:
+            rng = torch.Generator().manual_seed(seed_of(self._seed, "epoch", epoch))
+            self._shuffled = (epoch, self._rows[torch.randperm(len(self._rows), generator=rng)])
+        return self._shuffled[1]
 
 
-class _Classes:
-    """Indices grouped by class, for drawing classes uniformly; absent classes are left out."""
+class _ByClass:
+    """Labelled rows, each of a class drawn uniformly; absent classes are left out."""
 
-    def __init__(self, labels: Tensor) -> None:
-        self._by_class = torch.argsort(labels, stable=True)
-        _, self._counts = torch.unique(labels, sorted=True, return_counts=True)
+    def __init__(self, labels: Tensor, seed: int) -> None:
+        self._seed = seed
+        rows = (labels != UNLABELLED).nonzero().squeeze(1)
+        self._by_class = rows[torch.argsort(labels[rows], stable=True)]
+        _, self._counts = torch.unique(labels[rows], sorted=True, return_counts=True)
         self._starts = self._counts.cumsum(0) - self._counts
 
-    def draw(self, n: int, seed: int) -> Tensor:
-        rng = torch.Generator().manual_seed(seed)
+    def draw(self, n: int, step: int) -> Tensor:
+        rng = torch.Generator().manual_seed(seed_of(self._seed, "batch", step))
         chosen = torch.randint(len(self._counts), (n,), generator=rng)
         share = torch.rand(n, generator=rng, dtype=torch.float64)
         return self._by_class[self._starts[chosen] + (share * self._counts[chosen]).long()]
 
 
+class _Halves:
+    """Unlabelled rows in even places, labelled ones in odd places: every process's slice of a batch has both."""
+
+    def __init__(self, unlabelled: _InTurn, labelled: _ByClass) -> None:
+        self._unlabelled, self._labelled = unlabelled, labelled
+
+    def draw(self, n: int, step: int) -> Tensor:
+        rows = torch.empty(n, dtype=torch.int64)
+        rows[0::2] = self._unlabelled.draw(n - n // 2, step)
+        rows[1::2] = self._labelled.draw(n // 2, step)
+        return rows
+
+
 def per_class_sample(labels: Tensor, *, per_class: int, total: int, seed: int) -> Tensor:
     """Ascending indices of up to ``per_class`` random images of each class, and of about ``total`` at most in all.
 
-    The limit is the same for every class, and at least 1.
+    The limit is the same for every class, and at least 1; as many images without a label come on top.
     """
     present = torch.unique(labels).tolist()
-    limit = max(1, min(per_class, total // len(present)))
+    classes = sum(label != UNLABELLED for label in present)
+    limit = max(1, min(per_class, total // max(classes, 1)))
     rng = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=rng)
     chosen = [order[labels[order] == label][:limit] for label in present]

@@ -11,6 +11,7 @@ import torch
 
 from augment.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError
+from augment.generator import UNLABELLED
 from augment.training import checkpoint
 from augment.training.history import Progress
 from augment.training.isolation import Interruption, isolated
@@ -121,6 +122,11 @@ def _check_data(generator: Generator, data: LabelledImages, part: str) -> None:
         raise DataError(
             f"There is a {part} label {int(data.labels.max())}; the generator knows classes 0 to "
             f"{spec.num_classes - 1}. Make it with the data's own spec."
+        )
+    if int(data.labels.min()) == UNLABELLED and not generator.tags.semi_supervised:
+        raise DataError(
+            f"There are {part} images without a label, and this {generator.name!r} needs one for each. Label them, "
+            "leave them out, or train a generator that learns from few labels: an autoencoder with supervision=1."
         )
 
 

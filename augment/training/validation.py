@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from augment.generator import Generator
+from augment.generator import UNLABELLED, Generator
 from augment.training.batches import as_input
 from augment.training.isolation import seed_all
 
@@ -22,11 +23,12 @@ class Validation:
     """Up to 512 evenly spaced validation images on the device, always with the same random numbers.
 
     ``validation(generator)`` gives ``val_<term>`` for each term of a plugin that defines ``loss``; for one that
-    reconstructs, ``val_ssim`` and ``val_psnr`` of up to 128 of the images; nothing where neither is so.
+    reconstructs, ``val_ssim`` and ``val_psnr`` of up to 128 of the images; nothing where neither is so. Where some
+    images have a label and others none, half of those taken have one, or all that have.
     """
 
     def __init__(self, data: LabelledImages, *, seed: int, device: torch.device) -> None:
-        rows = torch.linspace(0, len(data) - 1, min(len(data), MAX_IMAGES)).round().long()
+        rows = _rows(data.labels)
         rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
         self.seed = seed
         self.device = device
@@ -64,3 +66,15 @@ class Validation:
                 "val_ssim": ssim(images, pictures).mean().item(),
                 "val_psnr": psnr(images, pictures).mean().item(),
             }
+
+
+def _rows(labels: Tensor) -> Tensor:
+    """Evenly spaced rows: half of them with a label and half without, as far as there are such."""
+    known = labels != UNLABELLED
+    labelled, rest = known.nonzero().squeeze(1), (~known).nonzero().squeeze(1)
+    first = min(len(labelled), max(MAX_IMAGES // 2, MAX_IMAGES - len(rest)))
+    return torch.cat([_evenly(labelled, first), _evenly(rest, MAX_IMAGES - first)])
+
+
+def _evenly(rows: Tensor, most: int) -> Tensor:
+    return rows[torch.linspace(0, len(rows) - 1, min(len(rows), most)).round().long()]

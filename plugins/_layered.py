@@ -1,0 +1,139 @@
+"""Layers of a network as features: a pass that ends early, pooling over positions, noise that images choose."""
+
+from __future__ import annotations
+
+import inspect
+import zlib
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augment.errors import ConfigError, unknown_name
+from augment.generator import Generator
+
+from ._layers import eval_mode
+
+ALL = "all"
+"""Stands for all layers of a model, joined."""
+
+CONTENT_LEVELS = 255
+"""Largest value of the 8-bit pixels that stand for an image's content."""
+
+
+class LayeredGenerator(Generator):
+    """A generator whose ``encode`` has the options ``layer`` and ``pool``, which mean the same in every subclass.
+
+    layer: one of :attr:`layers`, several of them with commas between, whose features are joined, or ``all``.  pool: see
+    :func:`pooled`. A subclass has ``layers``, ``activations``, and an ``encode`` that calls :meth:`encode_layer`.
+    """
+
+    @abstractmethod
+    def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
+        """Maps ``(n, c, h, w)`` or vectors ``(n, D)`` of the named layers, from one pass that ends after the last.
+
+        Called in eval mode. ``options`` are those of ``encode``, each of them, without ``layer`` and ``pool``.
+        """
+
+    def encode_layer(self, images: Tensor, layer: str, **options: Any) -> Tensor:
+        """:meth:`encode_layers` with one name."""
+        return self.encode_layers(images, [layer], **options)[0]
+
+    def encode_layers(self, images: Tensor, layers: Sequence[str], **options: Any) -> list[Tensor]:
+        """See :meth:`Generator.encode_layers`; all layers come out of one pass.
+
+        Raises ConfigError for an unknown layer or option, and for what ``encode`` refuses.
+        """
+        joins = [self._names(layer) for layer in layers]
+        pool, rest = self._options(options)
+        wanted = [name for name in self.layers if any(name in join for join in joins)]
+        with eval_mode(self):
+            found = self.activations(images, wanted, **rest)
+        features = {name: pooled(found[name], pool) for name in wanted}
+        return [torch.cat([features[name] for name in join], dim=1) for join in joins]
+
+    def _names(self, layer: str) -> Sequence[str]:
+        names = self.layers if layer == ALL else layer.split(",")
+        for name in names:
+            if name not in self.layers:
+                raise ConfigError(unknown_name("layer", name, (ALL, *self.layers)))
+        return names
+
+    def _options(self, given: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """``pool`` and the other options, with the defaults of ``encode`` for those that were not given."""
+        parameters = inspect.signature(self.encode).parameters.values()
+        options = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "layer"}
+        for name in given:
+            if name not in options:
+                raise ConfigError(unknown_name("option of encode_layers", name, options))
+        options |= given
+        pool = options.pop("pool")
+        if pool < 1:
+            raise ConfigError(f"pool is {pool}; it is at least 1, for the mean over all positions.")
+        return pool, options
+
+
+def pooled(activation: Tensor, pool: int) -> Tensor:
+    """Means of a map ``(n, c, h, w)`` over a grid of ``pool`` x ``pool`` parts: ``(n, c * pool * pool)`` float32.
+
+    1 is the mean over all positions. A side with fewer positions than ``pool`` is taken as it is, and so is what has no
+    positions, ``(n, D)``.
+    """
+    if activation.ndim == 2:
+        return activation.float()
+    rows, columns = (min(pool, side) for side in activation.shape[2:])
+    return F.adaptive_avg_pool2d(activation.float(), (rows, columns)).flatten(1)
+
+
+class _Enough(Exception):  # noqa: N818 - no error: it ends a pass
+    """All that was wanted is there."""
+
+
+@contextmanager
+def recorded(blocks: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Collect, by name, the outputs of blocks in the pass made inside, which ends after the last of them.
+
+    Of a block that returns several things the first is kept: a U-Net's down blocks return their skips besides.
+    """
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, output: Any) -> None:
+        found[name] = output[0] if isinstance(output, tuple) else output
+        if len(found) == len(blocks):
+            raise _Enough
+
+    handles = [
+        block.register_forward_hook(lambda module, inputs, output, name=name: keep(name, output))
+        for name, block in blocks.items()
+    ]
+    try:
+        yield found
+    except _Enough:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Draw(Protocol):
+    """``torch.rand`` or ``torch.randn``."""
+
+    def __call__(self, size: torch.Size, *, generator: torch.Generator, out: Tensor) -> Tensor:
+        """Fill ``out``."""
+
+
+def content_noise(images: Tensor, draw: int, kind: Draw = torch.rand) -> Tensor:
+    """Noise ``(n, C, H, W)`` seeded by each image's own 8-bit pixels and ``draw``: uniform in [0, 1), or as ``kind``.
+
+    So it is the same in every call and beside any batch mates, and independent between different images.
+    """
+    pixels = (images * CONTENT_LEVELS).round().to(torch.uint8).cpu().contiguous()
+    noise = torch.empty(images.shape)
+    for row, image in zip(noise, pixels, strict=True):
+        rng = torch.Generator().manual_seed(zlib.crc32(image.numpy().tobytes(), draw))
+        kind(image.shape, generator=rng, out=row)
+    return noise.to(images.device)
