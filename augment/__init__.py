@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from augment.datasets import ImageSet, LabelledImages, load_dataset
+    from augment.estimators import FeatureExtractor
     from augment.experiment import Result, run
+    from augment.features.config import FeaturesConfig
+    from augment.features.study import FeaturesResult, study_features
     from augment.generator import Generator, GeneratorConfig, ImageSpec, StopTraining, Tags
     from augment.registry import create, load_generator
     from augment.run_config import RunConfig
@@ -30,10 +33,17 @@ _HOMES = {
     "load_generator": "registry",
     "Result": "experiment",
     "RunConfig": "run_config",
+    "FeatureExtractor": "estimators",
+    "FeaturesConfig": "features.config",
+    "FeaturesResult": "features.study",
+    "study_features": "features.study",
     "run": "experiment",
 }
 
 __all__ = [
+    "FeatureExtractor",
+    "FeaturesConfig",
+    "FeaturesResult",
     "Generator",
     "GeneratorConfig",
     "ImageSet",
@@ -47,6 +57,7 @@ __all__ = [
     "load_dataset",
     "load_generator",
     "run",
+    "study_features",
 ]
 
 

@@ -5,17 +5,15 @@ Results go to stdout, progress and messages to stderr; ``--json`` prints one doc
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from augment.cli_features import features_command
 from augment.cli_options import (
     ClassCounts,
     DataDir,
@@ -41,10 +39,8 @@ from augment.cli_options import (
     model_options,
     parse_counts,
 )
+from augment.cli_output import print_json, reporting
 from augment.errors import AugmentError, Stopped
-
-if TYPE_CHECKING:
-    from augment.progress import Reporter
 
 app = typer.Typer(
     name="augment",
@@ -58,18 +54,6 @@ datasets_app = typer.Typer(help="List and look at data sets.", no_args_is_help=T
 plugins_app = typer.Typer(help="Check a generator against the contract, or begin a new one.", no_args_is_help=True)
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(plugins_app, name="plugins")
-
-
-def _print_json(document: object) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
-
-
-@contextmanager
-def _reporting(*, quiet: bool) -> Iterator[Reporter]:
-    from augment.progress import reporter
-
-    with reporter(quiet=quiet) as report:
-        yield report
 
 
 @app.command("run")
@@ -140,14 +124,17 @@ def run_command(
         resume=resume,
         offline=offline,
     )
-    with _reporting(quiet=quiet or as_json) as report:
+    with reporting(quiet=quiet or as_json) as report:
         result = run(config, report)
     if as_json:
-        _print_json({**result.document, "cached": result.cached})
+        print_json({**result.document, "cached": result.cached})
     else:
         from augment.tables import show_run
 
         show_run(result)
+
+
+app.command("features")(features_command)
 
 
 @app.command("train")
@@ -178,7 +165,7 @@ def train_command(
     from augment.datasets import load_dataset
     from augment.generation import regime_counts, train
 
-    with _reporting(quiet=quiet or as_json) as report:
+    with reporting(quiet=quiet or as_json) as report:
         report.stage(f"Load {dataset}")
         data = load_dataset(
             dataset, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, report=report.note
@@ -207,7 +194,7 @@ def train_command(
             report=report,
         )
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         sys.stdout.write(
             f"{document['model']}: {document['steps']} steps in {document['seconds']:.1f} s "
@@ -231,7 +218,7 @@ def sample_command(
     """Draw images from a saved generator, an exact number per class, as PNG in class folders."""
     from augment.generation import sample
 
-    with _reporting(quiet=quiet or as_json) as report:
+    with reporting(quiet=quiet or as_json) as report:
         document = sample(
             folder,
             n=n,
@@ -243,7 +230,7 @@ def sample_command(
             report=report,
         )
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         sys.stdout.write(f"{document['n']} images in {document['folder']}, a sheet of them in {document['sheet']}\n")
 
@@ -266,7 +253,7 @@ def score_command(
     """Score samples: FID and KID with their floors, IS, precision, recall, density, coverage, memorisation."""
     from augment.scoring import score
 
-    with _reporting(quiet=quiet or as_json) as report:
+    with reporting(quiet=quiet or as_json) as report:
         document = score(
             real=real,
             fake=fake,
@@ -281,7 +268,7 @@ def score_command(
             report=report,
         )
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         from augment.tables import show_fidelity
 
@@ -300,7 +287,7 @@ def models_command(
     report = Reporter() if as_json else LineReporter(every=1.0)
     document = card_of(name) if name else {"models": all_cards(report)}
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         from augment.tables import show_model, show_models
 
@@ -313,7 +300,7 @@ def datasets_list_command(as_json: Json = False) -> None:
     from augment.datasets.catalogue import DESCRIPTIONS
 
     if as_json:
-        _print_json({"datasets": [{"name": name, "description": text} for name, text in DESCRIPTIONS.items()]})
+        print_json({"datasets": [{"name": name, "description": text} for name, text in DESCRIPTIONS.items()]})
     else:
         from augment.tables import show_datasets
 
@@ -334,7 +321,7 @@ def datasets_inspect_command(
     """Show classes, counts, sizes and channels of a data set, and draw a contact sheet."""
     from augment.listing import inspect_dataset
 
-    with _reporting(quiet=quiet or as_json) as report:
+    with reporting(quiet=quiet or as_json) as report:
         document = inspect_dataset(
             dataset,
             data_dir=data_dir,
@@ -345,7 +332,7 @@ def datasets_inspect_command(
             report=report,
         )
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         from augment.tables import show_dataset
 
@@ -361,10 +348,10 @@ def plugins_check_command(
     """Run the conformance kit; exit 5 when a check fails."""
     from augment.listing import check
 
-    with _reporting(quiet=quiet or as_json) as report:
+    with reporting(quiet=quiet or as_json) as report:
         document = check(names, report)
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         from augment.tables import show_checks
 
@@ -394,7 +381,7 @@ def doctor_command(as_json: Json = False) -> None:
 
     document = doctor()
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         from augment.tables import show_doctor
 

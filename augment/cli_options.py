@@ -71,13 +71,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 
-def model_options(pairs: list[str] | None) -> dict[str, Any]:
-    """``key=value`` pairs; values are JSON where they parse as JSON, text otherwise."""
+def model_options(pairs: list[str] | None, flag: str = "--set") -> dict[str, Any]:
+    """``key=value`` pairs of ``flag``; values are JSON where they parse as JSON, text otherwise."""
     options: dict[str, Any] = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UsageError(f"--set {pair!r}: write it as key=value, for example --set latent_dim=64.")
+            raise UsageError(f"{flag} {pair!r}: write it as key=value, for example {flag} latent_dim=64.")
         try:
             options[key] = json.loads(value)
         except ValueError:
@@ -89,9 +89,18 @@ def parse_counts(text: str | None) -> tuple[int, ...] | None:
     """Counts per class from ``400,200,100``; raises UsageError for anything else."""
     if text is None:
         return None
+    return whole_numbers(text, "--class-counts", "400,200,100")
+
+
+def whole_numbers(text: str, flag: str, example: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas; raises UsageError for anything else."""
     try:
         return tuple(int(part) for part in text.replace(" ", "").split(","))
     except ValueError:
-        raise UsageError(
-            f"--class-counts {text!r}: write whole numbers separated by commas, like 400,200,100."
-        ) from None
+        raise UsageError(f"{flag} {text!r}: write whole numbers separated by commas, like {example}.") from None
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Names separated by commas, each once; ``none`` and nothing are no names."""
+    parts = [part.strip() for part in (text or "").split(",")]
+    return tuple(dict.fromkeys(part for part in parts if part and part != "none"))

@@ -80,7 +80,7 @@ def document(plan: Plan, repetitions: Sequence[Repetition], fidelity: dict[str, 
     first = repetitions[0]
     return {
         "schema": SCHEMA,
-        "dataset": _dataset(plan.data),
+        "dataset": describe_data(plan.data),
         "regime": {
             "name": plan.config.regime,
             "size": sum(plan.counts),
@@ -102,7 +102,8 @@ def document(plan: Plan, repetitions: Sequence[Repetition], fidelity: dict[str, 
     }
 
 
-def _dataset(data: ImageSet) -> dict[str, Any]:
+def describe_data(data: ImageSet) -> dict[str, Any]:
+    """The ``dataset`` section of a result."""
     return {
         "name": data.name,
         "sha256": data.sha256,

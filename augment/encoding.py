@@ -1,31 +1,94 @@
-"""Features by a generator's ``encode``, with the options this model has and no others."""
+"""Features by a generator's ``encode``: on all cores, with the options this model has and no others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from augment.capabilities import REQUIRED, encode_options
 from augment.cards import kept_cards
-from augment.errors import UsageError
+from augment.errors import PluginError, UsageError, unknown_name
+from augment.generator import Generator, evaluating
+from augment.travelling import on_all_cores
+from augment.workers import Workers
 
-if TYPE_CHECKING:
-    from torch import Tensor
+ENCODE_CHUNK = 256
+"""Images per pass."""
 
-    from augment.generator import Generator
+ALL = "all"
+"""Stands for all layers of a model, joined."""
+
+OnProgress = Callable[[int, int], None]
 
 
-def encode_with(generator: Generator, images: Tensor, **options: Any) -> Tensor:
-    """``generator.encode(images, **options)`` in eval mode without gradients: ``(n, D)`` float32.
+def encode_set(
+    generator: Generator,
+    images: Tensor,
+    *,
+    layers: Sequence[str | None] = (None,),
+    precision: str = "fp32",
+    workers: Workers | None = None,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> list[Tensor]:
+    """Features ``(N, D)`` float32 on the CPU of uint8 images ``(N, C, H, W)``, one tensor per name in ``layers``.
 
-    images: ``(n, C, H, W)`` float32 in [0, 1] on the generator's device. Raises UsageError for an option that this
-    model's ``encode`` does not have, or needs and was not given.
+    layers: names of ``generator.layers``, several joined by commas, "all", or None for the model's own default. They
+    come out of one pass where the model can do so.  precision: "bf16" encodes under autocast.  workers: processes that
+    help; without any, some are started where encoding is slow.  options: of the model's ``encode``. Raises UsageError
+    for an option or layer that the model does not have, PluginError when it returns another shape or non-finite values.
     """
-    from augment.generator import evaluating
+    check_encode_options(type(generator), {**options, **({"layer": None} if any(layers) else {})})
+    check_layers(generator, layers)
+    joined = tuple(",".join(generator.layers) if name == ALL else name for name in layers)
+    work = partial(_chunk, layers=joined, options=options, precision=precision)
+    parts = [part for part in images.split(ENCODE_CHUNK) if len(part)]
+    chunks: list[list[Tensor]] = []
+    done = 0
+    for part, chunk in zip(parts, on_all_cores(work, generator, parts, workers=workers), strict=True):
+        chunks.append(chunk)
+        done += len(part)
+        if on_progress is not None:
+            on_progress(done, len(images))
+    return [torch.cat(found) for found in zip(*chunks, strict=True)]
 
-    check_encode_options(type(generator), options)
-    with evaluating(generator):
-        return generator.encode(images, **options)
+
+def _chunk(
+    generator: Generator,
+    images: Tensor,
+    index: int,
+    *,
+    layers: tuple[str | None, ...],
+    options: Mapping[str, Any],
+    precision: str,
+) -> list[Tensor]:
+    """Features of one chunk, by layer."""
+    x = images.to(generator.device).float().div(255)
+    single = list(dict.fromkeys(name for joined in layers if joined for name in joined.split(",")))
+    with evaluating(generator), torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        by_name = dict(zip(single, generator.encode_layers(x, single, **options) if single else [], strict=True))
+        own = generator.encode(x, **options) if None in layers else None
+    found = [own if name is None else torch.cat([by_name[one] for one in name.split(",")], dim=1) for name in layers]
+    return [_checked(generator, features, len(x)) for features in found if features is not None]
+
+
+def _checked(generator: Generator, features: Tensor, n: int) -> Tensor:
+    if features.ndim != 2 or len(features) != n:
+        raise PluginError(f"{generator.name}.encode returned {tuple(features.shape)} for {n} images; ({n}, D) is due.")
+    if not bool(torch.isfinite(features).all()):
+        raise PluginError(f"{generator.name}.encode returned non-finite values: its training has diverged.")
+    return features.float().cpu()
+
+
+def check_layers(generator: Generator, layers: Sequence[str | None]) -> None:
+    """Raise UsageError for a name that is neither "all", nor one or several of the generator's layers."""
+    for name in (one for joined in layers if joined and joined != ALL for one in joined.split(",")):
+        if name not in generator.layers:
+            raise UsageError(unknown_name(f"layer of {generator.name!r}", name, (ALL, *generator.layers)))
 
 
 def check_encode_options(cls: type[Generator], options: Mapping[str, Any]) -> None:

@@ -6,18 +6,15 @@ images are the same whoever draws which chunk.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from augment.generator import SAMPLE_CHUNK, Generator, GeneratorConfig, ImageSpec, draw
-from augment.workers import Workers, side_by_side, threads
-
-WORTH_WORKERS = 15.0
-"""Seconds of drawing that are left from which on starting processes pays; each takes some seconds to start."""
+from augment.generator import SAMPLE_CHUNK, Generator, draw
+from augment.travelling import on_all_cores
+from augment.workers import Workers
 
 OnProgress = Callable[[int, int], None]
 
@@ -42,8 +39,9 @@ def sample_images(
     done and wanted. Raises PluginError when a plugin returns another shape or non-finite values.
     """
     images = torch.empty((len(labels), *generator.spec.shape), dtype=torch.uint8)
+    parts = [part for part in labels.cpu().split(SAMPLE_CHUNK) if len(part)]
     done = 0
-    for chunk in _chunks(generator, labels.cpu(), seed, precision, workers):
+    for chunk in on_all_cores(partial(_chunk, seed=seed, precision=precision), generator, parts, workers=workers):
         images[done : done + len(chunk)] = chunk
         done += len(chunk)
         if on_progress is not None:
@@ -51,61 +49,6 @@ def sample_images(
     return images
 
 
-def _chunks(
-    generator: Generator, labels: Tensor, seed: int, precision: str, workers: Workers | None
-) -> Iterator[Tensor]:
-    parts = [part for part in labels.split(SAMPLE_CHUNK) if len(part)]
-    if workers is None and parts:
-        start = time.perf_counter()
-        yield _chunk(generator, parts[0], seed, 0, precision)
-        slow = (time.perf_counter() - start) * (len(parts) - 1) > WORTH_WORKERS
-        with side_by_side(len(parts) - 1 if slow else 0, generator.device.type) as found:
-            yield from _rest(generator, parts, seed, precision, found, first=1)
-    elif workers is not None:
-        yield from _rest(generator, parts, seed, precision, workers, first=0)
-
-
-def _rest(
-    generator: Generator, parts: list[Tensor], seed: int, precision: str, workers: Workers, *, first: int
-) -> Iterator[Tensor]:
-    travelling = _Travelling(generator)
-    jobs = [
-        workers.submit(_travelled_chunk, travelling, part, seed, index, precision)
-        for index, part in enumerate(parts[first:], start=first)
-    ]
-    yield from workers.in_order(jobs)
-
-
-def _chunk(generator: Generator, labels: Tensor, seed: int, index: int, precision: str) -> Tensor:
-    with threads(1):
-        (images,) = draw(generator, labels, seed, first_chunk=index, precision=precision)
-        return as_uint8(images)
-
-
-class _Travelling:
-    """A generator that may go to another process: as its class, options and weights, and built anew there.
-
-    Modules whose weights are parametrised (spectral normalisation, say) cannot be pickled whole.
-    """
-
-    def __init__(self, generator: Generator) -> None:
-        self.generator = generator
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        generator = self.generator
-        cls = type(generator)
-        return _arrived, (cls, cls.name, generator.config, generator.spec, generator.state_dict())
-
-
-def _arrived(
-    cls: type[Generator], name: str, config: GeneratorConfig, spec: ImageSpec, weights: dict[str, Tensor]
-) -> _Travelling:
-    cls.name = name  # the registry of the other process has set it there
-    with torch.random.fork_rng(devices=[]):
-        generator = cls(config, spec)
-    generator.load_state_dict(weights)
-    return _Travelling(generator.eval())
-
-
-def _travelled_chunk(travelling: _Travelling, labels: Tensor, seed: int, index: int, precision: str) -> Tensor:
-    return _chunk(travelling.generator, labels, seed, index, precision)
+def _chunk(generator: Generator, labels: Tensor, index: int, *, seed: int, precision: str) -> Tensor:
+    (images,) = draw(generator, labels, seed, first_chunk=index, precision=precision)
+    return as_uint8(images)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 FACADE = "augment"
 """Holds only public names, resolved lazily: what a module needs of them, it imports from their homes."""
 
 
-def imported_sources(*modules: str) -> set[Path]:
+@cache
+def imported_sources(*modules: str) -> frozenset[Path]:
     """Files of ``modules`` and of everything they import, at any depth, from the packages these modules are in.
 
     Imports inside functions count. What comes from elsewhere (a library, the standard library) is left out.
@@ -26,7 +28,7 @@ def imported_sources(*modules: str) -> set[Path]:
             found[name] = file
             waiting.append(name.rpartition(".")[0] or name)  # importing a module runs its packages, too
             waiting += [other for other in _imports(name, file) if other.partition(".")[0] in packages]
-    return set(found.values())
+    return frozenset(found.values())
 
 
 def _file(module: str) -> Path | None:

@@ -56,6 +56,12 @@ def paired_interval(differences: Sequence[float]) -> tuple[float, float, float]:
     return mean - half, mean + half, float(2 * t.sf(abs(mean / error), n - 1))
 
 
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95% t interval of the mean of at least two values."""
+    low, high, _ = paired_interval(values)
+    return low, high
+
+
 def compare(
     classifier: str,
     arm: str,

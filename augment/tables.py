@@ -21,11 +21,13 @@ TELLING = 4
 """Options of a model that its line in the list names."""
 
 
-def _console() -> Console:
+def terminal() -> Console:
+    """Where tables go: stdout."""
     return Console(soft_wrap=False, highlight=False)
 
 
-def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+    """An empty table in the style of all."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -44,7 +46,7 @@ def _spread(values: Sequence[float]) -> str:
 
 def show_run(result: Result) -> None:
     """The whole answer: data, arms, worst classes, fidelity, guards that failed, verdict, folder."""
-    document, console = result.document, _console()
+    document, console = result.document, terminal()
     console.print(_headline(document))
     for note in document["dataset"]["notes"]:
         console.print(f"  {escape(note)}")
@@ -72,7 +74,7 @@ def _headline(document: Mapping[str, Any]) -> str:
 def _counts_table(document: Mapping[str, Any]) -> Table:
     real, synthetic = document["regime"]["class_counts"], document["synthetic"]["class_counts"]
     classes = document["dataset"]["classes"]
-    table = _table("Training images", "class", "real", "synthetic", right=("real", "synthetic"))
+    table = new_table("Training images", "class", "real", "synthetic", right=("real", "synthetic"))
     order = sorted(range(len(classes)), key=lambda index: -real[index])
     for index in order[:20]:
         table.add_row(escape(classes[index]), f"{real[index]:,}", f"{synthetic[index]:,}")
@@ -91,7 +93,7 @@ def _arms_table(document: Mapping[str, Any]) -> Table:
     for row in document["arms"]:
         groups.setdefault((row["classifier"], row["arm"]), []).append(row)
     numeric = ("accuracy %", "balanced %", "seconds")
-    table = _table(
+    table = new_table(
         "Accuracy on the test images", "classifier", "arm", *numeric[:2], "lowest recalls %", "seconds", right=numeric
     )
     last = ""
@@ -123,7 +125,7 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 def _fidelity_table(fidelity: Mapping[str, Any]) -> Table:
     title = f"Samples against held-out images (n = {fidelity['n']:,}, extractor {fidelity['extractor']})"
-    table = _table(title, "score", "samples", "real images", "read as", right=("samples", "real images"))
+    table = new_table(title, "score", "samples", "real images", "read as", right=("samples", "real images"))
     rows = [
         ("KID x 1000", _thousand(fidelity["kid"]), _thousand(fidelity["kid_floor"]), "lower is closer"),
         ("FID", _number(fidelity["fid"], 2), _number(fidelity["fid_floor"], 2), "lower is closer"),
@@ -169,19 +171,19 @@ def _costs(result: Result) -> str:
 
 def show_fidelity(fidelity: Mapping[str, Any]) -> None:
     """The scores of ``augment score``."""
-    _console().print(_fidelity_table(fidelity))
+    terminal().print(_fidelity_table(fidelity))
 
 
 def show_models(models: Sequence[Mapping[str, Any]]) -> None:
     """Registered generators: what each is, what it can do, how large it is, its first options."""
-    table = _table("", "model", "family", "parameters", "description, capabilities, options", right=("parameters",))
+    table = new_table("", "model", "family", "parameters", "description, capabilities, options", right=("parameters",))
     several = len({row["package"] for row in models}) > 1
     for row in models:
         text = _in_short(row) if row["available"] else f"unavailable: {row['problem']}"
         if several:
             text += f"\nfrom {row['package']} {row['version']}"
         table.add_row(row["name"], row["family"], _millions(row["parameters"]), escape(text))
-    console = _console()
+    console = terminal()
     console.print(table)
     console.print(
         "Parameters of the default model for 1 x 28 x 28 images of 10 classes. Every model samples\n"
@@ -207,7 +209,7 @@ def _millions(count: int | None) -> str:
 
 def show_model(card: Mapping[str, Any]) -> None:
     """One generator in full: what it is and can do, parameters, options of ``encode``, then all of its options."""
-    console = _console()
+    console = terminal()
     family = f" ({card['family']})" if card["family"] else ""
     console.print(f"[bold]{escape(card['name'])}[/]{escape(family)} from {escape(card['package'])} {card['version']}")
     console.print(escape(f"{card['summary']}\n\n{_prose(card['description'])}\n"))
@@ -234,7 +236,7 @@ def _prose(text: str) -> str:
 
 
 def _options_table(title: str, options: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
-    table = _table(title, "option", "default", *columns)
+    table = new_table(title, "option", "default", *columns)
     for option in options:
         kind = ", ".join(text for text in (option["type"], option.get("allowed")) if text)
         cells = (option["name"], _default(option), kind, option.get("description", ""))
@@ -250,23 +252,23 @@ def _default(option: Mapping[str, Any]) -> str:
 
 def show_datasets(descriptions: Mapping[str, str]) -> None:
     """Named data sets."""
-    table = _table("", "data set", "what it is")
+    table = new_table("", "data set", "what it is")
     for name, text in descriptions.items():
         table.add_row(name, text)
     table.add_row("a folder", "train/ and test/ with one folder per class, or one folder of class folders")
-    _console().print(table)
+    terminal().print(table)
 
 
 def show_dataset(document: Mapping[str, Any]) -> None:
     """Classes and counts of one data set."""
-    console = _console()
+    console = terminal()
     console.print(
         f"[bold]{escape(document['name'])}[/] {document['channels']} x {document['height']} x {document['width']}, "
         f"sha256 {document['sha256'][:16]}"
     )
     for note in document["notes"]:
         console.print(f"  {escape(note)}")
-    table = _table("", "class", "train", "test", right=("train", "test"))
+    table = new_table("", "class", "train", "test", right=("train", "test"))
     for row in document["classes"]:
         table.add_row(escape(row["class"]), f"{row['train']:,}", f"{row['test']:,}")
     console.print(table)
@@ -275,7 +277,7 @@ def show_dataset(document: Mapping[str, Any]) -> None:
 
 def show_checks(document: Mapping[str, Any]) -> None:
     """Results of the conformance kit: a line per generator, and every failure in full."""
-    console = _console()
+    console = terminal()
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for row in document["checks"]:
         by_name.setdefault(row["generator"], []).append(row)
@@ -288,7 +290,7 @@ def show_checks(document: Mapping[str, Any]) -> None:
 
 def show_doctor(document: Mapping[str, Any]) -> None:
     """The state of this machine."""
-    table = _table("", "what", "found")
+    table = new_table("", "what", "found")
     for key, value in document.items():
         if key == "packages":
             for name, found in value.items():
@@ -299,4 +301,4 @@ def show_doctor(document: Mapping[str, Any]) -> None:
         else:
             text = ", ".join(str(part) for part in value) if isinstance(value, list) else str(value)
             table.add_row(key.replace("_", " "), escape(text))
-    _console().print(table)
+    terminal().print(table)

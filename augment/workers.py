@@ -75,6 +75,12 @@ class Workers:
             self._running -= 1
         self._dispatch()
 
+    @property
+    def waiting(self) -> bool:
+        """Are there calls that nobody has begun?"""
+        with self._lock:
+            return bool(self._waiting)
+
     def results(self, jobs: Iterable[Job[T]]) -> list[T]:
         """Results of ``jobs`` in order; whatever no process has begun is run here meanwhile."""
         wanted = list(jobs)
@@ -110,10 +116,11 @@ class Workers:
 
 
 def single_thread() -> None:
-    """Set up a worker: one thread, and signals of the keyboard are left to the process that started it."""
+    """Set up a worker: one thread, and signals to the whole group are left to the process that started it."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # that process ends its workers itself, with one message
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

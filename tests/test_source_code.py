@@ -24,6 +24,7 @@ def package(tmp_path, monkeypatch):
     for name, text in files.items():
         (folder / name).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
+    imported_sources.cache_clear()
     yield folder
     for module in [name for name in sys.modules if name.startswith("acme_sources")]:
         del sys.modules[module]

@@ -9,12 +9,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from augment import registry, store, trained
+from augment import registry, trained
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, DataError, UsageError
 from augment.generator import ImageSpec
 from augment.progress import Reporter
 from augment.regimes import draw_split
+from augment.source_code import imported_sources
 from augment.trained import KEPT, fit_into, generator_parts, make_recipe, obtain, plugin_code
 from augment.training import fit
 
@@ -45,9 +46,11 @@ def sources(tmp_path, monkeypatch):
     (folder / "acme_package").mkdir(parents=True)
     (folder / "acme_tiny.py").write_text(MODULE)
     (folder / "acme_package" / "__init__.py").write_text("")
-    (folder / "acme_package" / "model.py").write_text("from acme_tiny import Tiny\nfrom . import layers\nclass Packed(Tiny):\n    pass\n")
+    packed = "from acme_tiny import Tiny\nfrom . import layers\nclass Packed(Tiny):\n    pass\n"
+    (folder / "acme_package" / "model.py").write_text(packed)
     (folder / "acme_package" / "layers.py").write_text("width = 1\n")
     monkeypatch.syspath_prepend(folder)
+    imported_sources.cache_clear()
     for module in [name for name in sys.modules if name.startswith("acme_")]:
         monkeypatch.delitem(sys.modules, module)
     points = (entry("tiny", "acme_tiny:Tiny"), entry("packed", "acme_package.model:Packed"))

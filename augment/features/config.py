@@ -1,0 +1,98 @@
+"""What a person asks of a feature study, checked before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from augment.errors import ConfigError, unknown_name
+from augment.export import suffix_of
+from augment.heads import HEADS
+from augment.report.projection import METHODS, check_method
+
+AUTO: Literal["auto"] = "auto"
+BASELINES = ("pixels", "cnn", "untrained")
+SECOND_STAGES = ("propagation", "pseudo-labels")
+
+
+class FeaturesConfig(BaseModel):
+    """What a person asks of a feature study; the same names as the command line's options.
+
+    t: a timestep, several to choose from, or "auto"; None for the model's default.  layer: a name, several joined by
+    commas, or "auto".  encode: further options of the model's ``encode``.  labels_per_class: None for 1, 2, 4 ... up to
+    512, as far as the classes reach.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None = None
+    dataset: str = "fashionmnist"
+    generator: Path | None = None
+    data_dir: Path | None = None
+    image_size: int | None = Field(None, ge=4, le=256)
+    strict: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
+    t: tuple[int, ...] | Literal["auto"] | None = None
+    layer: str | None = None
+    encode: dict[str, Any] = Field(default_factory=dict)
+    labels_per_class: tuple[int, ...] | None = None
+    heads: tuple[str, ...] = ("linear", "mlp")
+    second_stage: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = BASELINES
+    episodes: int = Field(5, ge=1, le=1000)
+    plots: tuple[str, ...] = ("pca", "tsne")
+    export: Path | None = None
+    seed: int = Field(0, ge=0, le=2**31)
+    steps: int | None = Field(None, ge=1)
+    max_minutes: float | None = Field(None, gt=0)
+    device: str = "auto"
+    precision: str = "auto"
+    out: Path = Path("runs")
+    resume: bool = True
+    offline: bool = False
+
+    @classmethod
+    def parse(cls, **values: Any) -> Self:
+        """Validate; raises ConfigError or UsageError that names the option and what is allowed."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ConfigError("\n".join(_explained(cls, dict(item)) for item in error.errors())) from None
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Self:
+        for option, given, known in (
+            ("head", self.heads, HEADS),
+            ("second stage", self.second_stage, SECOND_STAGES),
+            ("baseline", self.baselines, BASELINES),
+            ("plot", self.plots, METHODS),
+        ):
+            for name in given:
+                if name not in known:
+                    raise ValueError(unknown_name(option, name, known))
+        for name in self.plots:
+            check_method(name)  # raises the error that says what to install
+        if not self.heads:
+            raise ValueError(f"Name at least one --head: {', '.join(HEADS)}.")
+        if self.labels_per_class is not None and min(self.labels_per_class, default=0) < 1:
+            raise ValueError("--labels-per-class are whole numbers from 1 on, separated by commas.")
+        if self.export is not None:
+            suffix_of(self.export)  # raises the error that lists the formats
+        if self.generator is not None and (self.options or self.steps or self.max_minutes):
+            raise ValueError("--generator takes a finished generator, so --set, --steps and --max-minutes do nothing.")
+        return self
+
+
+def _explained(cls: type[FeaturesConfig], item: dict[str, Any]) -> str:
+    if not item["loc"]:
+        return str(item["msg"]).removeprefix("Value error, ")
+    key = str(item["loc"][0])
+    if item["type"] == "extra_forbidden":
+        return unknown_name("setting of a feature study", key, cls.model_fields)
+    return f"--{key.replace('_', '-')} {item.get('input')}: {item['msg']}."
+
+
+NOT_IDENTITY = {"data_dir", "out", "export", "offline", "resume", "device", "precision", "dataset", "options"}
+"""Fields that do not change a result, or are recorded in resolved form."""

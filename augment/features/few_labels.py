@@ -1,0 +1,123 @@
+"""Accuracy of heads on k labels per class: a table of features in, one row per head and k out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from augment import heads
+from augment.features.episodes import Episodes
+from augment.statistics import t_interval
+
+LEAST_DEVIATION = 0.3
+"""Smallest deviation a feature is divided by, as a share of the root mean square over all features: what hardly varies
+is hardly information, and must not become as loud as the rest."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """Standardised features of some training images and of all test images.
+
+    rows: ``(R,)`` ascending indices into the training images.  train: their features ``(R, D)``.  test: ``(T, D)``.
+    scale: ``(D,)``, what each feature was divided by.
+    """
+
+    rows: Tensor
+    train: Tensor
+    test: Tensor
+    scale: Tensor
+
+    @classmethod
+    def standardised(cls, rows: Tensor, train: Tensor, test: Tensor, reference: Tensor) -> FeatureTable:
+        """Scale every feature to mean 0 and deviation 1 over ``reference``, indices into the training images.
+
+        These are unlabelled training images among ``rows``; test images have no part in it.
+        """
+        seen = train[torch.searchsorted(rows, reference)]
+        mean, deviation = seen.mean(0), seen.std(0, correction=0)
+        floor = LEAST_DEVIATION * deviation.square().mean().sqrt()
+        scale = deviation.clamp(min=max(float(floor), 1e-12))
+        return cls(rows, (train - mean) / scale, (test - mean) / scale, scale)
+
+    def unscaled(self, features: Tensor) -> Tensor:
+        """Standardised features ``(n, D)`` with the deviations they had before, which distances should respect."""
+        return features * self.scale
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Features ``(*rows.shape, D)`` of training images."""
+        return self.train[torch.searchsorted(self.rows, rows.contiguous())]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One method, head and k: what each episode predicted on the test images.
+
+    head, layer and t are None where they do not apply.  predictions: ``(E, T)``.  chosen: per episode, the strength or
+    number of neighbours picked inside the k labels.
+    """
+
+    method: str
+    head: str | None
+    k: int
+    predictions: Tensor
+    chosen: tuple[float, ...] = ()
+    seconds: float = 0.0
+    t: int | None = None
+    layer: str | None = None
+
+    @classmethod
+    def joined(cls, cells: Sequence[Cell]) -> Cell:
+        """Cells of single episodes as one of all."""
+        return replace(
+            cells[0],
+            predictions=torch.cat([cell.predictions for cell in cells]),
+            chosen=tuple(value for cell in cells for value in cell.chosen),
+            seconds=sum(cell.seconds for cell in cells),
+        )
+
+    def accuracies(self, truth: Tensor) -> list[float]:
+        """Share of correct predictions, one per episode."""
+        hits: list[float] = (self.predictions == truth).double().mean(1).tolist()
+        return hits
+
+    def to_json(self, truth: Tensor) -> dict[str, object]:
+        """The row of ``result.json``; ``ci95`` is the t interval of the mean over episodes, null for a single one."""
+        found = self.accuracies(truth)
+        return {
+            "method": self.method,
+            "head": self.head,
+            "t": self.t,
+            "layer": self.layer,
+            "k": self.k,
+            "accuracy": sum(found) / len(found),
+            "ci95": None if len(found) < 2 else [min(max(bound, 0.0), 1.0) for bound in t_interval(found)],
+            "episodes": len(found),
+            "accuracies": found,
+            "chosen": list(self.chosen),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def score_heads(
+    method: str,
+    table: FeatureTable,
+    episodes: Episodes,
+    names: Sequence[str],
+    t: int | None = None,
+    layer: str | None = None,
+) -> list[Cell]:
+    """Every head at every k, all episodes of one k in one call."""
+    num_classes = episodes.order.shape[1]
+    cells = []
+    for k in episodes.ks:
+        features, labels = table.of(episodes.rows(k)), episodes.labels(k)
+        for name in names:
+            start = time.perf_counter()
+            outcome = heads.predict(name, features, labels, table.test, num_classes=num_classes, seeds=episodes.seeds)
+            seconds = time.perf_counter() - start
+            cells.append(Cell(method, name, k, outcome.predictions, outcome.chosen, seconds, t, layer))
+    return cells

@@ -1,0 +1,288 @@
+"""A feature study with everything resolved and nothing computed yet: data, episodes, the generator's recipe."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from augment import regimes, registry, store, trained
+from augment.capabilities import encode_options
+from augment.datasets import ImageSet, LabelledImages, load_dataset
+from augment.device import choose_device, choose_precision
+from augment.encoding import check_encode_options, check_layers
+from augment.errors import DataError, UsageError
+from augment.features.config import AUTO, NOT_IDENTITY, FeaturesConfig
+from augment.features.episodes import Episodes, SearchDraw, default_ks, draw_episodes, draw_search
+from augment.features.layer_search import timestep_grid
+from augment.generator import UNLABELLED, Generator, ImageSpec, read_saved
+from augment.progress import Reporter
+from augment.regimes import Manifest
+from augment.source_code import imported_sources
+from augment.store import code_fingerprint, content_hash
+from augment.trained import Recipe
+
+SCHEMA = "augment.features/1"
+POOL_CLASS = "unlabelled"
+REFERENCE_IMAGES = 5000
+"""Unlabelled training images whose mean and deviation standardise the features."""
+NOISE_DRAWS = 4
+"""Passes with different noise that are averaged, where a model adds noise and nothing else is asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturesPlan:
+    """A configuration with everything resolved.
+
+    untrained: the model before training, from which its layers and timesteps are read.  timesteps, layers: what is to
+    be compared on validation images; one of each where nothing is left to choose.
+    """
+
+    config: FeaturesConfig
+    data: ImageSet
+    device: str
+    precision: str
+    untrained: Generator
+    timesteps: tuple[int | None, ...]
+    layers: tuple[str | None, ...]
+    search: SearchDraw | None
+    episodes: Episodes
+
+    @property
+    def model(self) -> str:
+        """The generator's registered name."""
+        return self.untrained.name
+
+    @property
+    def semi_supervised(self) -> bool:
+        """Does the generator learn from the k labels as well? Then there is one for every k and episode."""
+        return self.untrained.tags.semi_supervised and self.config.generator is None
+
+    @cached_property
+    def encode_options(self) -> dict[str, Any]:
+        """Options of the model's ``encode`` but for the timestep and the layer."""
+        options = dict(self.config.encode)
+        if "noise_draws" in encode_options(type(self.untrained)):
+            options.setdefault("noise_draws", NOISE_DRAWS)
+        return options
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The pool the generator is trained on: all training images, without their labels."""
+        return regimes.draw_split(
+            torch.zeros(len(self.data.train), dtype=torch.int64),
+            (len(self.data.train),),
+            dataset=self.data.name,
+            dataset_sha256=self.data.sha256,
+            regime=POOL_CLASS,
+            imbalance_factor=None,
+            seed=self.config.seed,
+        )
+
+    @cached_property
+    def reference(self) -> Tensor:
+        """Indices, ascending, of the unlabelled training images that features are standardised by."""
+        rng = torch.Generator().manual_seed(self.config.seed)
+        rows: Tensor = torch.randperm(len(self.data.train), generator=rng)[:REFERENCE_IMAGES].sort().values
+        return rows
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Indices, ascending, of the training images whose features are needed."""
+        if self.config.second_stage or self.config.export is not None:
+            return torch.arange(len(self.data.train))
+        rows: Tensor = torch.cat([self.episodes.all_rows, self.reference]).unique()
+        return rows
+
+    def recipe(self, labelled: Tensor | None = None) -> Recipe:
+        """How the generator is trained; ``labelled``: the images whose labels a semi-supervised one is shown."""
+        shown = self.manifest.sha256 if labelled is None else content_hash([self.manifest.sha256, labelled.tolist()])
+        return trained.make_recipe(
+            self.model,
+            self.config.options,
+            classes=(POOL_CLASS,) if labelled is None else self.data.classes,
+            data_sha256=shown,
+            seed=self.config.seed,
+            steps=self.config.steps,
+            max_minutes=self.config.max_minutes,
+            device=self.device,
+            precision=self.precision,
+        )
+
+    def pool(self, labelled: Tensor | None = None) -> LabelledImages:
+        """The training images as the generator sees them: without labels but for those of ``labelled``."""
+        truth = self.data.train.labels
+        if labelled is None:
+            return LabelledImages(self.data.train.images, torch.zeros_like(truth))
+        shown = torch.full_like(truth, UNLABELLED)
+        shown[labelled] = truth[labelled]
+        return LabelledImages(self.data.train.images, shown)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything the result depends on."""
+        saved = self.config.generator
+        return {
+            "schema": SCHEMA,
+            "config": self.config.model_dump(mode="json", exclude=NOT_IDENTITY),
+            "data": self.data.sha256,
+            "generator": asdict(self.recipe()) if saved is None else _fingerprint(saved),
+            "encode": self.encode_options,
+            "rows": content_hash(self.episodes.order.tolist()),
+            "code": code_fingerprint(imported_sources("augment.features.study")),
+            "device": self.device,
+            "precision": self.precision,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the identity."""
+        return content_hash(self.identity)
+
+    @property
+    def folder(self) -> Path:
+        """``<out>/<dataset>-features-<model>-<hash>``."""
+        name = store.safe_name(Path(self.config.dataset).name or "images")
+        return self.config.out / f"{name}-features-{self.model}-{self.key[:10]}"
+
+
+def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
+    """Load the data and resolve every default; raises the error a person can act on before anything is computed."""
+    model = _model(config)
+    if config.generator is None:
+        trained.check_model(model, config.options, config.steps)
+    _check_options(config, model)
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    data = _load(config, report)
+    untrained = _untrained(config, model, data)
+    timesteps, layers = _timesteps(config, untrained), _layers(config, untrained)
+    labels, classes = data.train.labels, len(data.classes)
+    search = draw_search(labels, classes, seed=config.seed) if len(timesteps) * len(layers) > 1 else None
+    taken = None if search is None else search.validation
+    ks = config.labels_per_class or default_ks(labels, classes, taken=taken)
+    return FeaturesPlan(
+        config=config,
+        data=data,
+        device=str(device),
+        precision=precision,
+        untrained=untrained,
+        timesteps=timesteps,
+        layers=layers,
+        search=search,
+        episodes=draw_episodes(labels, classes, ks, config.episodes, seed=config.seed, taken=taken),
+    )
+
+
+def _load(config: FeaturesConfig, report: Reporter) -> ImageSet:
+    report.stage(f"Load {config.dataset}")
+    return load_dataset(
+        config.dataset,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        strict=config.strict,
+        offline=config.offline,
+        report=report.note,
+    )
+
+
+def layers_of(config: FeaturesConfig, report: Reporter) -> dict[str, Any]:
+    """What ``--layer list`` shows: the layers and timesteps of a model, and the options of its ``encode``."""
+    model = _model(config)
+    generator = _untrained(config, model, _load(config, report))
+    options = encode_options(type(generator))
+    return {
+        "model": model,
+        "layers": list(generator.layers),
+        "default": options.get("layer"),
+        "timesteps": generator.timesteps,
+        "options": {name: value for name, value in options.items() if name != "layer"},
+    }
+
+
+def _model(config: FeaturesConfig) -> str:
+    """The model's name, or that of the saved generator; raises UsageError where they are two."""
+    if config.generator is None:
+        if config.model is None:
+            raise UsageError("Name a model with --model, or a saved generator with --generator FOLDER.")
+        return config.model
+    saved = str(read_saved(config.generator)["generator"])
+    if config.model not in (None, saved):
+        raise UsageError(f"{config.generator} holds a {saved!r} generator, not {config.model!r}. Leave --model out.")
+    return saved
+
+
+def _check_options(config: FeaturesConfig, model: str) -> None:
+    """Timestep and layer that are searched for are no error where a model has none: there is nothing to choose."""
+    asked: dict[str, Any] = dict(config.encode)
+    if config.t not in (None, AUTO):
+        asked["t"] = config.t
+    if config.layer not in (None, AUTO):
+        asked["layer"] = config.layer
+    cls = registry.get(model)
+    due: dict[str, Any] = {name: None for name in ("t", "layer") if name in encode_options(cls)}  # chosen here at last
+    check_encode_options(cls, {**due, **asked})
+
+
+def _untrained(config: FeaturesConfig, model: str, data: ImageSet) -> Generator:
+    """The model before training; with the options and seed of its training, so that nothing else differs."""
+    options, spec = dict(config.options), ImageSpec(*data.spec.shape, 1)
+    if config.steps is not None:
+        options["steps"] = config.steps
+    if config.generator is not None:
+        document = read_saved(config.generator)
+        options, spec = document["config"], ImageSpec(**document["spec"])
+        if spec.shape != data.spec.shape:
+            raise DataError(
+                f"{config.generator} was trained on images of {spec.shape} (channels, height, width); "
+                f"{data.name} has {data.spec.shape}. Choose the data it was trained on, or --image-size."
+            )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        generator = registry.create(model, spec, options)
+        if generator.tags.semi_supervised and config.generator is None:
+            torch.manual_seed(config.seed)
+            generator = registry.create(model, data.spec, options)
+    return generator.eval()
+
+
+def _timesteps(config: FeaturesConfig, generator: Generator) -> tuple[int | None, ...]:
+    if config.t == AUTO:
+        return timestep_grid(generator.timesteps) if generator.timesteps else (None,)
+    if config.t is not None:
+        wrong = [t for t in config.t if not 0 <= t < generator.timesteps]
+        if wrong:
+            raise UsageError(
+                f"--t {wrong[0]}: timesteps of {generator.name!r} run from 0 to {generator.timesteps - 1}."
+            )
+        return tuple(dict.fromkeys(config.t))
+    default = encode_options(type(generator)).get("t")
+    return (default if isinstance(default, int) else None,)
+
+
+def _layers(config: FeaturesConfig, generator: Generator) -> tuple[str | None, ...]:
+    if config.layer == AUTO:
+        if generator.tags.semi_supervised and config.generator is None:
+            raise UsageError(
+                "--layer auto needs one generator to look at; with labels in its training there is one for every k and "
+                f"episode. Name a layer: {', '.join(generator.layers)}."
+            )
+        return generator.layers or (None,)
+    if config.layer is not None:
+        check_layers(generator, [config.layer])
+        return (config.layer,)
+    default = encode_options(type(generator)).get("layer")
+    return (default if isinstance(default, str) else None,)
+
+
+def _fingerprint(folder: Path) -> dict[str, Any]:
+    weights = folder / "model.safetensors"
+    return {
+        "config": read_saved(folder),
+        "weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None,
+    }

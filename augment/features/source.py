@@ -1,0 +1,121 @@
+"""Where a study's features come from: a generator trained on the unlabelled pool, or read, and encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from augment import trained
+from augment.encoding import encode_set
+from augment.features.cache import FeatureCache
+from augment.features.few_labels import FeatureTable
+from augment.features.layer_search import LayerMap, search
+from augment.features.plan import FeaturesPlan
+from augment.generator import Generator
+from augment.locations import cache_folder
+from augment.progress import Reporter
+from augment.registry import load_generator
+from augment.store import read_json
+from augment.trained import Trained
+from augment.workers import Workers
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Trains, encodes and chooses for one plan, on these workers."""
+
+    plan: FeaturesPlan
+    workers: Workers
+    report: Reporter
+
+    def obtain(self, labelled: Tensor | None = None, name: str = "generator") -> Trained:
+        """The generator: the saved one, one that was trained before, or trained now into the folder ``name``.
+
+        labelled: training images whose labels a semi-supervised generator is shown.
+        """
+        plan = self.plan
+        if plan.config.generator is not None:
+            found = _saved(plan)
+        else:
+            manifest, pool = plan.manifest, plan.pool(labelled)
+            spec = plan.untrained.spec
+            fit, validation = trained.generator_parts(manifest, pool)
+            found = trained.obtain(
+                plan.recipe(labelled),
+                spec,
+                fit,
+                validation,
+                plan.folder / name,
+                self.report,
+                reuse=plan.config.resume,
+            )
+        found.generator.to(plan.device)
+        return found
+
+    def encode(
+        self, generator: Generator, images: Tensor, t: int | None, layers: Sequence[str | None], detail: str = ""
+    ) -> list[Tensor]:
+        """Features of uint8 images, one tensor per layer; read where they were encoded before."""
+        plan = self.plan
+        encode: Any = FeatureCache(cache_folder() / "features").encode if plan.config.resume else encode_set
+        found: list[Tensor] = encode(
+            generator,
+            images,
+            layers=layers,
+            precision=plan.precision,
+            workers=Workers(0) if self.workers.waiting else self.workers,  # busy ones have enough to do
+            on_progress=lambda done, total: self.report.advance(done, total, detail),
+            **({} if t is None else {"t": t}),
+            **plan.encode_options,
+        )
+        return found
+
+    def table(self, generator: Generator, rows: Tensor, t: int | None, layer: str | None) -> FeatureTable:
+        """Standardised features of training images ``rows``, which contain the reference, and of all test images."""
+        data = self.plan.data
+        (train,) = self.encode(generator, data.train.images[rows], t, [layer], "training images")
+        (test,) = self.encode(generator, data.test.images, t, [layer], "test images")
+        return FeatureTable.standardised(rows, train, test, self.plan.reference)
+
+    def search(self, generator: Generator) -> LayerMap | None:
+        """The map over timesteps and layers on validation images; None where there is nothing to choose."""
+        plan = self.plan
+        draw = plan.search
+        if draw is None:
+            return None
+        images = plan.data.train.images[draw.all_rows]
+        return search(
+            draw,
+            plan.data.train.labels,
+            lambda t, layers: self.encode(generator, images, t, layers, f"t {t}"),
+            timesteps=plan.timesteps,
+            layers=plan.layers,
+            join=len(plan.layers) > 1,
+            head=plan.config.heads[0],
+            on_progress=self.report.advance,
+        )
+
+
+def _saved(plan: FeaturesPlan) -> Trained:
+    """The generator of ``--generator``; what its training cost is known where it was trained by us."""
+    folder = plan.config.generator
+    assert folder is not None
+    training = read_json(folder / "training.json") or {}
+    return Trained(
+        generator=load_generator(folder),
+        steps=training.get("steps", 0),
+        seconds=training.get("seconds", 0.0),
+        images_per_second=training.get("images_per_second", 0.0),
+        stopped=training.get("stopped", "unknown"),
+        cached=True,
+    )
+
+
+def pixels(plan: FeaturesPlan) -> FeatureTable:
+    """Pixels as features, standardised alike."""
+    rows = plan.rows
+    train, test = (images.flatten(1).float() / 255 for images in (plan.data.train.images[rows], plan.data.test.images))
+    return FeatureTable.standardised(rows, train, test, plan.reference)

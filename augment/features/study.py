@@ -1,0 +1,209 @@
+"""Generators as feature sources: are a generator's features worth more than pixels when labels are few?
+
+The generator learns from the training images without their labels; heads are fitted on exactly k labels per class; the
+timestep, the layer and all regularisation are chosen on training images. Test images are scored once, at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from augment import evaluation, store
+from augment.arms import Arm, Budget
+from augment.classifiers import default_updates
+from augment.evaluation import Pending
+from augment.export import export_features
+from augment.features.config import FeaturesConfig
+from augment.features.document import Findings, document
+from augment.features.few_labels import Cell, FeatureTable, score_heads
+from augment.features.layer_search import LayerMap
+from augment.features.pictures import begin_embeddings, draw_pictures
+from augment.features.plan import FeaturesPlan, prepare
+from augment.features.second_stage import score_second_stage
+from augment.features.source import FeatureSource, pixels
+from augment.progress import Reporter
+from augment.trained import Trained
+from augment.workers import Job, Workers, side_by_side
+
+
+@dataclass(frozen=True)
+class FeaturesResult:
+    """A finished study: the document of ``result.json``, its folder, and whether it was there before."""
+
+    document: dict[str, Any]
+    folder: Path
+    cached: bool
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: are these features worth more than pixels, and than a CNN from scratch?"""
+        return str(self.document["verdict"])
+
+
+def study_features(config: FeaturesConfig, report: Reporter | None = None) -> FeaturesResult:
+    """Carry out a study, or hand back the result of an identical one that is there already.
+
+    What was finished before (the generator, encoded features, networks trained from scratch) is reused; an unfinished
+    folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of :mod:`augment.errors`.
+    """
+    report = report or Reporter()
+    start = time.perf_counter()
+    plan = prepare(config, report)
+    folder = plan.folder
+    found = store.finished(folder, plan.key) if config.resume and config.export is None else None
+    if found is not None:
+        report.note("Cached: this very study was finished before.")
+        return FeaturesResult(found, folder, cached=True)
+    with store.locked(folder), side_by_side(len(plan.episodes.ks) * config.episodes, plan.device) as workers:
+        with store.writing(folder):
+            store.write_json(folder / "config.json", {**plan.identity, "dataset": config.dataset})
+        finished = _carry_out(plan, workers, report)
+        with store.writing(folder):
+            seconds = round(time.perf_counter() - start, 2)
+            finished = {**finished, "seconds": seconds, "folder": str(folder), "identity": plan.key}
+            store.write_json(folder / "result.json", finished)
+    return FeaturesResult(finished, folder, cached=False)
+
+
+def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> dict[str, Any]:
+    """Baselines need no generator, so workers compute them while it is trained here."""
+    source, baselines = FeatureSource(plan, workers, report), plan.config.baselines
+    networks = _begin_networks(plan, workers) if "cnn" in baselines else []
+    jobs = _begin_heads(plan, workers, "pixels", pixels(plan)) if "pixels" in baselines else []
+    ours = _with_labels(source) if plan.semi_supervised else _without_labels(source)
+    if "untrained" in baselines:
+        report.stage("Encode with the untrained net")
+        table = source.table(plan.untrained, plan.rows, ours.t, ours.layer)
+        jobs += _begin_heads(plan, workers, "untrained", table, ours.t, ours.layer)
+    if not ours.cells:
+        jobs += _begin_heads(plan, workers, plan.model, ours.table, ours.t, ours.layer)
+    embeddings = begin_embeddings(plan, ours.table, workers)
+    report.stage("Fit heads and train networks from scratch")
+    scored = _collected(plan, networks, workers, report) + [cell for cells in workers.results(jobs) for cell in cells]
+    findings = Findings(
+        generators=ours.generators,
+        t=ours.t,
+        layer=ours.layer,
+        dimensions=ours.table.train.shape[1],
+        layer_map=ours.layer_map,
+        cells=tuple(sorted((*ours.cells, *scored), key=lambda cell: _order(plan, cell))),
+    )
+    finished = document(plan, findings)
+    report.stage("Draw pictures")
+    with store.writing(plan.folder):
+        draw_pictures(plan, finished, embeddings, ours.generators[0].generator, workers)
+    if plan.config.export is not None:
+        _export(plan, plan.config.export, ours.table)
+    return finished
+
+
+@dataclass(frozen=True)
+class _Ours:
+    """The model's side: generators, what was chosen, standardised features, and cells that are scored already."""
+
+    generators: tuple[Trained, ...]
+    t: int | None
+    layer: str | None
+    layer_map: LayerMap | None
+    table: FeatureTable
+    cells: tuple[Cell, ...] = ()
+
+
+def _without_labels(source: FeatureSource) -> _Ours:
+    """One generator for all k and episodes, trained on the pool without any label."""
+    plan, report = source.plan, source.report
+    report.stage(f"Train {plan.model} without labels")
+    generator = source.obtain()
+    if plan.search is not None:
+        report.stage("Choose timestep and layer on validation images")
+    found = source.search(generator.generator)
+    t, layer = (plan.timesteps[0], plan.layers[0]) if found is None else (found.best.t, found.best.layer)
+    report.stage(f"Encode with {plan.model}")
+    return _Ours((generator,), t, layer, found, source.table(generator.generator, plan.rows, t, layer))
+
+
+def _with_labels(source: FeatureSource) -> _Ours:
+    """A generator for every k and episode, shown the pool and these k labels per class and no others."""
+    plan, report = source.plan, source.report
+    t, layer = plan.timesteps[0], plan.layers[0]
+    generators: list[Trained] = []
+    cells: list[Cell] = []
+    total = len(plan.episodes.ks) * len(plan.episodes.seeds)
+    for k in plan.episodes.ks:
+        found = []
+        for index in range(len(plan.episodes.seeds)):
+            report.stage(f"Train {plan.model} with k = {k}, episode {index + 1} ({len(generators) + 1} of {total})")
+            episode = plan.episodes.single(k, index)
+            labelled = episode.rows(k)[0]
+            generators.append(source.obtain(labelled, f"generators/k{k}-episode{index + 1}"))
+            rows = torch.cat([labelled, plan.reference]).unique()
+            table = source.table(generators[-1].generator, rows, t, layer)
+            found.append(score_heads(plan.model, table, episode, plan.config.heads, t=t, layer=layer))
+        cells += [Cell.joined(episodes) for episodes in zip(*found, strict=True)]
+    return _Ours(tuple(generators), t, layer, None, table, tuple(cells))
+
+
+def _begin_networks(plan: FeaturesPlan, workers: Workers) -> list[tuple[int, Pending, Budget]]:
+    """A CNN from scratch on the labelled images of every k and episode, with the classical augmentation of a run."""
+    found = []
+    for k in reversed(plan.episodes.ks):  # the long trainings first, so that the last ones to end are short
+        for seed, rows in zip(plan.episodes.seeds, plan.episodes.rows(k), strict=True):
+            arm = Arm("cnn", plan.data.train.subset(rows), "as_is")
+            budget = Budget(default_updates(len(rows)), seed, plan.device, plan.precision)
+            reuse = plan.config.resume
+            found.append((k, evaluation.begin(arm, ("cnn",), plan.data, budget, workers, reuse=reuse), budget))
+    return found
+
+
+def _collected(
+    plan: FeaturesPlan, networks: list[tuple[int, Pending, Budget]], workers: Workers, report: Reporter
+) -> list[Cell]:
+    predictions: dict[int, list[Tensor]] = {}
+    seconds: dict[int, float] = {}
+    for done, (k, pending, budget) in enumerate(networks):
+        report.advance(done, len(networks), "networks from scratch")
+        (result,) = evaluation.collect([pending], plan.data, budget, workers)
+        predictions.setdefault(k, []).append(torch.tensor(result.predictions))
+        seconds[k] = seconds.get(k, 0.0) + result.seconds
+    return [Cell("cnn", None, k, torch.stack(found), seconds=seconds[k]) for k, found in predictions.items()]
+
+
+def _begin_heads(
+    plan: FeaturesPlan,
+    workers: Workers,
+    method: str,
+    table: FeatureTable,
+    t: int | None = None,
+    layer: str | None = None,
+) -> list[Job[list[Cell]]]:
+    """Heads, and the second stage where it is asked for: an untrained net's is of no interest."""
+    jobs = [workers.submit(score_heads, method, table, plan.episodes, plan.config.heads, t, layer)]
+    if plan.config.second_stage and method != "untrained":
+        stages = plan.config.second_stage
+        jobs.append(workers.submit(score_second_stage, method, table, plan.episodes, stages, t, layer))
+    return jobs
+
+
+def _order(plan: FeaturesPlan, cell: Cell) -> tuple[int, int, int]:
+    """The model first, then the baselines; heads and k as they were asked for."""
+    methods = (plan.model, *plan.config.baselines)
+    heads = (None, *plan.config.heads, *plan.config.second_stage)
+    return methods.index(cell.method), heads.index(cell.head), cell.k
+
+
+def _export(plan: FeaturesPlan, path: Path, table: FeatureTable) -> None:
+    data = plan.data
+    export_features(
+        path,
+        torch.cat([table.train, table.test]),
+        torch.cat([data.train.labels, data.test.labels]),
+        ["train"] * len(data.train) + ["test"] * len(data.test),
+        data.classes,
+        metadata={"model": plan.model, "standardised": True, **plan.identity},
+    )

@@ -1,0 +1,203 @@
+"""Exported features come back equal, are read without us and without pickle, and are written whole or not at all."""
+
+import csv
+import gzip
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from augment import store
+from augment.errors import DataError, UsageError
+from augment.export import COLUMNS, SUFFIXES, export_features, read_features, suffix_of
+
+CLASSES = ("plain", 'with "quotes"', "comma, and\nline", "=1+1", "+x", "-x", "@x", "ünï")
+METADATA = {"model": "toy", "t": 50, "layer": None, "steps": [1, 2]}
+
+
+def rows(n=40, width=5):
+    rng = torch.Generator().manual_seed(0)
+    scale = torch.logspace(-37, 37, width)  # from nearly the smallest floats to nearly the largest
+    features = torch.randn(n, width, generator=rng) * scale
+    features[0] = torch.tensor([1 / 3, 1e-45, -0.0, 16777217.0, 3.4028235e38])  # subnormal, -0, largest
+    labels = torch.randint(len(CLASSES), (n,), generator=rng)
+    return features, labels, ["train"] * (n - 7) + ["test"] * 7
+
+
+def write(path, **changes):
+    features, labels, split = rows()
+    given = {"features": features, "labels": labels, "split": split, "classes": CLASSES, "metadata": METADATA}
+    given |= changes
+    export_features(path, **given)
+    return given
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_all_comes_back_equal(tmp_path, suffix):
+    path = tmp_path / "new" / "folder" / f"x{suffix}"
+    given = write(path)
+    found = read_features(path)
+    assert found.features.dtype == torch.float32 and found.labels.dtype == torch.int64
+    bits = [features.numpy().view(np.int32) for features in (found.features, given["features"])]
+    assert np.array_equal(*bits)  # signs of zero included
+    assert torch.equal(found.labels, given["labels"])
+    assert found.split == tuple(given["split"])
+    assert found.classes == CLASSES and found.metadata == METADATA
+    beside = [f"x{suffix}.json"] if "csv" in suffix else []
+    assert files(path.parent) == sorted([path.name, *beside])
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_rows_and_no_finite_values(tmp_path, suffix):
+    empty = {"features": torch.empty(0, 3), "labels": torch.empty(0, dtype=torch.int64), "split": []}
+    write(tmp_path / f"empty{suffix}", **empty)
+    found = read_features(tmp_path / f"empty{suffix}")
+    assert found.features.shape == (0, 3) and found.split == () and found.classes == CLASSES
+    odd = torch.tensor([[float("nan"), float("inf"), -float("inf")]])
+    write(tmp_path / f"odd{suffix}", features=odd, labels=torch.tensor([3]), split=["test"])
+    assert torch.equal(read_features(tmp_path / f"odd{suffix}").features.nan_to_num(7), odd.nan_to_num(7))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_other_types_are_converted(tmp_path, suffix):
+    """Half floats, views and int32 labels are common; rows keep their order."""
+    features, labels, split = rows()
+    view = features.clamp(-100, 100).half().t().contiguous().t()
+    write(tmp_path / f"x{suffix}", features=view.requires_grad_(), labels=labels.int())
+    found = read_features(tmp_path / f"x{suffix}")
+    assert torch.equal(found.features, view.detach().float()) and torch.equal(found.labels, labels)
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path):
+    for suffix in (".csv", ".csv.gz", ".safetensors"):
+        write(tmp_path / f"x{suffix}")
+        first = (tmp_path / f"x{suffix}").read_bytes()
+        write(tmp_path / f"x{suffix}")
+        assert (tmp_path / f"x{suffix}").read_bytes() == first
+
+
+# ---------------------------------------------------------------- read by other programs
+
+
+def test_npz_needs_no_pickle(tmp_path):
+    given = write(tmp_path / "x.npz")
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        assert sorted(arrays) == ["classes", "features", "labels", "metadata", "split"]
+        assert [arrays[name].dtype.kind for name in sorted(arrays)] == ["U", "f", "i", "U", "U"]
+        assert json.loads(str(arrays["metadata"])) == METADATA
+        assert arrays["split"].tolist() == given["split"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_csv_is_plain(tmp_path, suffix):
+    given = write(tmp_path / f"x{suffix}")
+    content = (tmp_path / f"x{suffix}").read_bytes()
+    text = (gzip.decompress(content) if suffix.endswith("gz") else content).decode()
+    assert text.startswith("split,label,class,f0,f1,f2,f3,f4\n")
+    table = list(csv.DictReader(text.splitlines(keepends=True)))
+    assert len(table) == 40 and tuple(table[0])[:3] == COLUMNS
+    for row, split, label, values in zip(
+        table, given["split"], given["labels"].tolist(), given["features"].tolist(), strict=True
+    ):
+        assert (row["split"], row["label"], row["class"]) == (split, str(label), CLASSES[label])
+        assert [np.float32(row[f"f{index}"]) for index in range(5)] == values
+    named = {line.split(",", 3)[2] for line in text.splitlines() if '"=1' in line}
+    assert named <= {'"=1+1"'}
+
+
+def test_safetensors_has_names_in_its_metadata(tmp_path):
+    given = write(tmp_path / "x.safetensors")
+    with safe_open(tmp_path / "x.safetensors", "np") as file:
+        assert sorted(file.keys()) == ["features", "labels", "split"]
+        texts, split = json.loads(file.metadata()["table"]), file.get_tensor("split")
+    assert texts["classes"] == list(CLASSES) and texts["metadata"] == METADATA
+    assert split.dtype == np.uint8 and [texts["split_names"][index] for index in split] == given["split"]
+
+
+def test_csv_alone_still_has_its_rows(tmp_path):
+    """Classes are then those of the rows: label 1, which no row has, is a number."""
+    write(tmp_path / "x.csv", labels=torch.tensor([0, 3] * 20))
+    (tmp_path / "x.csv.json").unlink()
+    found = read_features(tmp_path / "x.csv")
+    assert found.classes == ("plain", "1", "2", "=1+1") and found.metadata == {}
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_suffixes():
+    assert [suffix_of(f"a.b/x{suffix.upper()}") for suffix in SUFFIXES] == list(SUFFIXES)
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x", "x.gz", "x.npz.bak", ".npz", "npz", ""])
+def test_an_unknown_suffix_is_refused_with_the_known(tmp_path, name):
+    for act in (write, read_features):
+        with pytest.raises(UsageError, match=r"\.npz, \.csv \(or \.csv\.gz\) or \.safetensors"):
+            act(tmp_path / name if name else "")
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"features": torch.zeros(40)}, r"\(N, D\)"),
+        ({"features": torch.zeros(39, 5)}, "39 labels"),
+        ({"labels": torch.zeros(39, dtype=torch.int64)}, "39 and 40"),
+        ({"labels": torch.zeros(40, 1, dtype=torch.int64)}, "40 labels"),
+        ({"labels": torch.full((40,), 8)}, "from 8 to 8"),
+        ({"labels": torch.full((40,), -1)}, "from -1"),
+        ({"split": ["train"] * 39}, "40 and 39"),
+        ({"split": ["train"] * 39 + ["val"]}, "'val'"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(tmp_path, changes, words):
+    with pytest.raises(DataError, match=words):
+        write(tmp_path / "x.csv", **changes)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_was_there_stays_where_writing_fails(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"x{suffix}"
+    path.write_text("before")
+    with pytest.raises(ValueError, match="JSON"):
+        write(path, metadata={"loss": float("nan")})
+    assert files(tmp_path) == [path.name] and path.read_text() == "before"
+
+    def full(*names):  # in the last step of writing
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "replace", full)
+    with pytest.raises(DataError, match="No space left"):
+        write(path)
+    assert files(tmp_path) == [path.name] and path.read_text() == "before"
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="Cannot write to"):
+        write(tmp_path / "file" / "x.npz")
+    (tmp_path / "x.npz").mkdir()
+    with pytest.raises(DataError, match="Cannot write to"):
+        write(tmp_path / "x.npz")
+    assert files(tmp_path) == ["file", "x.npz"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_files_that_cannot_be_read(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    with pytest.raises(DataError, match="is not there"):
+        read_features(path)
+    write(path)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2 + 1], b"", b"split,f0\ntrain,1\n"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="Export it again"):
+            read_features(path)
