@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+
 import pytest
 import torch
+
+from augment.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +20,24 @@ def own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def augment(capsys, monkeypatch, tmp_path):
+    """Run the command line in an empty folder; returns exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["augment", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    yield call
+    for kind, handler in before.items():
+        signal.signal(kind, handler)

@@ -4,36 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from augment.cli import main
-
 QUICK = ["--steps", "8", "--updates", "8", "--device", "cpu", "--precision", "fp32"]
-
-
-@pytest.fixture
-def augment(capsys, monkeypatch, tmp_path):
-    """Run the command line in an empty folder; returns exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["augment", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    yield call
-    for kind, handler in before.items():
-        signal.signal(kind, handler)
 
 
 @pytest.fixture

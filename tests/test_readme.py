@@ -31,10 +31,24 @@ def test_command_and_its_options_exist(line):
     assert used <= option_names(words), line
 
 
+def run_example(contains, **replaced):
+    """Carry out the one Python example with these words, made short; returns its names."""
+    (code,) = [code for code in re.findall(r"```python\n(.+?)```", README, re.DOTALL) if contains in code]
+    for name, short in replaced.items():
+        code = re.sub(rf"{name}=\d+", short, code)
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    return names
+
+
 def test_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
-    names: dict[str, object] = {}
-    exec(compile(code.replace("steps=50", "steps=5, updates=5"), "README.md", "exec"), names)
+    names = run_example("RunConfig", steps="steps=5, updates=5")
     assert tuple(names["images"].shape) == (16, 1, 8, 8)
     assert "vae against" in capsys.readouterr().out
+
+
+def test_features_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AUGMENT_HOME", str(tmp_path))
+    run_example("FeatureExtractor", steps="steps=5")
+    assert float(capsys.readouterr().out) > 0.5

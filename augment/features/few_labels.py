@@ -23,12 +23,13 @@ class FeatureTable:
     """Standardised features of some training images and of all test images.
 
     rows: ``(R,)`` ascending indices into the training images.  train: their features ``(R, D)``.  test: ``(T, D)``.
-    scale: ``(D,)``, what each feature was divided by.
+    mean, scale: ``(D,)``, what was taken from each feature and what it was divided by.
     """
 
     rows: Tensor
     train: Tensor
     test: Tensor
+    mean: Tensor
     scale: Tensor
 
     @classmethod
@@ -41,11 +42,11 @@ class FeatureTable:
         mean, deviation = seen.mean(0), seen.std(0, correction=0)
         floor = LEAST_DEVIATION * deviation.square().mean().sqrt()
         scale = deviation.clamp(min=max(float(floor), 1e-12))
-        return cls(rows, (train - mean) / scale, (test - mean) / scale, scale)
+        return cls(rows, (train - mean) / scale, (test - mean) / scale, mean, scale)
 
-    def unscaled(self, features: Tensor) -> Tensor:
-        """Standardised features ``(n, D)`` with the deviations they had before, which distances should respect."""
-        return features * self.scale
+    def original(self, features: Tensor) -> Tensor:
+        """Standardised features ``(n, D)`` as the model gave them, up to rounding: their distances are the model's."""
+        return features * self.scale + self.mean
 
     def of(self, rows: Tensor) -> Tensor:
         """Features ``(*rows.shape, D)`` of training images."""

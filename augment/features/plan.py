@@ -161,6 +161,8 @@ def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
     precision = choose_precision(config.precision, device)
     data = _load(config, report)
     untrained = _untrained(config, model, data)
+    if untrained.tags.semi_supervised and config.generator is None:
+        _check_alone(config, untrained)
     timesteps, layers = _timesteps(config, untrained), _layers(config, untrained)
     labels, classes = data.train.labels, len(data.classes)
     search = draw_search(labels, classes, seed=config.seed) if len(timesteps) * len(layers) > 1 else None
@@ -251,6 +253,22 @@ def _untrained(config: FeaturesConfig, model: str, data: ImageSet) -> Generator:
     return generator.eval()
 
 
+def _check_alone(config: FeaturesConfig, generator: Generator) -> None:
+    """Raise UsageError for what needs one generator; one that learns from labels is trained for every k and episode."""
+    for option, asked in (
+        ("--layer auto", config.layer == AUTO),
+        ("--t auto", config.t == AUTO),
+        ("--second-stage", bool(config.second_stage)),
+        ("--export", config.export is not None),
+    ):
+        if asked:
+            raise UsageError(
+                f"{option} needs one generator, and these options of {generator.name!r} learn from labels: one is "
+                f"trained for every k and episode. Leave {option} out"
+                + (f", or name a layer: {', '.join(generator.layers)}." if option == "--layer auto" else ".")
+            )
+
+
 def _timesteps(config: FeaturesConfig, generator: Generator) -> tuple[int | None, ...]:
     if config.t == AUTO:
         return timestep_grid(generator.timesteps) if generator.timesteps else (None,)
@@ -267,11 +285,6 @@ def _timesteps(config: FeaturesConfig, generator: Generator) -> tuple[int | None
 
 def _layers(config: FeaturesConfig, generator: Generator) -> tuple[str | None, ...]:
     if config.layer == AUTO:
-        if generator.tags.semi_supervised and config.generator is None:
-            raise UsageError(
-                "--layer auto needs one generator to look at; with labels in its training there is one for every k and "
-                f"episode. Name a layer: {', '.join(generator.layers)}."
-            )
         return generator.layers or (None,)
     if config.layer is not None:
         check_layers(generator, [config.layer])

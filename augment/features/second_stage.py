@@ -33,7 +33,7 @@ def score_second_stage(
     """
     if not stages:
         return []
-    graph, num_classes = NeighbourGraph.of(table.unscaled(table.train)), episodes.order.shape[1]
+    graph, num_classes = NeighbourGraph.of(table.original(table.train)), episodes.order.shape[1]
     cells = []
     for k in episodes.ks:
         start = time.perf_counter()
@@ -43,7 +43,7 @@ def score_second_stage(
         for stage in stages:
             start = time.perf_counter()
             if stage == "propagation":
-                predictions = graph.vote(scores, table.unscaled(table.test))
+                predictions = graph.vote(scores, table.original(table.test))
             else:
                 predictions = _pseudo(table, scores, rows, labels, k, episodes)
             seconds = spread + time.perf_counter() - start

@@ -85,7 +85,10 @@ def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> dict[s
         jobs += _begin_heads(plan, workers, plan.model, ours.table, ours.t, ours.layer)
     embeddings = begin_embeddings(plan, ours.table, workers)
     report.stage("Fit heads and train networks from scratch")
-    scored = _collected(plan, networks, workers, report) + [cell for cells in workers.results(jobs) for cell in cells]
+    scored = _collected(plan, networks, workers, report)
+    for done, cells in enumerate(workers.in_order(jobs), start=1):
+        report.advance(done, len(jobs), "sets of heads")
+        scored += cells
     findings = Findings(
         generators=ours.generators,
         t=ours.t,
@@ -97,7 +100,7 @@ def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> dict[s
     finished = document(plan, findings)
     report.stage("Draw pictures")
     with store.writing(plan.folder):
-        draw_pictures(plan, finished, embeddings, ours.generators[0].generator, workers)
+        draw_pictures(plan, finished, embeddings, ours.generators[-1].generator, workers)
     if plan.config.export is not None:
         _export(plan, plan.config.export, ours.table)
     return finished
@@ -201,9 +204,9 @@ def _export(plan: FeaturesPlan, path: Path, table: FeatureTable) -> None:
     data = plan.data
     export_features(
         path,
-        torch.cat([table.train, table.test]),
+        table.original(torch.cat([table.train, table.test])),
         torch.cat([data.train.labels, data.test.labels]),
         ["train"] * len(data.train) + ["test"] * len(data.test),
         data.classes,
-        metadata={"model": plan.model, "standardised": True, **plan.identity},
+        metadata={"model": plan.model, **plan.identity},
     )
