@@ -9,7 +9,7 @@ from typing import Any
 
 from augment import arms, regimes, store, trained
 from augment.classifiers import default_updates
-from augment.datasets import ImageSet, load_dataset
+from augment.datasets import ImageSet
 from augment.device import choose_device, choose_precision
 from augment.progress import Reporter
 from augment.regimes import Manifest
@@ -90,15 +90,7 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
         arms.check_arm(name, config.model)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    report.stage(f"Load {config.dataset}")
-    data = load_dataset(
-        config.dataset,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-        strict=config.strict,
-        offline=config.offline,
-        report=report.note,
-    )
+    data = config.load_data(report)
     counts = regimes.class_counts(
         config.regime,
         data.train.counts(len(data.classes)),

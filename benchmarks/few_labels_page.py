@@ -38,12 +38,12 @@ SHOWN_LABELS = " (k labels)"
 
 CAUTION = """## What to keep in mind
 
-- Choosing t and layer took labels beyond the k: up to 100 per class to compare on and 16 to fit on. Where even these are
+- Choosing t and layer took labels beyond the k: up to 100 per class to compare on and 16 to fit on. Where these are
   missing, name both (`--t`, `--layer`).
 - The grids and defaults of the heads and the constants of the propagation were set while looking at MNIST, and at its
   test images, too. So these figures may be slightly optimistic, for the pixels as for the generators.
-- Propagation takes the classes to be equally frequent in the pool, as they are here. On a pool of which that is not true
-  it will do worse.
+- Propagation takes the classes to be equally frequent in the pool, as they are here. On a pool of which that is not
+  true it will do worse.
 - Pixels and the CNN are scored once, beside the first model; the episodes are the same for all."""
 
 AIMS = {"mnist": {2: 93.0, 8: 97.5, 32: 98.8}}

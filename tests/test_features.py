@@ -10,7 +10,6 @@ import torch
 from augment import registry
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
-from augment.features import plan as plan_module
 from augment.features import study
 from augment.features.config import FeaturesConfig
 from augment.features.document import verdict
@@ -93,7 +92,7 @@ def configured(**changes):
 
 
 def serve(monkeypatch, data):
-    monkeypatch.setattr(plan_module, "load_dataset", lambda name, **options: data)
+    monkeypatch.setattr(FeaturesConfig, "load_data", lambda config, report: data)
 
 
 # ---------------------------------------------------------------- the result

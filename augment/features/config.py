@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from augment.errors import ConfigError, unknown_name
+from augment import study_config
+from augment.errors import unknown_name
 from augment.export import suffix_of
 from augment.heads import HEADS
 from augment.report.projection import METHODS, check_method
+from augment.study_config import StudyConfig
 
 AUTO: Literal["auto"] = "auto"
 BASELINES = ("pixels", "cnn", "untrained")
 SECOND_STAGES = ("propagation", "pseudo-labels")
 
 
-class FeaturesConfig(BaseModel):
+class FeaturesConfig(StudyConfig):
     """What a person asks of a feature study; the same names as the command line's options.
 
     t: a timestep, several to choose from, or "auto"; None for the model's default.  layer: a name, several joined by
@@ -25,15 +27,11 @@ class FeaturesConfig(BaseModel):
     512, as far as the classes reach.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    called: ClassVar[str] = "feature study"
 
     model: str | None = None
     dataset: str = "fashionmnist"
     generator: Path | None = None
-    data_dir: Path | None = None
-    image_size: int | None = Field(None, ge=4, le=256)
-    strict: bool = False
-    options: dict[str, Any] = Field(default_factory=dict)
     t: tuple[int, ...] | Literal["auto"] | None = None
     layer: str | None = None
     encode: dict[str, Any] = Field(default_factory=dict)
@@ -44,22 +42,6 @@ class FeaturesConfig(BaseModel):
     episodes: int = Field(5, ge=1, le=1000)
     plots: tuple[str, ...] = ("pca", "tsne")
     export: Path | None = None
-    seed: int = Field(0, ge=0, le=2**31)
-    steps: int | None = Field(None, ge=1)
-    max_minutes: float | None = Field(None, gt=0)
-    device: str = "auto"
-    precision: str = "auto"
-    out: Path = Path("runs")
-    resume: bool = True
-    offline: bool = False
-
-    @classmethod
-    def parse(cls, **values: Any) -> Self:
-        """Validate; raises ConfigError or UsageError that names the option and what is allowed."""
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            raise ConfigError("\n".join(_explained(cls, dict(item)) for item in error.errors())) from None
 
     @model_validator(mode="after")
     def _known_names(self) -> Self:
@@ -85,14 +67,5 @@ class FeaturesConfig(BaseModel):
         return self
 
 
-def _explained(cls: type[FeaturesConfig], item: dict[str, Any]) -> str:
-    if not item["loc"]:
-        return str(item["msg"]).removeprefix("Value error, ")
-    key = str(item["loc"][0])
-    if item["type"] == "extra_forbidden":
-        return unknown_name("setting of a feature study", key, cls.model_fields)
-    return f"--{key.replace('_', '-')} {item.get('input')}: {item['msg']}."
-
-
-NOT_IDENTITY = {"data_dir", "out", "export", "offline", "resume", "device", "precision", "dataset", "options"}
-"""Fields that do not change a result, or are recorded in resolved form."""
+NOT_IDENTITY = study_config.NOT_IDENTITY | {"export"}
+"""Settings that do not change a result, or are recorded in resolved form."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from augment import regimes, registry, store, trained
 from augment.capabilities import encode_options
-from augment.datasets import ImageSet, LabelledImages, load_dataset
+from augment.datasets import ImageSet, LabelledImages
 from augment.device import choose_device, choose_precision
 from augment.encoding import check_encode_options, check_layers
 from augment.errors import DataError, UsageError
@@ -159,7 +159,7 @@ def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
     _check_options(config, model)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    data = _load(config, report)
+    data = config.load_data(report)
     untrained = _untrained(config, model, data)
     if untrained.tags.semi_supervised and config.generator is None:
         _check_alone(config, untrained)
@@ -181,22 +181,10 @@ def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
     )
 
 
-def _load(config: FeaturesConfig, report: Reporter) -> ImageSet:
-    report.stage(f"Load {config.dataset}")
-    return load_dataset(
-        config.dataset,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-        strict=config.strict,
-        offline=config.offline,
-        report=report.note,
-    )
-
-
 def layers_of(config: FeaturesConfig, report: Reporter) -> dict[str, Any]:
     """What ``--layer list`` shows: the layers and timesteps of a model, and the options of its ``encode``."""
     model = _model(config)
-    generator = _untrained(config, model, _load(config, report))
+    generator = _untrained(config, model, config.load_data(report))
     options = encode_options(type(generator))
     return {
         "model": model,
