@@ -46,7 +46,7 @@ def _accuracy_table(document: Mapping[str, Any], ks: Sequence[int]) -> Any:
     last = ""
     for method, head in dict.fromkeys((row["method"], row["head"]) for row in document["rows"]):
         values = [_cell(cells.get((method, head, k))) for k in ks]
-        found.add_row(method if method != last else "", head or "end to end", *values)
+        found.add_row(method if method != last else "", head or "end-to-end", *values)
         last = method
     return found
 
@@ -55,7 +55,7 @@ def _cell(row: Mapping[str, Any] | None) -> str:
     """Mean and half the width of the 95% interval."""
     if row is None:
         return ""
-    half = "" if row["ci95"] is None else f" ± {50 * (row['ci95'][1] - row['ci95'][0]):.1f}"
+    half = "" if row["ci95"] is None else f"±{50 * (row['ci95'][1] - row['ci95'][0]):.1f}"
     return f"{100 * row['accuracy']:.1f}{half}"
 
 

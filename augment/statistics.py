@@ -87,7 +87,7 @@ def compare(
 
 def verdict(comparison: Comparison) -> str:
     """One sentence: does the arm help against the best arm without synthetic images, and how sure is that?"""
-    change = f"{_signed(comparison.delta)} points of {comparison.classifier} accuracy"
+    change = f"{signed(comparison.delta)} points of {comparison.classifier} accuracy"
     against = f"{comparison.arm} against {comparison.against}, the best arm without synthetic images"
     if comparison.ci95 is None:
         return (
@@ -96,10 +96,10 @@ def verdict(comparison: Comparison) -> str:
         )
     low, high = comparison.ci95
     word = "It helps" if low > 0 else "It hurts" if high < 0 else "No evidence that it helps"
-    return f"{word}: {against}: {change} (95% interval {_signed(low)} to {_signed(high)}, {comparison.n} seeds)."
+    return f"{word}: {against}: {change} (95% interval {signed(low)} to {signed(high)}, {comparison.n} seeds)."
 
 
-def _signed(points: float) -> str:
+def signed(points: float) -> str:
     """One decimal and a sign; what rounds to zero has none."""
     text = f"{abs(points):.1f}"
     return text if float(text) == 0 else f"{'+' if points > 0 else '−'}{text}"

@@ -1,6 +1,6 @@
 """All generators as feature sources on few labels, with pixels, untrained nets and a CNN from scratch beside them.
 
-    python benchmarks/few_labels.py --dataset mnist [--data-dir D] [--labels-per-class 2,8,32,128,512] [--episodes 5]
+    python benchmarks/few_labels.py --dataset mnist [--data-dir D] [--labels-per-class 2,8,32,128] [--episodes 5]
 
 Each generator is trained without labels at its own defaults, its timestep and layer are chosen on validation images,
 and it is scored by `augment features`. Each result is kept in --out as soon as it is there; the same command goes on
@@ -18,7 +18,7 @@ from typing import Any
 
 from few_labels_page import SHOWN_LABELS, Page
 
-from augment.errors import AugmentError
+from augment.errors import AugmentError, Stopped
 from augment.features.config import FeaturesConfig
 from augment.features.study import study_features
 from augment.progress import Reporter, reporter
@@ -78,7 +78,7 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataset", default="mnist", help="a named data set or an image folder")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--models", help="comma-separated titles of rows, instead of all")
-    parser.add_argument("--labels-per-class", default="2,8,32,128,512")
+    parser.add_argument("--labels-per-class", default="2,8,32,128")
     parser.add_argument("--episodes", type=int, default=5)
     parser.add_argument("--steps", type=int, help="of every training, instead of each model's own")
     parser.add_argument("--device", default="auto")
@@ -135,6 +135,9 @@ def main(words: list[str] | None = None) -> int:
         for entry in () if options.write else options.entries:
             try:
                 measure(entry, options, report)
+            except Stopped as error:
+                report.note(str(error))
+                return error.exit_code
             except AugmentError as error:  # the other rows must not be lost to one
                 failed += 1
                 report.note(f"{entry.title} is left out: {error}")

@@ -12,9 +12,9 @@ from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
 from augment.features import study
 from augment.features.config import FeaturesConfig
-from augment.features.document import verdict
 from augment.features.plan import layers_of, prepare
 from augment.features.study import study_features
+from augment.features.verdict import verdict
 from augment.generator import UNLABELLED, Tags
 from augment.progress import Reporter
 from augment.statistics import Comparison
@@ -273,21 +273,35 @@ def comparison(against, delta, low, high):
     return Comparison("linear", "toy", against, delta, (low, high), 0.01, 5, "paired t over seeds")
 
 
+OURS = "Features of toy with a linear head are worth"
+NET = "an untrained net of the same shape"
+
+
 @pytest.mark.parametrize(
     "rows, words",
     [
-        ([(1, "pixels", 5, 4, 6), (1, "untrained", 3, 1, 5)], r"more than pixels and an untrained .* k = 1 \(\+3.0"),
-        ([(1, "pixels", 5, 4, 6), (1, "untrained", 3, -1, 7)], "No evidence"),
-        ([(1, "pixels", -5, -6, -4), (1, "untrained", 3, 2, 4)], "No evidence .* worth less than pixels at k = 1"),
         (
-            [(1, "pixels", 5, 4, 6), (1, "untrained", 4, 3, 6), (2, "pixels", -2, -3, -1), (2, "untrained", 1, -1, 3)],
-            r"at k = 1 \(\+4.0 .*worth less than pixels at k = 2",
+            [(1, "pixels", 5, 4, 6), (1, "untrained", 3, 1, 5)],
+            f"{OURS} more than pixels at k = 1 (+5.0 points), than {NET} at k = 1 (+3.0 points)",
+        ),
+        (
+            [(1, "pixels", 5, 4, 6), (2, "pixels", 4, 3, 5), (1, "untrained", 3, -1, 7)],
+            f"{OURS} more than pixels at k = 1 and 2 (+4.0 to +5.0 points); no evidence of more than {NET} at any k",
+        ),
+        (
+            [(1, "pixels", -5, -6, -4), (1, "untrained", 3, -2, 4)],
+            f"No evidence that features of toy with a linear head are worth more than pixels or {NET} at any k; they are "
+            "worth less than pixels at k = 1 (−5.0 points)",
         ),
     ],
 )
 def test_the_verdict_follows_the_intervals(rows, words):
-    import re
-
-    plan = prepare(configured(), Reporter())
     found = [(k, comparison(against, *numbers)) for k, against, *numbers in rows]
-    assert re.search(words, verdict(plan, found))
+    assert verdict("toy", "linear", ("pixels", "untrained"), found) == f"{words} (95% intervals over episodes)."
+
+
+def test_long_runs_of_k_are_drawn_together():
+    found = [(k, comparison("pixels", 2, 1, 3)) for k in (1, 4, 8, 16, 64)]
+    found += [(k, comparison("pixels", 0, -1, 1)) for k in (2, 32)]
+    sentence = verdict("toy", "linear", ("pixels",), sorted(found, key=lambda one: one[0]))
+    assert "pixels at k = 1, 4 to 16 and 64 (+2.0 points)" in sentence

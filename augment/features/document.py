@@ -12,6 +12,7 @@ from augment.document import describe_data, leaked_images
 from augment.features.few_labels import Cell
 from augment.features.layer_search import LayerMap
 from augment.features.plan import SCHEMA, FeaturesPlan
+from augment.features.verdict import verdict
 from augment.statistics import Comparison, compare
 from augment.trained import Trained
 
@@ -45,7 +46,7 @@ def document(plan: FeaturesPlan, findings: Findings) -> dict[str, Any]:
             {"k": k, **asdict(row), "ci95": None if row.ci95 is None else list(row.ci95)} for k, row in found
         ],
         "guards": _guards(plan),
-        "verdict": verdict(plan, found),
+        "verdict": verdict(plan.model, plan.config.heads[0], plan.config.baselines, found),
     }
 
 
@@ -108,50 +109,6 @@ def _compare(plan: FeaturesPlan, ours: Cell, other: Cell, head: str) -> Comparis
     truth = plan.data.test.labels
     correct = [(cell.predictions[0] == truth).tolist() for cell in (ours, other)]
     return compare(head, ours.method, other.method, ours.accuracies(truth), other.accuracies(truth), *correct)
-
-
-def verdict(plan: FeaturesPlan, found: Sequence[tuple[int, Comparison]]) -> str:
-    """One sentence: from how many labels on are the features no longer worth more than the baselines?"""
-    if not found:
-        return "Nothing to compare with: add --baseline pixels or --baseline cnn."
-    by_k: dict[int, list[Comparison]] = {}
-    for k, comparison in found:
-        by_k.setdefault(k, []).append(comparison)
-    better = [k for k, rows in by_k.items() if all(_surely(row) and row.delta > 0 for row in rows)]
-    worse = [k for k, rows in by_k.items() if any(_surely(row) and row.delta < 0 for row in rows)]
-    against = _listed([_WORDS[name] for name in plan.config.baselines])
-    subject = f"{plan.model} features with a {plan.config.heads[0]} head"
-    if not better:
-        sentence = f"No evidence that {subject} are worth more than {against} at any k"
-    else:
-        gains = [min(row.delta for row in by_k[k]) for k in better]
-        span = f"+{min(gains):.1f}" if len(gains) == 1 else f"+{min(gains):.1f} to +{max(gains):.1f}"
-        sentence = (
-            f"{subject} are worth more than {against} at k = {_listed(map(str, better))} "
-            f"({span} points over the best of them)"
-        )
-    if worse:
-        rivals = {row.against for k in worse for row in by_k[k] if _surely(row) and row.delta < 0}
-        losses = _listed([_WORDS[name] for name in plan.config.baselines if name in rivals])
-        sentence += f"; they are worth less than {losses} at k = {_listed(map(str, worse))}"
-    sure = "95% intervals over episodes" if len(plan.episodes.seeds) > 1 else "McNemar's test on one episode"
-    return f"{sentence[0].upper()}{sentence[1:]} ({sure})."
-
-
-_WORDS = {"pixels": "pixels", "cnn": "a CNN from scratch", "untrained": "an untrained net of the same shape"}
-
-
-def _surely(comparison: Comparison) -> bool:
-    """Is the difference's sign known with 95% confidence?"""
-    if comparison.ci95 is None:
-        return comparison.p < 0.05
-    low, high = comparison.ci95
-    return low > 0 or high < 0
-
-
-def _listed(words: Sequence[str] | Any) -> str:
-    *most, last = list(words)
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _guards(plan: FeaturesPlan) -> list[dict[str, Any]]:

@@ -93,11 +93,15 @@ class FeaturesPlan:
 
     @cached_property
     def rows(self) -> Tensor:
-        """Indices, ascending, of the training images whose features are needed."""
-        if self.config.second_stage or self.config.export is not None:
-            return torch.arange(len(self.data.train))
+        """Indices, ascending, of the training images that heads are fitted on or features are standardised by."""
         rows: Tensor = torch.cat([self.episodes.all_rows, self.reference]).unique()
         return rows
+
+    @cached_property
+    def all_rows(self) -> Tensor:
+        """:attr:`rows`, or all training images where the second stage or an export needs the whole pool."""
+        whole = self.config.second_stage or self.config.export is not None
+        return torch.arange(len(self.data.train)) if whole else self.rows
 
     def recipe(self, labelled: Tensor | None = None) -> Recipe:
         """How the generator is trained; ``labelled``: the images whose labels a semi-supervised one is shown."""

@@ -116,6 +116,6 @@ def _saved(plan: FeaturesPlan) -> Trained:
 
 def pixels(plan: FeaturesPlan) -> FeatureTable:
     """Pixels as features, standardised alike."""
-    rows = plan.rows
+    rows = plan.all_rows
     train, test = (images.flatten(1).float() / 255 for images in (plan.data.train.images[rows], plan.data.test.images))
     return FeatureTable.standardised(rows, train, test, plan.reference)

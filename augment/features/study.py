@@ -128,7 +128,7 @@ def _without_labels(source: FeatureSource) -> _Ours:
     found = source.search(generator.generator)
     t, layer = (plan.timesteps[0], plan.layers[0]) if found is None else (found.best.t, found.best.layer)
     report.stage(f"Encode with {plan.model}")
-    return _Ours((generator,), t, layer, found, source.table(generator.generator, plan.rows, t, layer))
+    return _Ours((generator,), t, layer, found, source.table(generator.generator, plan.all_rows, t, layer))
 
 
 def _with_labels(source: FeatureSource) -> _Ours:

@@ -1,0 +1,71 @@
+"""The verdict of a feature study: one sentence that names every baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from augment.statistics import Comparison, signed
+
+WORDS = {"pixels": "pixels", "cnn": "a CNN from scratch", "untrained": "an untrained net of the same shape"}
+"""How baselines are called in a sentence."""
+
+
+def verdict(model: str, head: str, baselines: Sequence[str], found: Sequence[tuple[int, Comparison]]) -> str:
+    """At which k are the features worth more than each baseline, and at which less?
+
+    found: k and comparison of the model's head with a baseline, for every k and baseline.
+    """
+    if not found:
+        return "Nothing to compare with: add --baseline pixels or --baseline cnn."
+    subject = f"features of {model} with a {head} head"
+    parts = [_against(name, [(k, row) for k, row in found if row.against == name]) for name in baselines]
+    if all(not better for better, _, _ in parts):
+        rivals = " or ".join(WORDS[name] for name in baselines)
+        sentence = f"No evidence that {subject} are worth more than {rivals} at any k"
+    else:
+        sentence = f"{subject} are worth more than " + ", than ".join(gain for better, gain, _ in parts if better)
+        equal = " or ".join(name for better, name, _ in parts if not better)
+        sentence += f"; no evidence of more than {equal} at any k" if equal else ""
+    losses = [loss for _, _, loss in parts if loss]
+    sentence += f"; they are worth less than {', than '.join(losses)}" if losses else ""
+    sure = "McNemar's test on one episode" if found[0][1].ci95 is None else "95% intervals over episodes"
+    return f"{sentence[0].upper()}{sentence[1:]} ({sure})."
+
+
+def _against(name: str, rows: Sequence[tuple[int, Comparison]]) -> tuple[bool, str, str]:
+    """Is there a gain over this baseline; the gains in words; the losses in words, empty where there are none."""
+    gains = [(k, row.delta) for k, row in rows if _surely(row) and row.delta > 0]
+    losses = [(k, row.delta) for k, row in rows if _surely(row) and row.delta < 0]
+    ks = [k for k, _ in rows]
+    return bool(gains), _spanned(WORDS[name], gains, ks), _spanned(WORDS[name], losses, ks) if losses else ""
+
+
+def _spanned(name: str, changes: Sequence[tuple[int, float]], ks: Sequence[int]) -> str:
+    """``pixels at k = 8 and 32 to 512 (+2.0 to +2.4 points)``; the name alone where there are no changes."""
+    points = [signed(delta) for _, delta in sorted(changes, key=lambda one: abs(one[1]))]
+    span = " to ".join(dict.fromkeys([*points[:1], *points[-1:]]))
+    return f"{name} at k = {_listed(_runs([k for k, _ in changes], ks))} ({span} points)" if changes else name
+
+
+def _runs(some: Sequence[int], ks: Sequence[int]) -> list[str]:
+    """Three or more in a row, as they follow each other in ``ks``, become ``first to last``."""
+    runs: list[list[int]] = []
+    for k in some:
+        if runs and ks.index(k) == ks.index(runs[-1][-1]) + 1:
+            runs[-1].append(k)
+        else:
+            runs.append([k])
+    return [text for run in runs for text in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run))]
+
+
+def _surely(comparison: Comparison) -> bool:
+    """Is the difference's sign known with 95% confidence?"""
+    if comparison.ci95 is None:
+        return comparison.p < 0.05
+    low, high = comparison.ci95
+    return low > 0 or high < 0
+
+
+def _listed(words: Sequence[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
