@@ -46,7 +46,7 @@ def _accuracy_table(document: Mapping[str, Any], ks: Sequence[int]) -> Any:
     last = ""
     for method, head in dict.fromkeys((row["method"], row["head"]) for row in document["rows"]):
         values = [_cell(cells.get((method, head, k))) for k in ks]
-        found.add_row(method if method != last else "", head or "end-to-end", *values)
+        found.add_row(method if method != last else "", head or "-", *values)
         last = method
     return found
 

@@ -290,8 +290,8 @@ NET = "an untrained net of the same shape"
         ),
         (
             [(1, "pixels", -5, -6, -4), (1, "untrained", 3, -2, 4)],
-            f"No evidence that features of toy with a linear head are worth more than pixels or {NET} at any k; they are "
-            "worth less than pixels at k = 1 (−5.0 points)",
+            f"No evidence that f{OURS[1:]} more than pixels or {NET} at any k; they are worth less than pixels at k = 1 "
+            "(−5.0 points)",
         ),
     ],
 )
