@@ -125,7 +125,7 @@ def features_command(
     )
     with reporting(quiet=quiet or as_json) as report:
         if listing:
-            from augment.features.plan import layers_of
+            from augment.features.resolve import layers_of
 
             document, show = layers_of(config, report), tables.show_layers
         else:

@@ -12,7 +12,8 @@ from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
 from augment.features import study
 from augment.features.config import FeaturesConfig
-from augment.features.plan import layers_of, prepare
+from augment.features.plan import prepare
+from augment.features.resolve import layers_of
 from augment.features.study import study_features
 from augment.features.verdict import verdict
 from augment.generator import UNLABELLED, Tags
@@ -290,8 +291,8 @@ NET = "an untrained net of the same shape"
         ),
         (
             [(1, "pixels", -5, -6, -4), (1, "untrained", 3, -2, 4)],
-            f"No evidence that f{OURS[1:]} more than pixels or {NET} at any k; they are worth less than pixels at k = 1 "
-            "(−5.0 points)",
+            f"No evidence that f{OURS[1:]} more than pixels or {NET} at any k; they are worth less than pixels at "
+            "k = 1 (−5.0 points)",
         ),
     ],
 )

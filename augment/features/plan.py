@@ -11,16 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from augment import regimes, registry, store, trained
+from augment import regimes, store, trained
 from augment.capabilities import encode_options
 from augment.datasets import ImageSet, LabelledImages
 from augment.device import choose_device, choose_precision
-from augment.encoding import check_encode_options, check_layers
-from augment.errors import DataError, UsageError
-from augment.features.config import AUTO, NOT_IDENTITY, FeaturesConfig
+from augment.features.config import NOT_IDENTITY, FeaturesConfig
 from augment.features.episodes import Episodes, SearchDraw, default_ks, draw_episodes, draw_search
-from augment.features.layer_search import timestep_grid
-from augment.generator import UNLABELLED, Generator, ImageSpec, read_saved
+from augment.features.resolve import (
+    check_alone,
+    check_options,
+    layers_asked,
+    model_name,
+    timesteps_of,
+    untrained_model,
+)
+from augment.generator import UNLABELLED, Generator, read_saved
 from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.source_code import imported_sources
@@ -157,17 +162,17 @@ class FeaturesPlan:
 
 def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
     """Load the data and resolve every default; raises the error a person can act on before anything is computed."""
-    model = _model(config)
+    model = model_name(config)
     if config.generator is None:
         trained.check_model(model, config.options, config.steps)
-    _check_options(config, model)
+    check_options(config, model)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     data = config.load_data(report)
-    untrained = _untrained(config, model, data)
+    untrained = untrained_model(config, model, data)
     if untrained.tags.semi_supervised and config.generator is None:
-        _check_alone(config, untrained)
-    timesteps, layers = _timesteps(config, untrained), _layers(config, untrained)
+        check_alone(config, untrained)
+    timesteps, layers = timesteps_of(config, untrained), layers_asked(config, untrained)
     labels, classes = data.train.labels, len(data.classes)
     search = draw_search(labels, classes, seed=config.seed) if len(timesteps) * len(layers) > 1 else None
     taken = None if search is None else search.validation
@@ -183,106 +188,6 @@ def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
         search=search,
         episodes=draw_episodes(labels, classes, ks, config.episodes, seed=config.seed, taken=taken),
     )
-
-
-def layers_of(config: FeaturesConfig, report: Reporter) -> dict[str, Any]:
-    """What ``--layer list`` shows: the layers and timesteps of a model, and the options of its ``encode``."""
-    model = _model(config)
-    generator = _untrained(config, model, config.load_data(report))
-    options = encode_options(type(generator))
-    return {
-        "model": model,
-        "layers": list(generator.layers),
-        "default": options.get("layer"),
-        "timesteps": generator.timesteps,
-        "options": {name: value for name, value in options.items() if name != "layer"},
-    }
-
-
-def _model(config: FeaturesConfig) -> str:
-    """The model's name, or that of the saved generator; raises UsageError where they are two."""
-    if config.generator is None:
-        if config.model is None:
-            raise UsageError("Name a model with --model, or a saved generator with --generator FOLDER.")
-        return config.model
-    saved = str(read_saved(config.generator)["generator"])
-    if config.model not in (None, saved):
-        raise UsageError(f"{config.generator} holds a {saved!r} generator, not {config.model!r}. Leave --model out.")
-    return saved
-
-
-def _check_options(config: FeaturesConfig, model: str) -> None:
-    """Timestep and layer that are searched for are no error where a model has none: there is nothing to choose."""
-    asked: dict[str, Any] = dict(config.encode)
-    if config.t not in (None, AUTO):
-        asked["t"] = config.t
-    if config.layer not in (None, AUTO):
-        asked["layer"] = config.layer
-    cls = registry.get(model)
-    due: dict[str, Any] = {name: None for name in ("t", "layer") if name in encode_options(cls)}  # chosen here at last
-    check_encode_options(cls, {**due, **asked})
-
-
-def _untrained(config: FeaturesConfig, model: str, data: ImageSet) -> Generator:
-    """The model before training; with the options and seed of its training, so that nothing else differs."""
-    options, spec = dict(config.options), ImageSpec(*data.spec.shape, 1)
-    if config.steps is not None:
-        options["steps"] = config.steps
-    if config.generator is not None:
-        document = read_saved(config.generator)
-        options, spec = document["config"], ImageSpec(**document["spec"])
-        if spec.shape != data.spec.shape:
-            raise DataError(
-                f"{config.generator} was trained on images of {spec.shape} (channels, height, width); "
-                f"{data.name} has {data.spec.shape}. Choose the data it was trained on, or --image-size."
-            )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        generator = registry.create(model, spec, options)
-        if generator.tags.semi_supervised and config.generator is None:
-            torch.manual_seed(config.seed)
-            generator = registry.create(model, data.spec, options)
-    return generator.eval()
-
-
-def _check_alone(config: FeaturesConfig, generator: Generator) -> None:
-    """Raise UsageError for what needs one generator; one that learns from labels is trained for every k and episode."""
-    for option, asked in (
-        ("--layer auto", config.layer == AUTO),
-        ("--t auto", config.t == AUTO),
-        ("--second-stage", bool(config.second_stage)),
-        ("--export", config.export is not None),
-    ):
-        if asked:
-            raise UsageError(
-                f"{option} needs one generator, and these options of {generator.name!r} learn from labels: one is "
-                f"trained for every k and episode. Leave {option} out"
-                + (f", or name a layer: {', '.join(generator.layers)}." if option == "--layer auto" else ".")
-            )
-
-
-def _timesteps(config: FeaturesConfig, generator: Generator) -> tuple[int | None, ...]:
-    if config.t == AUTO:
-        return timestep_grid(generator.timesteps) if generator.timesteps else (None,)
-    if config.t is not None:
-        wrong = [t for t in config.t if not 0 <= t < generator.timesteps]
-        if wrong:
-            raise UsageError(
-                f"--t {wrong[0]}: timesteps of {generator.name!r} run from 0 to {generator.timesteps - 1}."
-            )
-        return tuple(dict.fromkeys(config.t))
-    default = encode_options(type(generator)).get("t")
-    return (default if isinstance(default, int) else None,)
-
-
-def _layers(config: FeaturesConfig, generator: Generator) -> tuple[str | None, ...]:
-    if config.layer == AUTO:
-        return generator.layers or (None,)
-    if config.layer is not None:
-        check_layers(generator, [config.layer])
-        return (config.layer,)
-    default = encode_options(type(generator)).get("layer")
-    return (default if isinstance(default, str) else None,)
 
 
 def _fingerprint(folder: Path) -> dict[str, Any]:
