@@ -60,7 +60,7 @@ def features_command(
     head: Annotated[str, typer.Option(help="linear, mlp, prototype, knn, separated by commas.")] = "linear,mlp",
     second_stage: Annotated[
         str | None,
-        typer.Option(help="Use the unlabelled pool: propagation, pseudo-labels, or both, separated by commas."),
+        typer.Option(help="Use the unlabelled pool: propagation, pseudo-labels, pseudo-cnn, separated by commas."),
     ] = None,
     baseline: Annotated[
         str, typer.Option(help="What to compare with: pixels, cnn, untrained, separated by commas, or none.")

@@ -49,6 +49,18 @@ MODELS = (
     *(Entry(name, name, study=SEARCHED) for name in ("ae", "vae", "dvae")),
 )
 SIZES = tuple(Entry(f"ae latent_dim={size}", "ae", {"latent_dim": size}) for size in (32, 64, 128, 256))
+ON_POOL = Entry(
+    "vae latent_dim=32",
+    "vae",
+    {"latent_dim": 32},
+    {
+        "labels_per_class": (2, 8, 32),
+        "heads": ("linear",),
+        "second_stage": ("propagation", "pseudo-labels", "pseudo-cnn"),
+        "baselines": ("pixels",),
+    },
+)
+"""The longest second stage, with the pixels beside it, on one kind of features."""
 SHAPED: tuple[dict[str, float], ...] = (
     {},
     {"supervision": 1.0},
@@ -86,7 +98,7 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--write", action="store_true", help="only write the page from the results in --out")
     options = parser.parse_args(words)
-    options.entries = (*MODELS, *SIZES, *shaped(min(options.episodes, 2)))
+    options.entries = (*MODELS, *SIZES, ON_POOL, *shaped(min(options.episodes, 2)))
     if options.models:
         wanted = [name.strip() for name in options.models.split(",")]
         unknown = sorted(set(wanted) - {entry.title for entry in options.entries})

@@ -147,9 +147,11 @@ class Page:
                 "Labels spread over the unlabelled pool in feature space, test images by their neighbours there",
             ),
             ("pseudo-labels", "A linear head on the k labels and confident pseudo-labels from the pool"),
+            ("pseudo-cnn", "A CNN from scratch on the k labels and confident pseudo-labels from the pool"),
         ):
             rows = [self._line(name, name, found, stage) for name, found in self._main.items()]
-            rows += [self._line("pixels", "pixels", found, stage) for found in list(self._main.values())[:1]]
+            pixels = [self._line("pixels", "pixels", found, stage) for found in self._main.values()]
+            rows += [row for row in pixels if any(row[1:])][:1]
             if any(any(row[1:]) for row in rows):
                 found = _markdown(["features", *(f"k = {k}" for k in self._ks)], [row for row in rows if any(row[1:])])
                 parts.append(f"{text}:\n\n{found}")

@@ -130,6 +130,15 @@ def test_pictures_and_maps_are_drawn(tmp_path):
     assert {"embedding-pca-2d.png", "embedding-pca-3d.png", "reconstructions.png"} <= names
 
 
+def test_second_stages_beat_the_head_on_the_labels_alone():
+    stages = ("propagation", "pseudo-labels", "pseudo-cnn")
+    found = study_features(configured(labels_per_class=(2,), second_stage=stages, baselines=("pixels",))).document
+    accuracy = {(row["method"], row["head"]): row["accuracy"] for row in found["rows"]}
+    assert set(accuracy) == {(method, head) for method in ("toy", "pixels") for head in ("linear", *stages)}
+    for stage in stages:
+        assert accuracy["pixels", stage] > accuracy["pixels", "linear"] + 0.05
+
+
 def test_shuffled_labels_give_chance(digits, monkeypatch):
     def shuffled(part, seed):
         order = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))
@@ -240,7 +249,7 @@ def test_layers_are_listed():
         ({"heads": ()}, ConfigError, "at least one --head"),
         ({"baselines": ("pixel",)}, ConfigError, "Did you mean 'pixels'"),
         ({"plots": ("pcaa",)}, ConfigError, "Did you mean 'pca'"),
-        ({"second_stage": ("magic",)}, ConfigError, "propagation, pseudo-labels"),
+        ({"second_stage": ("magic",)}, ConfigError, "propagation, pseudo-cnn, pseudo-labels"),
         ({"episodes": 0}, ConfigError, "--episodes 0"),
         ({"export": "features.parquet"}, UsageError, r"\.npz"),
         ({"t": (10,)}, UsageError, "from 0 to 9"),

@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 from augment import study_config
 from augment.errors import unknown_name
 from augment.export import suffix_of
+from augment.features.second_stage import STAGES
 from augment.heads import HEADS
 from augment.report.projection import METHODS, check_method
 from augment.study_config import StudyConfig
 
 AUTO: Literal["auto"] = "auto"
 BASELINES = ("pixels", "cnn", "untrained")
-SECOND_STAGES = ("propagation", "pseudo-labels")
 
 
 class FeaturesConfig(StudyConfig):
@@ -47,7 +47,7 @@ class FeaturesConfig(StudyConfig):
     def _known_names(self) -> Self:
         for option, given, known in (
             ("head", self.heads, HEADS),
-            ("second stage", self.second_stage, SECOND_STAGES),
+            ("second stage", self.second_stage, STAGES),
             ("baseline", self.baselines, BASELINES),
             ("plot", self.plots, METHODS),
         ):

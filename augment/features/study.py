@@ -25,7 +25,7 @@ from augment.features.few_labels import Cell, FeatureTable, score_heads
 from augment.features.layer_search import LayerMap
 from augment.features.pictures import begin_embeddings, draw_pictures
 from augment.features.plan import FeaturesPlan, prepare
-from augment.features.second_stage import score_second_stage
+from augment.features.second_stage import Pictures, score_second_stage
 from augment.features.source import FeatureSource, pixels
 from augment.progress import Reporter
 from augment.trained import Trained
@@ -188,8 +188,9 @@ def _begin_heads(
     """Heads, and the second stage where it is asked for: an untrained net's is of no interest."""
     jobs = [workers.submit(score_heads, method, table, plan.episodes, plan.config.heads, t, layer)]
     if plan.config.second_stage and method != "untrained":
+        pictures = Pictures(plan.data.train.images, plan.data.test.images, plan.device, plan.precision)
         stages = plan.config.second_stage
-        jobs.append(workers.submit(score_second_stage, method, table, plan.episodes, stages, t, layer))
+        jobs.append(workers.submit(score_second_stage, method, table, plan.episodes, stages, pictures, t, layer))
     return jobs
 
 
