@@ -24,14 +24,12 @@ from augment.datasets import LabelledImages
 from augment.device import choose_device, choose_precision
 from augment.encoding import encode_set
 from augment.errors import UsageError
+from augment.features.plan import POOL_CLASS
 from augment.generator import Generator, ImageSpec
 from augment.locations import cache_folder
 from augment.progress import reporter
 from augment.regimes import draw_split
 from augment.travelling import Travelling
-
-POOL_CLASS = "unlabelled"
-"""The one class that all training images are of."""
 
 
 class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
