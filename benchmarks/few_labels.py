@@ -55,6 +55,7 @@ ON_POOL = Entry(
     {"latent_dim": 32},
     {
         "labels_per_class": (2, 8, 32),
+        "episodes": 3,
         "heads": ("linear",),
         "second_stage": ("propagation", "pseudo-labels", "pseudo-cnn"),
         "baselines": ("pixels",),
