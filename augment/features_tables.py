@@ -63,13 +63,19 @@ def _protocol(document: Mapping[str, Any]) -> str:
     protocol, chosen = document["protocol"], document["chosen"]
     generator = document["generator"]
     lines = [
-        f"Means over {protocol['episodes']} draws of the labels ± 95% interval; {generator['name']} was trained on "
+        f"{_draws(protocol['episodes'])}; {generator['name']} was trained on "
         f"{protocol['pool_images']:,} images, labels seen: {generator['labels_seen']}."
     ]
     if protocol["choice"] is not None:
         names = " and ".join(f"{name} {chosen[name]}" for name in ("t", "layer") if chosen[name] is not None)
         lines.append(f"Chosen on {protocol['choice']}: {names}.")
     return escape("\n".join(lines))
+
+
+def _draws(episodes: int) -> str:
+    if episodes == 1:
+        return "One draw of the labels, which cannot tell a method from luck"
+    return f"Means over {episodes} draws of the labels ± 95% interval"
 
 
 def _costs(document: Mapping[str, Any]) -> str:
