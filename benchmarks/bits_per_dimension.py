@@ -146,8 +146,8 @@ Written by `python benchmarks/bits_per_dimension.py --dataset {data.name} --step
 
 All {len(data.test):,} test images of `{data.name}` ({size}, 8 bits); every model was fitted to the {len(data.train):,}
 training images, and the weights chosen by some of those. Less is better; ± is one standard error over images.
-The default of `alpha` was chosen with the first 1,000 of these test images in sight (500 steps on 5,000 images: 3.63
-bits with 1e-5, 4.03 with 0.05), so the flow's figure is a little flattered.
+The default of `alpha` was chosen with the first 1,000 of these test images in sight, so the flow's figure is a little
+flattered.
 
 {table(rows)}
 

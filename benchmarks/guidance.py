@@ -124,7 +124,7 @@ def clip_accuracy(generator: Generator, data: ImageSet) -> float:
     """Share of test images whose CLIP embedding is nearest to their own class's captions."""
     generator.eval()
     with torch.no_grad():
-        z = torch.cat([generator.encode(part.float() / 255, source="clip") for part in data.test.images.split(500)])
+        z = torch.cat([generator.encode(part.float() / 255, layer="clip") for part in data.test.images.split(500)])
         found = (z @ generator.clip.class_embeddings().T).argmax(1)
     return (found == data.test.labels).double().mean().item()
 

@@ -28,10 +28,6 @@ class RowSpace:
     axes: Tensor
     energy: Tensor
 
-    def project(self, queries: Tensor) -> Tensor:
-        """Coordinates ``(E, Q, r)`` of ``queries`` ``(Q, D)``; what lies outside the rows' space is lost."""
-        return queries @ self.axes - self.mean @ self.axes
-
 
 def row_space(features: Tensor) -> RowSpace:
     """Rotate ``features`` ``(E, n, D)``; constant columns, equal rows and D above n are all fine."""

@@ -16,9 +16,6 @@ from augment.errors import ConfigError, DataError, UsageError, unknown_name
 METHODS = ("pca", "tsne", "umap")
 TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
-DEFAULT_POINTS = 2000
-"""Points of a map unless a person says otherwise; more of them hide each other."""
-
 FEWEST_POINTS = 5
 """Points that t-SNE and UMAP need: with fewer there are no neighbourhoods to keep."""
 
