@@ -9,14 +9,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from augment.arrays.feature_extractor import FeatureExtractor
+    from augment.arrays.synthetic_sampler import SyntheticSampler
     from augment.datasets import ImageSet, LabelledImages, load_dataset
-    from augment.estimators import FeatureExtractor
-    from augment.experiment import Result, run
+    from augment.experiment.config import RunConfig
+    from augment.experiment.study import Result, run
     from augment.features.config import FeaturesConfig
     from augment.features.study import FeaturesResult, study_features
     from augment.generator import Generator, GeneratorConfig, ImageSpec, StopTraining, Tags
     from augment.registry import create, load_generator
-    from augment.run_config import RunConfig
 
 __version__ = "0.1.0"
 
@@ -31,13 +32,14 @@ _HOMES = {
     "load_dataset": "datasets",
     "create": "registry",
     "load_generator": "registry",
-    "Result": "experiment",
-    "RunConfig": "run_config",
-    "FeatureExtractor": "estimators",
+    "Result": "experiment.study",
+    "RunConfig": "experiment.config",
+    "FeatureExtractor": "arrays.feature_extractor",
+    "SyntheticSampler": "arrays.synthetic_sampler",
     "FeaturesConfig": "features.config",
     "FeaturesResult": "features.study",
     "study_features": "features.study",
-    "run": "experiment",
+    "run": "experiment.study",
 }
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "Result",
     "RunConfig",
     "StopTraining",
+    "SyntheticSampler",
     "Tags",
     "create",
     "load_dataset",

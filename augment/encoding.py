@@ -46,7 +46,7 @@ def encode_set(
     check_layers(generator, layers)
     joined = tuple(",".join(generator.layers) if name == ALL else name for name in layers)
     work = partial(_chunk, layers=joined, options=options, precision=precision)
-    parts = [part for part in images.split(ENCODE_CHUNK) if len(part)]
+    parts = [part.clone() for part in images.split(ENCODE_CHUNK) if len(part)]  # a view travels with all of it
     chunks: list[list[Tensor]] = []
     done = 0
     for part, chunk in zip(parts, on_all_cores(work, generator, parts, workers=workers), strict=True):

@@ -68,10 +68,11 @@ def collect(pending: Sequence[Pending], data: ImageSet, budget: Budget, workers:
 def _identity(arm: Arm, data: ImageSet, budget: Budget) -> dict[str, object]:
     train = hashlib.sha256(arm.train.images.contiguous().numpy().data)
     train.update(arm.train.labels.contiguous().numpy().data)
+    train.update(arm.synthetic.numpy().data)
     return {
         "train": train.hexdigest(),
         "test": data.sha256,
-        "sampling": arm.sampling,
+        "learning": repr(arm.learning),
         "budget": asdict(budget),
         "code": store.code_fingerprint(imported_sources(arms.__name__)),
     }

@@ -12,7 +12,7 @@ from augment.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError
 from augment.progress import Reporter
 from augment.registry import load_generator
-from augment.synthesis import draw_unlabelled, synthesise
+from augment.synthetic.synthesis import draw_unlabelled, synthesise
 
 
 def train(

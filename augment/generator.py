@@ -67,6 +67,9 @@ class Tags:
     decodes: has ``decode(latents)`` for the output of ``encode``.  likelihood: has ``log_prob(images)``.
     semi_supervised: ``loss`` learns a feature space from the labels it is given, and takes :data:`UNLABELLED` where an
     image has none.
+    edits: has ``sample_from(images, labels, strength, *, rng=None)``: new images ``(n, C, H, W)`` in [0, 1] that start
+    from given ones; ``strength`` in (0, 1], 1 forgets the image. ``labels`` are the classes to be, which a generator
+    that is not conditional ignores. Row i depends on image i, label i and the noise alone.
     """
 
     conditional: bool = False
@@ -74,6 +77,7 @@ class Tags:
     decodes: bool = False
     likelihood: bool = False
     semi_supervised: bool = False
+    edits: bool = False
 
 
 class GeneratorConfig(BaseModel):

@@ -1,4 +1,4 @@
-"""Labels -> uint8 images of a generator, chunk by chunk, on as many cores as there are workers.
+"""Labels, images to edit or codes -> uint8 images of a generator, chunk by chunk, on all cores.
 
 Chunks have seeds of their own (:func:`augment.generator.draw`) and are computed on one thread each on a CPU, so the
 images are the same whoever draws which chunk.
@@ -6,17 +6,28 @@ images are the same whoever draws which chunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from augment.generator import SAMPLE_CHUNK, Generator, draw
-from augment.travelling import on_all_cores
+from augment.errors import PluginError
+from augment.generator import SAMPLE_CHUNK, Generator, chunk_seed, draw, evaluating
+from augment.travelling import Work, on_all_cores
 from augment.workers import Workers
 
+P = TypeVar("P")
+
 OnProgress = Callable[[int, int], None]
+
+
+class Edit(NamedTuple):
+    """Work for one chunk: images to start from, uint8 ``(n, C, H, W)``, and the classes to be, int64 ``(n,)``."""
+
+    images: Tensor
+    labels: Tensor
 
 
 def as_uint8(images: Tensor) -> Tensor:
@@ -38,17 +49,92 @@ def sample_images(
     workers: processes that help; without any, some are started where drawing is slow. on_progress: called with images
     done and wanted. Raises PluginError when a plugin returns another shape or non-finite values.
     """
-    images = torch.empty((len(labels), *generator.spec.shape), dtype=torch.uint8)
-    parts = [part for part in labels.cpu().split(SAMPLE_CHUNK) if len(part)]
+    work = partial(_chunk, seed=seed, precision=precision)
+    return _gathered(work, generator, _chunks(labels.cpu()), len(labels), workers, on_progress)
+
+
+def edit_images(
+    generator: Generator,
+    images: Tensor,
+    labels: Tensor,
+    strength: float,
+    *,
+    seed: int,
+    precision: str = "fp32",
+    workers: Workers | None = None,
+    on_progress: OnProgress | None = None,
+) -> Tensor:
+    """A new image for each of ``images``, uint8 ``(n, C, H, W)``, as ``labels``, by a generator tagged ``edits``.
+
+    strength: in (0, 1], 1 forgets the image. Errors and the rest as :func:`sample_images`.
+    """
+    parts = [*map(Edit, _chunks(images), _chunks(labels))]
+    work = partial(_edited, strength=strength, seed=seed, precision=precision)
+    return _gathered(work, generator, parts, len(labels), workers, on_progress)
+
+
+def decode_codes(
+    generator: Generator,
+    codes: Tensor,
+    *,
+    precision: str = "fp32",
+    workers: Workers | None = None,
+    on_progress: OnProgress | None = None,
+) -> Tensor:
+    """Images uint8 ``(n, C, H, W)`` of codes ``(n, D)``, by a generator tagged ``decodes``; see sample_images."""
+    work = partial(_decoded, precision=precision)
+    return _gathered(work, generator, _chunks(codes), len(codes), workers, on_progress)
+
+
+def _chunks(rows: Tensor) -> list[Tensor]:
+    """Copies of its parts: a view of a tensor travels to another process with the whole of it."""
+    return [part.clone() for part in rows.split(SAMPLE_CHUNK) if len(part)]
+
+
+def _gathered(
+    work: Work[P, Tensor],
+    generator: Generator,
+    parts: Sequence[P],
+    n: int,
+    workers: Workers | None,
+    on_progress: OnProgress | None,
+) -> Tensor:
+    """What ``work`` makes of the parts, ``n`` images in all, in order: uint8 ``(n, C, H, W)``."""
+    images = torch.empty((n, *generator.spec.shape), dtype=torch.uint8)
     done = 0
-    for chunk in on_all_cores(partial(_chunk, seed=seed, precision=precision), generator, parts, workers=workers):
+    for chunk in on_all_cores(work, generator, parts, workers=workers):
         images[done : done + len(chunk)] = chunk
         done += len(chunk)
         if on_progress is not None:
-            on_progress(done, len(labels))
+            on_progress(done, n)
     return images
 
 
 def _chunk(generator: Generator, labels: Tensor, index: int, *, seed: int, precision: str) -> Tensor:
     (images,) = draw(generator, labels, seed, first_chunk=index, precision=precision)
     return as_uint8(images)
+
+
+def _edited(generator: Generator, part: Edit, index: int, *, strength: float, seed: int, precision: str) -> Tensor:
+    device = generator.device
+    rng = torch.Generator(device).manual_seed(chunk_seed(seed, index))
+    images, labels = part.images.to(device).float().div(255), part.labels.to(device)
+    with evaluating(generator), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        made = cast(Any, generator).sample_from(images, labels, strength, rng=rng)
+    return _checked(generator, made, len(labels), "sample_from")
+
+
+def _decoded(generator: Generator, codes: Tensor, index: int, *, precision: str) -> Tensor:
+    device = generator.device
+    with evaluating(generator), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        made = cast(Any, generator).decode(codes.to(device))
+    return _checked(generator, made, len(codes), "decode")
+
+
+def _checked(generator: Generator, images: Tensor, n: int, method: str) -> Tensor:
+    expected = (n, *generator.spec.shape)
+    if tuple(images.shape) != expected:
+        raise PluginError(f"{generator.name}.{method} returned {tuple(images.shape)} instead of {expected}.")
+    if not bool(torch.isfinite(images).all()):
+        raise PluginError(f"{generator.name}.{method} returned non-finite values: its training has diverged.")
+    return as_uint8(images.float().clamp(0, 1).cpu())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.device import choose_device, choose_precision
 from augment.errors import DataError
+from augment.evidence.guards import Fingerprint, Guard, no_test_images, same_scaling
+from augment.fake_images import FakeImages, load_fake_images
 from augment.generator import Generator, evaluating
 from augment.metrics.extractors import Extractor, load_extractor
 from augment.metrics.fidelity import Fidelity, score_fidelity
@@ -208,61 +210,87 @@ def score(
     offline: bool = False,
     report: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Score ``fake``, a folder of class folders or a saved generator, against the test images of ``real``.
+    """Score ``fake``, a folder of images or a saved generator, against the test images of ``real``.
 
-    Raises DataError when shapes or, for a generator, classes do not agree.
+    Class folders of ``fake`` are matched by name and may be fewer: then only real images of those classes are compared.
+    ``image_size`` resizes both. The document's ``guards`` say whether test images are among the fake ones and whether
+    both have one scale. Raises DataError when shapes, colours or classes do not agree
+    (:func:`augment.fake_images.load_fake_images`).
     """
     report = report or Reporter()
     report.stage(f"Load {real}")
     data = load_dataset(
         real, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, report=report.note
     )
-    references = split_references(data.test, n, seed)
     report.stage(f"Load {fake}")
-    place = choose_device(device)
-    generator = load_generator(fake).to(place) if (fake / "config.json").exists() else None
-    if generator is not None:
-        _check_shape(fake, generator.spec.shape, data)
-        if generator.spec.num_classes != len(data.classes):
-            raise DataError(
-                f"{fake} was made for {generator.spec.num_classes} classes, {data.name} has {len(data.classes)}. "
-                "Score its images instead: draw them with `augment sample` and pass their folder."
-            )
-        report.stage(f"Sample {generator.name}")
-        precision = choose_precision("auto", place)
-        images = sample_like(
-            generator, references.held_out.labels, seed, precision=precision, on_progress=report.advance
-        )
+    generator = None
+    if (fake / "config.json").exists():
+        generator = _suited_generator(fake, data).to(choose_device(device))
+        labels = split_references(data.test, n, seed).held_out.labels
+        found = FakeImages(_samples(generator, labels, seed, report), data.test)
     else:
-        images = _folder_images(fake, len(references.held_out), data, strict=strict, seed=seed)
-    references = split_references(data.test, len(images), seed)
+        found = load_fake_images(fake, data, image_size=image_size, strict=strict)
+    for note in found.notes:
+        report.note(note)
+    images = found.images
+    references = split_references(found.test, min(n, len(images)), seed)
     report.stage("Score")
     scoring = Scoring(
         dataset=real,
         num_classes=len(data.classes),
-        fake=images,
+        fake=_drawn(images, len(references.held_out), seed),
         references=references,
         pool=data.train,
         restored=None if generator is None else reconstructions(generator, references.held_out),
         seed=seed,
         inception=inception,
     )
-    return {"schema": "augment.score/1", "real": real, "fake": str(fake), "seed": seed, "fidelity": scoring.compute()}
+    return {
+        "schema": "augment.score/1",
+        "real": real,
+        "fake": str(fake),
+        "seed": seed,
+        "notes": list(found.notes),
+        "fidelity": scoring.compute(),
+        "guards": [asdict(guard) for guard in _guards(images, data)],
+    }
 
 
-def _folder_images(folder: Path, n: int, data: ImageSet, *, strict: bool, seed: int) -> LabelledImages:
-    """At most ``n`` images of a folder, of all its parts, drawn by ``seed``."""
-    found = load_dataset(str(folder.absolute()), strict=strict)
-    _check_shape(folder, found.spec.shape, data)
-    images = torch.cat([found.train.images, found.test.images])
-    labels = torch.cat([found.train.labels, found.test.labels])
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:n]
-    return LabelledImages(images[order], labels[order])
-
-
-def _check_shape(fake: Path, shape: tuple[int, int, int], data: ImageSet) -> None:
-    if shape != data.spec.shape:
+def _suited_generator(folder: Path, data: ImageSet) -> Generator:
+    """A saved generator of the data set's shape and classes; raises DataError for others."""
+    generator = load_generator(folder)
+    spec, advice = generator.spec, "Score its images instead: draw them with `augment sample` and pass their folder."
+    if spec.shape != data.spec.shape:
         raise DataError(
-            f"{fake} has images of shape {shape}, {data.name} of {data.spec.shape} (channels, height, width). "
-            "Scores need equal shapes: pass --image-size to resize the real ones, or make the fake ones anew."
+            f"{folder} has images of shape {spec.shape}, {data.name} of {data.spec.shape} (channels, height, width). "
+            f"Scores need equal shapes: pass --image-size to resize the real ones, or train it anew. {advice}"
         )
+    if spec.num_classes != len(data.classes):
+        raise DataError(
+            f"{folder} was made for {spec.num_classes} classes, {data.name} has {len(data.classes)}. {advice}"
+        )
+    if spec.class_names and spec.class_names != data.classes:
+        raise DataError(
+            f"{folder} was made for the classes {', '.join(spec.class_names)}; {data.name} has "
+            f"{', '.join(data.classes)}, in this order. {advice}"
+        )
+    return generator
+
+
+def _samples(generator: Generator, labels: Tensor, seed: int, report: Reporter) -> LabelledImages:
+    report.stage(f"Sample {generator.name}")
+    precision = choose_precision("auto", generator.device)
+    return sample_like(generator, labels, seed, precision=precision, on_progress=report.advance)
+
+
+def _drawn(images: LabelledImages, n: int, seed: int) -> LabelledImages:
+    """``n`` of the images, in an order drawn by ``seed``; all in their own order where there are no more."""
+    if len(images) <= n:
+        return images
+    return images.subset(torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n])
+
+
+def _guards(fake: LabelledImages, data: ImageSet) -> tuple[Guard, Guard]:
+    """All images are looked at, not only those that are scored."""
+    test = Fingerprint(data.test.images)
+    return no_test_images({"images to score": fake.images}, test), same_scaling(data.train, fake, data.test)

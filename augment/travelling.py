@@ -12,13 +12,17 @@ from torch import Tensor
 from augment.generator import Generator, GeneratorConfig, ImageSpec
 from augment.workers import Workers, side_by_side, threads
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 WORTH_WORKERS = 15.0
 """Seconds of work that are left from which on starting processes pays; each takes some seconds to start."""
 
-Work = Callable[[Generator, Tensor, int], T]
-"""``work(generator, part, index)``; a function of a module, or ``functools.partial`` of one, as it travels too."""
+Work = Callable[[Generator, P, int], T]
+"""``work(generator, part, index)``; a function of a module, or ``functools.partial`` of one, as it travels too.
+
+A part is a tensor or a tuple of tensors.
+"""
 
 
 class Travelling:
@@ -47,7 +51,7 @@ def _arrived(
 
 
 def on_all_cores(
-    work: Work[T], generator: Generator, parts: Sequence[Tensor], *, workers: Workers | None = None
+    work: Work[P, T], generator: Generator, parts: Sequence[P], *, workers: Workers | None = None
 ) -> Iterator[T]:
     """``work(generator, part, index)`` of every part, in order.
 
@@ -64,14 +68,12 @@ def on_all_cores(
             yield from _shared(work, generator, parts, found, first=1)
 
 
-def _shared(
-    work: Work[T], generator: Generator, parts: Sequence[Tensor], workers: Workers, *, first: int
-) -> Iterator[T]:
+def _shared(work: Work[P, T], generator: Generator, parts: Sequence[P], workers: Workers, *, first: int) -> Iterator[T]:
     travelling = Travelling(generator)
     rest = enumerate(parts[first:], start=first)
     yield from workers.in_order([workers.submit(_alone, work, travelling, part, index) for index, part in rest])
 
 
-def _alone(work: Work[T], travelling: Travelling, part: Tensor, index: int) -> T:
+def _alone(work: Work[P, T], travelling: Travelling, part: P, index: int) -> T:
     with threads(1):
         return work(travelling.generator, part, index)

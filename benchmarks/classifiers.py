@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from augment.classifiers import default_updates, fit_cnn, score_predictions
+from augment.classifiers.draws import Augmentation
+from augment.classifiers.learning import Learning
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.device import choose_precision
-from augment.draws import Augmentation, Sampling
 from augment.errors import AugmentError
 from augment.regimes import REGIMES, class_counts, draw_split
 
@@ -76,7 +77,7 @@ def fit_ours(
     *,
     updates: int,
     precision: str,
-    sampling: Sampling,
+    learning: Learning,
     augmentation: Augmentation,
 ) -> Predict:
     """Train our CNN; returns what predicts."""
@@ -87,7 +88,7 @@ def fit_ours(
         updates=updates,
         seed=seed,
         precision=precision,
-        sampling=sampling,
+        learning=learning,
         augmentation=augmentation,
     ).predict
 
@@ -121,12 +122,12 @@ def contenders(size: int, epochs: int) -> dict[str, Fit]:
     precision = choose_precision("auto", torch.device("cpu"))
     rows: dict[str, Fit] = {f"plain, {epochs} epochs": partial(fit_plain, epochs=epochs)}
     full = default_updates(size)
-    ours = partial(fit_ours, precision=precision, sampling="as_is", augmentation="shift")
+    ours = partial(fit_ours, precision=precision, learning=Learning(), augmentation="shift")
     for updates in (full // 4, full // 2, full):
         rows[f"ours, {updates} updates"] = partial(ours, updates=updates)
     for augmentation in ("none", "shift-flip"):
         rows[f"ours, {full} updates, {augmentation}"] = partial(ours, updates=full, augmentation=augmentation)
-    rows[f"ours, {full} updates, oversampled"] = partial(ours, updates=full, sampling="balanced")
+    rows[f"ours, {full} updates, oversampled"] = partial(ours, updates=full, learning=Learning("oversample"))
     return rows
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from augment import generator as contract
 from augment import registry, trained
 from augment.classifiers import fit_cnn, score_predictions
+from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
 from augment.generator import Generator, draw
 from augment.metrics.extractors import Extractor
@@ -35,7 +36,7 @@ COPIES = 2000
 
 PICTURED = 10
 CORE = Path(contract.__file__).parent
-METHOD = (Path(__file__), CORE / "metrics", CORE / "classifiers.py", CORE / "generator.py", CORE / "training")
+METHOD = (Path(__file__), CORE / "metrics", CORE / "classifiers", CORE / "generator.py", CORE / "training")
 """Code of ours that every figure depends on."""
 
 
@@ -189,7 +190,7 @@ def cas(train: LabelledImages, bench: Bench) -> float:
         seed=SEEDS.classifier,
         device=settings.device,
         precision=settings.precision,
-        sampling="balanced",
+        learning=Learning("oversample"),
     )
     test = bench.data.test
     return score_predictions(test.labels, cnn.predict(test.images), classes).balanced_accuracy

@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from augment import create, load_dataset
-from augment.arms import Arm, Budget, evaluate
-from augment.cart import Features
+from augment.arms import Budget, evaluate
 from augment.classifiers import CNN, fit_cart
+from augment.classifiers.cart import Features
 from augment.datasets import ImageSet, LabelledImages
 from augment.device import choose_precision
 from augment.generator import Generator
@@ -213,7 +213,7 @@ def main() -> None:
         updates = 60
         start = time.perf_counter()
         evaluate(
-            Arm("real", train, "as_is"),
+            plain("real", train),
             ["cnn"],
             data.test.subset(range(100)),
             len(data.classes),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._noise import blur, gaussian
+from augment.corruptions import blur, gaussian
 
 SIDE = 32
 """Pixels a side of what the small CLIP's image tower sees: the least its four poolings allow."""

@@ -7,6 +7,7 @@ clean image alone: Bansal et al. 2023, arXiv 2302.07121; CLIP: Radford et al. 20
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from augment.errors import DataError
-from augment.generator import ImageSpec, Tags
+from augment.generator import ImageSpec
 
 from ._captions import Captions, class_captions, parse_captions
 from ._clip import Judge, SmallCLIP, class_logits
@@ -98,7 +99,7 @@ class CLIPGuided(DDPM):
                 dim = self.clip.class_embeddings().shape[1]
             self.from_text = nn.Linear(dim, time_dim)
             self.no_text = nn.Parameter(torch.zeros(time_dim))
-        self.tags = Tags(conditional=config.conditional or config.clip_scale > 0)
+        self.tags = replace(self.tags, conditional=config.conditional or config.clip_scale > 0)
 
     def _build_unet(self, **options: Any) -> nn.Module:
         if self.config.conditional:

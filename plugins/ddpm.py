@@ -7,6 +7,7 @@ arXiv 2207.12598; features: Baranchuk et al. 2021, arXiv 2112.03126, and Xiang e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -89,7 +90,7 @@ class DDPM(LayeredGenerator):
     config: DDPMConfig
     family = "diffusion"
     test_options: ClassVar[dict[str, Any]] = {"channels": (8, 16), "sampling_steps": 3}
-    tags = Tags(conditional=True)
+    tags = Tags(conditional=True, edits=True)
     timesteps = TIMESTEPS
     saturated: Tensor
 
@@ -100,7 +101,7 @@ class DDPM(LayeredGenerator):
         self.unet = self._build_unet()
         self.register_buffer("saturated", torch.tensor([0.0, 1.0]))
         if not config.conditional:
-            self.tags = Tags(conditional=False)
+            self.tags = replace(self.tags, conditional=False)
 
     def _build_unet(self, **options: Any) -> nn.Module:
         from diffusers.models.unets.unet_2d import UNet2DModel

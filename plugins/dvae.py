@@ -8,7 +8,8 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from ._noise import STRENGTHS, NoiseName, corrupt
+from augment.corruptions import STRENGTHS, NoiseName, corrupt
+
 from .vae import VAE, VAEConfig
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.preprocessing import MinMaxScaler
 
-from augment.array_images import ImageLayout, InvalidImages, as_array, guessed_shape
+from augment.arrays.images import ImageLayout, InvalidImages, as_array, guessed_shape
 
 
 @pytest.fixture

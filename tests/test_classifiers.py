@@ -7,10 +7,13 @@ from sklearn import metrics
 from sklearn.datasets import load_digits
 from sklearn.tree import DecisionTreeClassifier
 
-from augment import classifiers
 from augment.classifiers import CNN, default_updates, fit_cart, fit_cnn, score_predictions
-from augment.draws import batches, moved
+from augment.classifiers import cnn as cnn_module
+from augment.classifiers.draws import batches, moved
+from augment.classifiers.feed import Feed
+from augment.classifiers.learning import Learning
 from augment.errors import ConfigError, DataError
+from augment.synthetic.strategies import BatchShare, ClassMixUp, Decay, RealLast, Weight
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +88,19 @@ def rng():
 
 
 def test_batches_as_they_come_use_every_image_equally_often():
-    drawn = list(batches(torch.zeros(50).long(), updates=10, batch_size=20, sampling="as_is", rng=rng()))
+    drawn = list(batches(torch.zeros(50).long(), updates=10, batch_size=20, learning=Learning(), rng=rng()))
     assert [len(index) for index in drawn] == [20] * 10
     assert torch.cat(drawn).bincount().tolist() == [4] * 50
 
 
 def test_a_set_smaller_than_the_batch_fills_it():
-    (index,) = batches(torch.tensor([0, 1, 2]), updates=1, batch_size=128, sampling="as_is", rng=rng())
+    (index,) = batches(torch.tensor([0, 1, 2]), updates=1, batch_size=128, learning=Learning(), rng=rng())
     assert sorted(index.bincount().tolist()) == [42, 43, 43]
 
 
 def test_balanced_batches_draw_classes_uniformly_and_images_uniformly_within_them():
     labels = torch.tensor([4] * 90 + [0] * 9 + [2])[torch.randperm(100, generator=rng())]
-    drawn = torch.cat(list(batches(labels, updates=300, batch_size=100, sampling="balanced", rng=rng())))
+    drawn = torch.cat(list(batches(labels, updates=300, batch_size=100, learning=Learning("oversample"), rng=rng())))
     shares = labels[drawn].bincount(minlength=5) / len(drawn)
     assert shares.tolist() == pytest.approx([1 / 3, 0, 1 / 3, 0, 1 / 3], abs=0.015)
     for label, count in ((4, 90), (0, 9), (2, 1)):
@@ -145,14 +148,24 @@ def test_training_is_reproducible_and_leaves_global_state_alone():
     assert not torch.equal(weights_of(first), weights_of(other))
 
 
-@pytest.mark.parametrize("sampling", ["as_is", "balanced"])
+@pytest.mark.parametrize(
+    "learning",
+    [
+        Learning(),
+        Learning("oversample", mixing="mixup"),
+        Learning("class-weights", ("erasing",), "cutmix", share=BatchShare(), mix=ClassMixUp(), last=RealLast()),
+        Learning("balanced-softmax", weight=Decay(), last=RealLast(share=0.6, layers="classifier")),
+    ],
+)
 @pytest.mark.parametrize("n", [5, 300])
-def test_the_number_of_updates_is_exact(monkeypatch, sampling, n):
+def test_the_number_of_updates_is_exact_whatever_is_learnt_how(monkeypatch, learning, n):
     steps = []
     step = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: (steps.append(1), step(self)))
-    cnn = fit_cnn(*random_set(n), 3, updates=7, seed=0, sampling=sampling)
+    synthetic = torch.arange(n) >= 3
+    cnn = fit_cnn(*random_set(n), 3, updates=7, seed=0, learning=learning, synthetic=synthetic)
     assert cnn.updates == len(steps) == 7
+    assert all(parameter.requires_grad for parameter in cnn.parameters())
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 13, 9), (3, 33, 32), (4, 64, 70)])
@@ -170,7 +183,7 @@ def test_any_size_and_channel_count(shape, precision):
 def test_outputs_do_not_depend_on_batch_mates_and_keep_the_mode(digits, digits_cnn, monkeypatch):
     images = digits[2][:40]
     together = digits_cnn.features(images)
-    monkeypatch.setattr(classifiers, "CHUNK", 7)
+    monkeypatch.setattr(cnn_module, "CHUNK", 7)
     digits_cnn.train()
     assert torch.allclose(digits_cnn.features(images), together, atol=1e-4)
     assert digits_cnn.training
@@ -189,42 +202,122 @@ def test_balanced_sampling_lets_the_rare_class_count():
     images, labels = random_images(200), (torch.arange(200) >= 180).long()
     fresh = random_images(300, seed=1)
     as_is, balanced = (
-        float(fit_cnn(images, labels, 2, updates=15, seed=0, sampling=way).probabilities(fresh)[:, 1].mean())
-        for way in ("as_is", "balanced")
+        float(fit_cnn(images, labels, 2, updates=15, seed=0, learning=way).probabilities(fresh)[:, 1].mean())
+        for way in (Learning(), Learning("oversample"))
     )
     assert balanced > as_is + 0.2
 
 
-def test_a_weight_of_zero_takes_an_image_out_of_the_loss():
+def test_a_weight_of_zero_takes_synthetic_images_out_of_the_loss():
     images, labels = random_set(60, num_classes=2)
-    wrong = torch.where(torch.arange(60) < 20, 1 - labels, labels)
-    weights = (torch.arange(60) >= 20).float()
-    given, flipped = (fit_cnn(images, which, 2, updates=4, seed=0, weights=weights) for which in (labels, wrong))
-    assert torch.equal(weights_of(given), weights_of(flipped))
-    assert not torch.equal(weights_of(given), weights_of(fit_cnn(images, labels, 2, updates=4, seed=0)))
+    synthetic = torch.arange(60) < 20
+    wrong = torch.where(synthetic, 1 - labels, labels)
+
+    def fitted(which, weight):
+        return fit_cnn(
+            images, which, 2, updates=4, seed=0, learning=Learning(weight=Weight(weight=weight)), synthetic=synthetic
+        )
+
+    assert torch.equal(weights_of(fitted(labels, 0)), weights_of(fitted(wrong, 0)))
+    assert not torch.equal(weights_of(fitted(labels, 0)), weights_of(fitted(labels, 1)))
 
 
-def test_a_logit_prior_moves_predictions_towards_the_rare_class():
+@pytest.mark.parametrize("way", ["balanced-softmax", "class-weights"])
+def test_ways_with_imbalance_move_predictions_towards_the_rare_class(way):
     images, labels = random_images(200), (torch.arange(200) >= 180).long()
     fresh = random_images(300, seed=1)
-    plain = fit_cnn(images, labels, 2, updates=30, seed=0).probabilities(fresh)[:, 1].mean()
-    prior = labels.bincount()
-    adjusted = fit_cnn(images, labels, 2, updates=30, seed=0, logit_prior=prior).probabilities(fresh)[:, 1].mean()
+    plain, adjusted = (
+        fit_cnn(images, labels, 2, updates=30, seed=0, learning=Learning(name)).probabilities(fresh)[:, 1].mean()
+        for name in ("as-is", way)
+    )
     assert float(adjusted) > float(plain) + 0.1
 
 
-def test_a_logit_prior_does_not_make_an_easy_head_class_look_like_the_tail():
+def test_balanced_softmax_does_not_make_an_easy_head_class_look_like_the_tail():
     """Smoothing labels uniformly would: 0.05 / 0.01 for the tail is more than 0.95 / 0.99 for the head."""
     labels = (torch.arange(200) >= 198).long()
     images = random_images(200) // 4 + 190 * labels.to(torch.uint8)[:, None, None, None]
-    cnn = fit_cnn(images, labels, 2, updates=100, seed=0, logit_prior=labels.bincount())
+    cnn = fit_cnn(images, labels, 2, updates=100, seed=0, learning=Learning("balanced-softmax"))
     assert torch.equal(cnn.predict(images), labels)
 
 
-def test_a_loss_that_is_not_finite_is_an_error():
-    images, labels = random_set(20)
-    with pytest.raises(DataError, match="not finite after 2 updates"):
-        fit_cnn(images, labels, 3, updates=2, seed=0, weights=torch.full((20,), 3e38))
+def test_a_last_phase_of_the_classifier_leaves_all_other_weights_as_they_were(monkeypatch):
+    images, labels = random_set(40)
+    before, freeze = [], cnn_module._freeze
+    monkeypatch.setattr(cnn_module, "_freeze", lambda blocks: (before.append(weights_of(blocks)), freeze(blocks)))
+
+    def fitted(layers):
+        learning = Learning(last=RealLast(share=0.5, layers=layers))
+        return fit_cnn(images, labels, 3, updates=10, seed=0, learning=learning, synthetic=torch.arange(40) >= 20)
+
+    frozen = fitted("classifier")
+    assert len(before) == 5 and torch.equal(weights_of(frozen.blocks), before[0])
+    free = fitted("all")
+    assert not torch.equal(weights_of(free.blocks), before[0]) and len(before) == 5
+    assert not torch.equal(weights_of(frozen.head), weights_of(free.head))
+
+
+def test_a_loss_that_is_not_finite_is_an_error(monkeypatch):
+    monkeypatch.setattr(cnn_module, "PEAK_LR", 1e38)
+    with pytest.raises(DataError, match="not finite after 4 updates"):
+        fit_cnn(*random_set(20), 3, updates=4, seed=0)
+
+
+# the feed
+
+
+def test_with_a_share_every_batch_holds_exactly_so_many_synthetic_images_until_the_last_phase():
+    labels, synthetic = torch.arange(40) % 3, torch.arange(40) >= 30
+    learning = Learning(share=BatchShare(share=0.25), last=RealLast(share=0.4))
+    drawn = list(batches(labels, updates=10, batch_size=20, learning=learning, rng=rng(), synthetic=synthetic))
+    assert [int(synthetic[index].sum()) for index in drawn] == [5] * 6 + [0] * 4
+    assert all(len(index) == 20 for index in drawn)
+
+
+def test_oversampling_holds_within_real_and_synthetic_images():
+    labels = torch.tensor([0] * 30 + [1] * 3 + [1] * 20 + [2] * 2)
+    synthetic = torch.arange(55) >= 33
+    learning = Learning("oversample", share=BatchShare(share=0.5))
+    drawn = list(batches(labels, updates=200, batch_size=40, learning=learning, rng=rng(), synthetic=synthetic))
+    index = torch.cat(drawn)
+    real, made = (labels[index[synthetic[index] == which]].bincount(minlength=3) / 4000 for which in (False, True))
+    assert real.tolist() == pytest.approx([0.5, 0.5, 0], abs=0.03)
+    assert made.tolist() == pytest.approx([0, 0.5, 0.5], abs=0.03)
+
+
+def test_synthetic_images_are_mixed_with_real_ones_of_their_class_and_labels_stay():
+    levels = torch.tensor([10, 10, 90, 90, 200, 200, 250])
+    labels = torch.tensor([0, 0, 1, 1, 0, 1, 2])
+    images = levels.to(torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)
+    synthetic = torch.arange(7) >= 4
+    feed = Feed(images, labels, synthetic, 3, Learning(mix=ClassMixUp(), weight=Weight(weight=0.0)), "none", rng())
+    index = torch.arange(7).repeat(200)
+    mixed, targets = feed.batch(index, 0.0)
+    found = mixed[:, 0, 0, 0].float().view(200, 7)
+    assert (found[:, :4] == levels[:4]).all() and (found[:, 6] == 250).all()  # class 2 has no real image
+    for place, (low, label) in {4: (10, 0), 5: (90, 1)}.items():
+        values = found[:, place]
+        assert values.min() >= low and values.max() <= 200
+        assert float(values.mean()) == pytest.approx((low + 200) / 2, abs=8)  # Beta(1, 1) is uniform
+        share = (200 - values) / (200 - low)
+        assert targets.view(200, 7, 3)[:, place].sum(1).tolist() == pytest.approx(share.tolist(), abs=0.01)
+        assert (targets.view(200, 7, 3)[:, place].argmax(1) == label)[share > 0.01].all()
+
+
+def test_transforms_and_mixing_change_what_the_network_sees_and_repeat_with_the_seed():
+    images, labels = random_set(12)
+
+    def batch(**options):
+        feed = Feed(images, labels, torch.zeros(12, dtype=torch.bool), 3, Learning(**options), "none", rng())
+        return feed.batch(torch.arange(12), 0.0)
+
+    plain = batch()
+    for options in ({"transforms": ("erasing",)}, {"mixing": "mixup", "alpha": 1.0}):
+        first, again = batch(**options), batch(**options)
+        assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+        assert not torch.equal(first[0].float(), plain[0].float())
+    assert torch.equal(batch(transforms=("erasing",))[1], plain[1])
+    assert batch(mixing="mixup")[1].sum() == pytest.approx(12, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +327,6 @@ def test_a_loss_that_is_not_finite_is_an_error():
         ({"batch_size": 1}, "batch_size is 1"),
         ({"augmentation": "flip"}, "Did you mean 'shift-flip'"),
         ({"precision": "fp16"}, "Unknown precision 'fp16'"),
-        ({"sampling": "balance"}, "Did you mean 'balanced'"),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):
@@ -249,10 +341,9 @@ def test_options_out_of_range_are_refused(options, words):
         ({"images": random_images(9)[:0]}, "N above 0"),
         ({"labels": torch.zeros(8).long()}, "one label per image"),
         ({"labels": torch.full((9,), 3)}, "allowed are 0 to 2"),
-        ({"weights": -torch.ones(9)}, "at least 0"),
-        ({"weights": torch.ones(8)}, "for each image"),
-        ({"weights": torch.full((9,), float("nan"))}, "at least 0"),
-        ({"logit_prior": torch.tensor([1.0, 0.0, 2.0])}, "above 0"),
+        ({"synthetic": torch.zeros(9)}, "say for each image"),
+        ({"synthetic": torch.zeros(8, dtype=torch.bool)}, "for each image"),
+        ({"synthetic": torch.ones(9, dtype=torch.bool)}, "at least one must be real"),
     ],
 )
 def test_data_that_does_not_fit_is_refused(change, words):

@@ -30,7 +30,7 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
     code, out, err = augment("run", "--dataset", "digits", "--regime", "high", "--model", "dvae", "--json", *QUICK)
     assert (code, err) == (0, "")
     document = json.loads(out)
-    assert document["schema"] == "augment.run/1"
+    assert document["schema"] == "augment.run/2"
     assert document["dataset"] | {"sha256": "", "notes": []} == {
         "name": "digits",
         "sha256": "",
@@ -42,7 +42,8 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
     }
     assert sum(document["regime"]["class_counts"]) == document["regime"]["size"]
     assert {(row["arm"], row["classifier"]) for row in document["arms"]} == {
-        (arm, classifier) for arm in ("real", "oversample", "dvae") for classifier in ("cnn", "cart-pca")
+        *((arm, classifier) for arm in ("real", "oversample", "dvae") for classifier in ("cnn", "cart-pca")),
+        ("balanced-softmax", "cnn"),  # a tree has no logits
     }
     assert {row["updates"] for row in document["arms"]} == {8}
     for row in document["arms"]:
@@ -55,7 +56,12 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
         "extractor n fid fid_floor kid is precision recall density coverage ssim memorisation".split()
     )
     assert fidelity["kid"] > fidelity["kid_floor"]
-    assert document["generator"]["config"]["steps"] == 8
+    (generator,) = document["generators"]
+    assert generator["config"]["steps"] == 8
+    assert {row["family"] for row in document["arms"] if row["arm"] == "dvae"} == {"generative"}
+    assert all(guard["passed"] for guard in document["guards"])
+    assert document["verdict"]["decision"] == "no evidence"  # one seed is none
+    assert document["verdict"]["arm"] == "dvae" and document["verdict"]["n"] == 1
     assert not document["cached"]
 
 
@@ -74,7 +80,7 @@ def test_run_folder_is_complete_and_an_identical_run_is_not_computed_again(augme
         "samples.png",
         "reconstructions.png",
     }
-    for words in ("Accuracy on the test images", "oversample", "KID", "one seed"):
+    for words in ("Accuracy of cnn on the test images", "oversample", "KID", "one seed", "Guards: all"):
         assert words in out
     written = (folder / "result.json").stat().st_mtime_ns
     code, out, err = augment(*command)
@@ -85,7 +91,7 @@ def test_run_folder_is_complete_and_an_identical_run_is_not_computed_again(augme
     (folder / "result.json").unlink()  # an unfinished folder is resumed from the parts that are there
     code, out, err = augment(*command, "--json")
     document = json.loads(out)
-    assert document["generator"]["cached"]
+    assert document["generators"][0]["cached"]
     assert all(row["cached"] for row in document["arms"])
 
 
@@ -98,8 +104,9 @@ def test_run_on_a_folder_of_rgb_images(augment, rgb_folder):
     assert document["dataset"]["classes"] == ["kind 8", "kind 9", "kind 10"]
     assert document["dataset"]["channels"] == 3
     assert document["regime"]["class_counts"] == [20, 10, 4]
-    assert document["synthetic"]["class_counts"][0] == 0
-    assert all(count > 0 for count in document["synthetic"]["class_counts"][1:])
+    (added,) = document["synthetic"]
+    assert added["class_counts"][0] == 0
+    assert all(count > 0 for count in added["class_counts"][1:])
 
 
 def test_seeds_repeat_with_new_subsets_and_give_an_interval(augment):
@@ -109,10 +116,100 @@ def test_seeds_repeat_with_new_subsets_and_give_an_interval(augment):
     assert code == 0, err
     document = json.loads(out)
     assert len({seeds["subset"] for seeds in document["seeds"]}) == 2
-    (comparison,) = document["comparisons"]
-    assert comparison["n"] == 2
+    (comparison,) = (row for row in document["comparisons"] if row["arm"] == "vae")
+    assert comparison["n"] == len(comparison["deltas"]) == 2
+    assert comparison["delta"] == pytest.approx(sum(comparison["deltas"]) / 2)
     low, high = comparison["ci95"]
     assert low <= comparison["delta"] <= high
+    assert {row["arm"] for row in document["spread"]} == {"oversample", "vae"}
+    assert all(row["sd"]["n"]["same_data"] == 2 for row in document["spread"])
+    (effect,) = document["effects"]
+    assert len(effect["classes"]) == 10 and {row["group"] for row in effect["groups"]} == {"many", "medium", "few"}
+
+
+ARMS = [
+    *("real", "duplicate", "smote", "latent-smote", "class-weights", "cutmix", "noise:blur+oversample"),
+    *("vae+partial:cap=1+neighbourhood:below=15+weight:weight=0.4", "ae+balance+batch-share+real-last"),
+]
+
+
+def test_arms_of_all_kinds_and_two_generators_stand_in_one_table(augment):
+    arms = [part for name in ARMS for part in ("--arm", name)]
+    settings = ["--size", "200", "--classifier", "cnn", "--set", "ae.steps=6", "--set", "latent_dim=4"]
+    code, out, err = augment("run", "--dataset", "digits", "--model", "vae", *arms, *settings, "--json", *QUICK)
+    assert code == 0, err
+    document = json.loads(out)
+    assert [row["arm"] for row in document["arms"] if row["family"] == "classical"] == [*ARMS[:3], *ARMS[4:7]]
+    assert [row["arm"] for row in document["arms"] if row["family"] == "generative"] == ["latent-smote", *ARMS[7:]]
+    steps = {row["name"]: (row["config"]["steps"], row["config"]["latent_dim"]) for row in document["generators"]}
+    assert steps["vae"] == (8, 4) and steps["ae"][1] != 4
+    real = document["regime"]["class_counts"]
+    added = {row["arm"]: row["class_counts"] for row in document["synthetic"]}
+    assert added["smote"] == added["latent-smote"] == added[ARMS[8]] == [max(real) - count for count in real]
+    assert all(made <= count for made, count in zip(added[ARMS[7]], real, strict=True))
+    assert {row["updates"] for row in document["arms"]} == {8}
+    compared = {row["arm"]: row for row in document["comparisons"]}
+    assert len(compared) == len(ARMS) - 1 and all(row["p_holm"] >= row["p"] for row in compared.values())
+
+
+def test_a_filter_reports_what_it_kept_and_what_it_cost(augment):
+    command = ["run", "--dataset", "digits", "--model", "vae", "--size", "150", "--arm", "oversample"]
+    strategy = "partial+teacher:folds=2,low=0.05,rounds=2"
+    code, out, err = augment(*command, "--classifier", "cnn", "--strategy", strategy, "--json", *QUICK)
+    assert code == 0, err
+    (added,) = json.loads(out)["synthetic"]
+    (report,) = added["filter"]
+    assert report["kept"] == sum(added["class_counts"]) <= report["wanted"]
+    assert report["seconds"]["teachers"] > 0 and len(report["per_class"]) == 10
+
+
+def test_fail_under_is_an_exit_code(augment):
+    command = ["run", "--dataset", "digits", "--model", "vae", "--arm", "oversample", "--classifier", "cart-pixels"]
+    assert augment(*command, "--quiet", *QUICK)[0] == 0
+    code, out, _ = augment(*command, "--quiet", "--fail-under", "0.5", *QUICK)
+    assert code == 7 and "vae against oversample" in " ".join(out.split())  # the answer is printed all the same
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(augment, tmp_path, monkeypatch):
+    from augment.experiment import estimate
+
+    monkeypatch.setattr(estimate, "WARM_UP", 0.2)
+    command = ["run", "--dataset", "digits", "--model", "vae", "--seed", "70", "--seeds", "3", "--arm", "vae+teacher"]
+    command += QUICK
+    code, out, err = augment(*command, "--dry-run", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    stages = {row["name"]: row for row in found["stages"]}
+    assert stages["train vae"]["work"] == "3 x 8 steps of 32 images"
+    assert stages["train teachers"]["work"] == "9 x 8 updates"
+    assert stages["train cnn"]["work"] == "5 x 8 updates"  # three seeds, two repeats for the spread
+    assert found["minutes"] == pytest.approx(sum(row["seconds"] for row in found["stages"]) / 60, abs=0.02)
+    assert all(row["seconds"] > 0 for row in found["stages"])
+    assert not (tmp_path / "runs").exists()
+    code, out, _ = augment(*command, "--dry-run", "--quiet")
+    assert code == 0 and "Nothing was done" in out and "train teachers" in out
+
+
+def test_a_run_that_cannot_keep_to_its_minutes_says_so_before_it_starts(augment):
+    code, _, err = augment("run", "--dataset", "digits", "--model", "vae", "--max-minutes", "0.001", "--quiet")
+    assert code == 3 and "--max-minutes 0.001" in err and "--dry-run" in err
+
+
+def test_a_set_leaves_out_what_the_model_cannot_do_and_says_so(augment):
+    arms = ["--arms", "full", "--classifier", "cart-pixels", "--size", "150"]
+    code, out, err = augment("run", "--dataset", "digits", "--model", "cgan", *arms, *QUICK)
+    assert code == 0, err
+    assert "without latent-smote" in err and "decodes" in err
+    assert "class-weights" in out and "latent-smote" not in out
+
+
+def test_the_components_of_arms_are_listed(augment):
+    listed = json.loads(augment("arms", "--json")[1])
+    assert {"balanced-softmax", "latent-smote", "noise:rotation", "teacher", "real-last"} <= {
+        row["name"] for row in listed["components"]
+    }
+    assert set(listed["sets"]) == {"quick", "full"}
+    assert "balanced-softmax" in augment("arms")[1]
 
 
 def test_train_sample_score(augment, tmp_path):
@@ -156,10 +253,15 @@ MISTAKES = {
     "unknown model": (["run", "--dataset", "digits", "--model", "dvea"], 2, "dvae"),
     "unknown regime": ([*RUN, "--regime", "hihg"], 2, "high"),
     "unknown arm": ([*RUN, "--arm", "oversampel"], 2, "oversample"),
+    "unknown set of arms": ([*RUN, "--arms", "fulll"], 2, "full"),
+    "arms that exclude each other": ([*RUN, "--arm", "oversample+class-weights"], 2, "exclude each other"),
+    "a source the model cannot be": ([*RUN, "--arm", "vae+partial-noise"], 2, "edits"),
+    "latent smote without a decoder": ([*RUN[:-1], "cgan", "--arm", "latent-smote"], 2, "decodes"),
+    "a generator no arm uses": ([*RUN, "--set", "dvae.steps=3"], 2, "--arm dvae"),
     "unknown classifier": ([*RUN, "--classifier", "cnnn"], 2, "cnn"),
     "unknown strategy": ([*RUN, "--strategy", "balnce"], 2, "balance"),
     "unknown strategy option": ([*RUN, "--strategy", "partial:shar=0.1"], 2, "share"),
-    "strategy option out of range": ([*RUN, "--strategy", "partial:share=2"], 3, "from 0 to 1"),
+    "strategy option out of range": ([*RUN, "--strategy", "partial:share=2"], 3, "less than or equal to 1"),
     "unknown model option": ([*RUN, "--set", "latent_dmi=3"], 3, "latent_dim"),
     "model option out of range": ([*RUN, "--set", "latent_dim=1"], 3, "latent_dim=1"),
     "model option without value": ([*RUN, "--set", "latent_dim"], 2, "key=value"),

@@ -22,10 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from augment import registry, trained
-from augment.array_images import InvalidImages
+from augment.arrays.feature_extractor import FeatureExtractor
+from augment.arrays.images import InvalidImages
+from augment.arrays.training import alone
 from augment.encoding import encode_set
 from augment.errors import ConfigError, DataError, UsageError
-from augment.estimators import FeatureExtractor, _alone
 from augment.generator import ImageSpec
 
 MODULE = '''"""A generator that counts its updates, keeps the labels it saw, and can encode at two layers."""
@@ -162,7 +163,7 @@ def test_random_state(digits, counting):
         extractor(random_state="seven").fit(images)
 
 
-def test_the_global_random_state_is_left_alone(digits):
+def test_the_global_random_state_is_leftalone(digits):
     def state():
         return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
 
@@ -177,11 +178,11 @@ def test_one_training_waits_for_another_of_its_kind():
     entered = threading.Event()
 
     def other():
-        with _alone("key"):
+        with alone("key"):
             entered.set()
 
-    with _alone("key"):
-        with _alone("another key"):
+    with alone("key"):
+        with alone("another key"):
             pass
         thread = threading.Thread(target=other)
         thread.start()

@@ -10,6 +10,7 @@ import torch
 from augment import registry
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
+from augment.evidence.statistics import Comparison
 from augment.features import study
 from augment.features.config import FeaturesConfig
 from augment.features.plan import prepare
@@ -18,7 +19,6 @@ from augment.features.study import study_features
 from augment.features.verdict import verdict
 from augment.generator import UNLABELLED, Tags
 from augment.progress import Reporter
-from augment.statistics import Comparison
 from augment.testing import MinimalGenerator
 from augment.workers import Workers
 

@@ -333,6 +333,14 @@ def test_score_of_a_folder_has_no_reconstructions(scored):
     json.dumps(scored[1], allow_nan=False)
 
 
+def test_score_tells_whether_its_guards_hold(scored):
+    for document in scored:
+        names = [guard["name"] for guard in document["guards"]]
+        assert names == ["no test image in training", "train, synthetic and test images on one scale"]
+        assert document["guards"][0]["passed"] and "of 60 are test images" in document["guards"][0]["detail"]
+        assert "synthetic" in document["guards"][1]["detail"]
+
+
 def test_score_of_training_images_finds_the_copies(digits, scored, tmp_path):
     copies = digits.train.subset(range(200))
     save_class_folders(tmp_path / "x", copies.images, copies.labels, digits.classes)
@@ -341,19 +349,18 @@ def test_score_of_training_images_finds_the_copies(digits, scored, tmp_path):
     assert found["kid"] < scored[1]["fidelity"]["kid"]
 
 
-def test_score_refuses_other_shapes(saved, tmp_path):
+def test_score_refuses_a_generator_of_other_shape(saved):
     with pytest.raises(DataError, match=r"shape \(1, 8, 8\), digits of \(1, 16, 16\).*--image-size"):
         scoring.score("digits", saved, image_size=16, device="cpu")
-    images = torch.randint(0, 256, (20, 3, 8, 8), dtype=torch.uint8)
-    save_class_folders(tmp_path / "rgb", images, torch.arange(20) % 2, ("a", "b"))
-    with pytest.raises(DataError, match=r"rgb has images of shape \(3, 8, 8\), digits of \(1, 8, 8\)"):
-        scoring.score("digits", tmp_path / "rgb", device="cpu")
 
 
 def test_score_refuses_a_generator_of_other_classes(digits, tmp_path):
     create("vae", ImageSpec(1, 8, 8, 3), TINY).save(tmp_path / "g")
     with pytest.raises(DataError, match="made for 3 classes, digits has 10"):
         scoring.score("digits", tmp_path / "g", device="cpu")
+    create("vae", ImageSpec(1, 8, 8, 10, tuple("9876543210")), TINY).save(tmp_path / "h")
+    with pytest.raises(DataError, match=r"made for the classes 9, 8, .*; digits has 0, 1, .*, in this order"):
+        scoring.score("digits", tmp_path / "h", device="cpu")
 
 
 def test_score_refuses_a_folder_that_is_not_there(tmp_path):

@@ -14,9 +14,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from augment import cards, registry, tables
+from augment import cards, registry
 from augment.capabilities import REQUIRED, count_parameters, describe, encode_options
 from augment.cards import all_cards, card_of, kept_cards
+from augment.cli import tables
 from augment.errors import PluginError, UsageError
 from augment.generator import GeneratorConfig
 from augment.progress import Reporter
@@ -125,7 +126,7 @@ def test_a_card_says_all_there_is():
     card = describe(Layered)
     assert (card["family"], card["description"]) == ("toy", "Has options of ``encode``.")
     able = ("conditional", "reconstructs", "decodes", "likelihood")
-    assert card["tags"] == {**dict.fromkeys(able, True), "semi_supervised": False}
+    assert card["tags"] == {**dict.fromkeys(able, True), "semi_supervised": False, "edits": False}
     assert card["encode"] == "Pooled activations."
     assert [(one["name"], one["type"], one["default"], one["required"]) for one in card["encode_options"]] == [
         ("t", "int", None, True),

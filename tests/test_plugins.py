@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from augment import registry
+from augment.corruptions import STRENGTHS
 from augment.errors import ConfigError
 from augment.generator import ImageSpec, evaluating
 
@@ -29,12 +30,6 @@ def make(name, spec=TINY, **options):
 def batch(spec, n=6):
     rng = torch.Generator().manual_seed(0)
     return torch.rand(n, *spec.shape, generator=rng), torch.arange(n) % spec.num_classes
-
-
-@pytest.fixture(scope="module")
-def noise():
-    registry.get("dvae")
-    return sibling("_noise")
 
 
 @pytest.fixture(scope="module")
@@ -120,74 +115,6 @@ def test_save_and_load_keep_the_fitted_prior(tmp_path):
 # Noise
 
 
-def gradient_images():
-    row = torch.linspace(0.1, 0.9, 16)
-    return (row[:, None] * row[None]).expand(8, 2, 16, 16).clone()
-
-
-def test_every_kind_of_noise_is_there(noise):
-    kinds = {"gaussian", "salt_pepper", "speckle", "masking", "rotation", "brightness", "contrast", "blur"}
-    assert set(noise.NOISES) == set(noise.STRENGTHS) == kinds
-
-
-@pytest.mark.parametrize(
-    "kind", ["gaussian", "salt_pepper", "speckle", "masking", "rotation", "brightness", "contrast", "blur"]
-)
-def test_noise_changes_each_image_in_its_own_way(noise, kind):
-    images = gradient_images()
-    kept = images.clone()
-    torch.manual_seed(0)
-    noisy = noise.NOISES[kind](images, noise.STRENGTHS[kind])
-    assert torch.equal(images, kept)
-    assert noisy.shape == images.shape and noisy.dtype == torch.float32
-    assert 0 <= noisy.min() and noisy.max() <= 1
-    changes = (noisy - images).abs().mean((1, 2, 3))
-    assert len(changes.unique()) >= 6
-    torch.testing.assert_close(noise.NOISES[kind](images, 0.0), images, atol=1e-4, rtol=0)
-
-
-def test_what_the_kinds_of_noise_do(noise):
-    images = gradient_images()
-    torch.manual_seed(0)
-    shift = (noise.brightness(images * 0.2 + 0.4, 0.2) - (images * 0.2 + 0.4)).flatten(1)
-    assert float(shift.std(1).max()) < 1e-5
-    torch.testing.assert_close(noise.contrast(images, 0.1).mean((1, 2, 3)), images.mean((1, 2, 3)))
-    pepper = noise.salt_pepper(torch.full((200, 1, 16, 16), 0.5), 0.4)
-    assert float((pepper != 0.5).float().mean()) == pytest.approx(0.2, abs=0.02)
-    assert set(pepper.unique().tolist()) == {0.0, 0.5, 1.0}
-    sharp = (torch.arange(16) % 2).float().expand(8, 1, 16, 16)
-    assert float(noise.blur(sharp, 1.0).var()) < float(sharp.var())
-    hidden = noise.masking(torch.ones(50, 1, 16, 16), 0.5) == 0
-    assert hidden.any(3).sum(2).max() <= 8
-    rectangle = hidden.any(3, keepdim=True) & hidden.any(2, keepdim=True)
-    assert torch.equal(hidden, rectangle) and hidden.any()
-
-
-def test_noise_takes_autocast_as_it_comes(noise):
-    images = torch.rand(4, 1, 12, 12)
-    for kind in noise.STRENGTHS:
-        torch.manual_seed(0)
-        expected = noise.corrupt(images, (kind,), noise.STRENGTHS)
-        torch.manual_seed(0)
-        with torch.autocast("cpu", torch.bfloat16):
-            found = noise.corrupt(images, (kind,), noise.STRENGTHS)
-        torch.testing.assert_close(found, expected, atol=0.03, rtol=0)  # a grid of positions may be rounded
-
-
-def test_rotation_turns_about_the_centre(noise, monkeypatch):
-    image = torch.rand(1, 1, 9, 9)
-    monkeypatch.setattr(noise, "_signed", lambda images: torch.ones(len(images), 1, 1, 1))
-    turned = noise.rotation(image, 0.5)  # half of a half turn
-    torch.testing.assert_close(turned[0, 0], torch.rot90(image[0, 0], dims=(0, 1)), atol=1e-5, rtol=0)
-
-
-def test_several_kinds_are_drawn_per_image(noise):
-    torch.manual_seed(0)
-    noisy = noise.corrupt(torch.full((400, 1, 8, 8), 0.5), ("masking", "brightness"), noise.STRENGTHS)
-    constant = noisy.flatten(1).std(1) < 1e-6
-    assert 0.3 < float(constant.float().mean()) < 0.8
-
-
 def test_noise_is_for_training_only_and_the_target_is_clean(monkeypatch):
     generator = make("dvae", TINY, noise="brightness", noise_strength={"brightness": 0.9})
     images, labels = batch(TINY)
@@ -216,11 +143,10 @@ def test_noise_options_that_cannot_be_meant(options, message):
         make("dvae", **options)
 
 
-def test_noise_strength_is_a_scale_or_one_per_kind(noise):
-    usual = noise.STRENGTHS
-    assert make("dvae", noise_strength=2.0).config.strengths["blur"] == 2 * usual["blur"]
+def test_noise_strength_is_a_scale_or_one_per_kind():
+    assert make("dvae", noise_strength=2.0).config.strengths["blur"] == 2 * STRENGTHS["blur"]
     strengths = make("dvae", noise_strength={"blur": 0.1}).config.strengths
-    assert strengths == {**usual, "blur": 0.1}
+    assert strengths == {**STRENGTHS, "blur": 0.1}
 
 
 # Priors

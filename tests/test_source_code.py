@@ -52,5 +52,5 @@ def test_nothing_is_run(package):
 
 def test_of_our_own_only_what_a_training_needs():
     found = {file.name for file in imported_sources("augment.training", "augment.plugins.dvae")}
-    assert {"loop.py", "generator.py", "dvae.py", "vae.py", "_noise.py"} <= found
-    assert not {"cli.py", "experiment.py", "ddpm.py"} & found
+    assert {"loop.py", "generator.py", "dvae.py", "vae.py", "corruptions.py"} <= found
+    assert not {"app.py", "study.py", "ddpm.py"} & found

@@ -1,12 +1,28 @@
-"""Paired tests against SciPy and by hand; a verdict for each outcome."""
+"""Paired tests against SciPy, by hand and by brute force; Holm's correction; how many seeds are enough."""
 
-from dataclasses import replace
+import itertools
+import json
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from augment.statistics import Comparison, compare, mcnemar, paired_interval, verdict
+from augment.errors import DataError
+from augment.evidence.statistics import (
+    Comparison,
+    compare,
+    corrected,
+    holm,
+    mcnemar,
+    mcnemar_over_seeds,
+    mean_with_interval,
+    paired_interval,
+    permutation,
+    seeds_needed,
+    signed,
+    t_interval,
+    wilcoxon,
+)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 30])
@@ -26,11 +42,23 @@ def test_two_differences_by_hand():
     assert p == pytest.approx(1 - 2 * np.arctan(2) / np.pi)
 
 
-def test_equal_differences_have_an_interval_of_no_width():
-    assert paired_interval([0.5, 0.5, 0.5]) == (0.5, 0.5, 0.0)
-    assert paired_interval([0.0, 0.0]) == (0.0, 0.0, 1.0)
-    low, high, p = paired_interval([0.1 + 0.2, 0.3])  # equal but for rounding
-    assert high - low < 1e-12 and p == 0.0
+@pytest.mark.parametrize(("n", "p"), [(2, 0.5), (3, 0.25), (5, 0.0625)])
+def test_equal_differences_are_judged_by_their_signs_alone(n, p):
+    assert paired_interval([0.5] * n) == (0.5, 0.5, p)
+    assert mean_with_interval([0.5] * n) == (0.5, None)
+    assert paired_interval([0.0] * n) == (0.0, 0.0, 1.0)
+
+
+def test_differences_equal_but_for_rounding_have_no_interval():
+    assert mean_with_interval([0.1 + 0.2, 0.3])[1] is None
+    assert paired_interval([0.1 + 0.2, 0.3])[2] == 0.5
+    assert mean_with_interval([0.3, 0.3001])[1] is not None
+
+
+def test_the_mean_comes_with_the_t_interval():
+    mean, interval = mean_with_interval([1.0, 3.0, 8.0])
+    assert mean == 4.0 and interval == t_interval([1.0, 3.0, 8.0])
+    assert mean_with_interval([1.0]) == (1.0, None)
 
 
 def correctness(both, first, second, neither):
@@ -64,6 +92,134 @@ def test_mcnemar_ignores_what_both_get_right_or_wrong():
     assert mcnemar(*correctness(0, 2, 9, 0)) == mcnemar(*correctness(1000, 2, 9, 500))
 
 
+def test_over_seeds_every_image_counts_once():
+    a, b = correctness(20, 9, 1, 5)
+    once = mcnemar(a, b)
+    assert mcnemar_over_seeds([a], [b]) == once
+    assert mcnemar_over_seeds([a, a, a], [b, b, b]) == once  # added up, p would be 9e-6
+
+
+def test_over_seeds_an_image_goes_to_who_is_right_on_it_more_often():
+    first = [[1, 1, 1, 0, 0, 1], [1, 0, 1, 0, 0, 1], [0, 0, 1, 1, 0, 1]]
+    second = [[0, 0, 0, 1, 0, 1], [0, 0, 0, 1, 0, 1], [0, 0, 0, 0, 0, 1]]
+    # margins 2, 1, 3, -1, 0, 0: three images against one
+    assert mcnemar_over_seeds(first, second) == pytest.approx(2 * (1 + 4) / 2**4)
+    with pytest.raises(DataError, match="3 seeds against 2"):
+        mcnemar_over_seeds(first, second[:2])
+
+
+def by_brute_force(values):
+    """Share of all sign patterns whose mean is as far from 0."""
+    observed = abs(sum(values))
+    patterns = list(itertools.product((-1, 1), repeat=len(values)))
+    sums = [abs(sum(sign * value for sign, value in zip(pattern, values, strict=True))) for pattern in patterns]
+    return sum(total >= observed - 1e-9 for total in sums) / len(patterns)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.0],
+        [0.3, -0.1],
+        [0.5, 0.1, -0.6, 0.3],
+        [0.5, 0.5, -0.5],
+        [0.1, 0.2, 0.3],
+        [2, 1, -1, 0, 3, 3],
+        [0.9, 0.4, -0.2, 1.1, 0.6],
+    ],
+)
+def test_sign_flips_by_brute_force(values):
+    assert permutation(values) == pytest.approx(by_brute_force(values))
+
+
+@pytest.mark.parametrize("n", [4, 9, 12])
+def test_sign_flips_are_those_of_scipy(n):
+    values = np.random.default_rng(n).normal(0.5, 1, n)
+    expected = stats.permutation_test(
+        (values,), lambda x, axis: x.mean(axis), permutation_type="samples", vectorized=True, n_resamples=np.inf
+    )
+    assert permutation(values.tolist()) == pytest.approx(expected.pvalue)
+
+
+def test_many_differences_are_judged_from_drawn_patterns():
+    values = np.random.default_rng(1).normal(0, 1, 40) + 0.3
+    p = permutation(values.tolist())
+    assert p == permutation(values.tolist())
+    assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.005) and 0.005 < p < 0.1
+    assert 0 < permutation([1.0 + step / 100 for step in range(40)]) < 1e-3  # never 0
+
+
+@pytest.mark.parametrize("n", [2, 5, 9, 14])
+def test_signed_ranks_are_those_of_scipy(n):
+    values = np.random.default_rng(n).normal(0.4, 1, n).tolist()
+    assert wilcoxon(values) == pytest.approx(stats.wilcoxon(values, method="exact").pvalue)
+
+
+def test_tied_ranks_are_exact():
+    values = [0.5, 0.5, -0.5, 1.0, 1.0, 2.0]
+    assert wilcoxon(values) == pytest.approx(by_brute_force([2, 2, -2, 4.5, 4.5, 6]))
+
+
+def test_differences_of_zero_have_no_rank():
+    assert wilcoxon([0.0, 0.4, 0.0, -0.1, 0.7]) == wilcoxon([0.4, -0.1, 0.7])
+    assert wilcoxon([0.0, 0.0]) == permutation([0.0, 0.0]) == 1.0
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([0.04]) == [0.04] and holm([]) == []
+
+
+def test_holm_rejects_what_its_step_down_rule_rejects():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        ps = (rng.random(6) ** 3).tolist()
+        order, rejected = np.argsort(ps), set()
+        for rank, index in enumerate(order):
+            if ps[index] > 0.05 / (6 - rank):
+                break
+            rejected.add(int(index))
+        assert {index for index, p in enumerate(holm(ps)) if p <= 0.05} == rejected
+
+
+def with_deviation(deviation, n=6):
+    values = np.random.default_rng(1).normal(0, 1, n)
+    return ((values - values.mean()) / values.std(ddof=1) * deviation).tolist()
+
+
+@pytest.mark.parametrize(("effect", "seeds"), [(0.5, 34), (0.8, 15), (1.0, 10), (2.0, 5)])
+def test_seeds_needed_are_those_of_the_power_tables(effect, seeds):
+    # paired t test, two-sided 5%, power 80%: Cohen (1988), G*Power
+    assert seeds_needed(with_deviation(1.0), effect) == seeds
+    assert seeds_needed(with_deviation(3.0), -3 * effect) == seeds
+
+
+def test_so_many_seeds_find_the_effect_in_four_of_five_cases_and_one_less_does_not():
+    n = seeds_needed(with_deviation(1.0), 1.2)
+    rng = np.random.default_rng(0)
+
+    def found(n):
+        return (stats.ttest_1samp(rng.normal(1.2, 1, (40_000, n)), 0, axis=1).pvalue < 0.05).mean()
+
+    assert found(n) > 0.795 and found(n - 1) < 0.795
+
+
+def test_seeds_needed_for_the_observed_mean_by_default():
+    values = [1.0 + value for value in with_deviation(1.0)]
+    assert seeds_needed(values) == 10
+    assert seeds_needed(values, power=0.95) > 10 and seeds_needed(values, alpha=0.05 / 3) > 10
+
+
+def test_seeds_needed_cannot_always_be_told():
+    assert seeds_needed([0.5, 0.5, 0.5]) is None  # no spread
+    assert seeds_needed([0.5]) is None
+    assert seeds_needed([-1.0, 1.0]) is None  # a difference of 0 is never found
+    assert seeds_needed(with_deviation(1.0), 0.08) is None  # above 1000
+    assert seeds_needed(with_deviation(1.0), 0.09) == 971
+    assert seeds_needed(with_deviation(1.0), 1e6) == 2
+
+
 def test_comparison_over_seeds_is_in_points_and_paired():
     ours, reference = [0.86, 0.90, 0.81], [0.85, 0.88, 0.80]
     found = compare("cnn", "gen", "oversample", ours, reference)
@@ -72,18 +228,22 @@ def test_comparison_over_seeds_is_in_points_and_paired():
     assert found.p == pytest.approx(stats.ttest_rel(ours, reference).pvalue)
     assert found.ci95[0] < found.delta < found.ci95[1]
     assert (found.n, found.test) == (3, "paired t over seeds")
+    assert found.deltas == pytest.approx((1.0, 2.0, 1.0))
+    assert (found.p_wilcoxon, found.p_permutation, found.p_holm) == (0.25, 0.25, None)
+    assert found.seeds_needed == seeds_needed([1.0, 2.0, 1.0])
 
 
 def test_comparison_on_one_seed_is_mcnemars():
     a, b = correctness(80, 9, 1, 10)
-    found = compare("cnn", "gen", "real", [0.89], [0.81], a, b)
+    found = compare("cnn", "gen", "real", [0.89], [0.81], [a], [b])
     assert found.delta == pytest.approx(8.0)
     assert (found.ci95, found.n, found.test) == (None, 1, "McNemar")
     assert found.p == pytest.approx(2 * (1 + 10) / 2**10)
+    assert (found.p_wilcoxon, found.p_permutation, found.seeds_needed) == (None, None, None)
 
 
 def test_one_seed_needs_the_test_images():
-    with pytest.raises(ValueError, match="correctness of each test image"):
+    with pytest.raises(DataError, match="correctness of each test image"):
         compare("cnn", "gen", "real", [0.89], [0.81])
 
 
@@ -92,57 +252,39 @@ def test_arms_with_different_numbers_of_seeds_cannot_be_paired():
         compare("cnn", "gen", "real", [0.89, 0.9], [0.81])
 
 
-SEEDS = Comparison("cnn", "gen", "oversample", 1.26, (0.4, 2.1), 0.01, 5, "paired t over seeds")
-ONE = Comparison("cnn", "gen", "oversample", 1.26, None, 0.012, 1, "McNemar")
+def test_equal_differences_over_seeds_fall_back_on_the_test_images():
+    a, b = correctness(80, 9, 1, 10)
+    found = compare("cnn", "gen", "real", [0.89, 0.9], [0.81, 0.82], [a, a], [b, b])
+    assert found.delta == pytest.approx(8.0)
+    assert (found.ci95, found.n, found.test, found.seeds_needed) == (None, 2, "McNemar over seeds", None)
+    assert found.p == pytest.approx(mcnemar(a, b))
+
+
+def test_equal_differences_without_the_test_images_decide_nothing():
+    found = compare("cnn", "gen", "real", [0.89, 0.9, 0.5], [0.81, 0.82, 0.42])
+    assert (found.ci95, found.p, found.test) == (None, 0.25, "sign flips over seeds")
+    same = compare("cnn", "gen", "real", [0.8, 0.9], [0.8, 0.9])
+    assert (same.delta, same.ci95, same.p) == (0.0, None, 1.0)
+
+
+def test_a_comparison_is_equal_when_read_again():
+    found = compare("cnn", "gen", "real", [0.86, 0.9], [0.85, 0.8])
+    assert json.loads(json.dumps(found.to_json())) == found.to_json()
+    assert found.to_json()["ci95"] == list(found.ci95)
+
+
+def test_p_is_corrected_within_each_classifier():
+    rows = [
+        Comparison(classifier, "arm", "real", 1.0, (0.1, 1.9), p, 5, "paired t over seeds")
+        for classifier, p in [("cnn", 0.01), ("cart-pca", 0.02), ("cnn", 0.04), ("cnn", 0.03)]
+    ]
+    found = corrected(rows)
+    assert [row.p_holm for row in found] == pytest.approx([0.03, 0.02, 0.06, 0.06])
+    assert [row.p for row in found] == [row.p for row in rows] and rows[0].p_holm is None
 
 
 @pytest.mark.parametrize(
-    ("comparison", "expected"),
-    [
-        (
-            SEEDS,
-            "It helps: gen against oversample, the best arm without synthetic images: +1.3 points of cnn accuracy "
-            "(95% interval +0.4 to +2.1, 5 seeds).",
-        ),
-        (
-            replace(SEEDS, delta=-1.26, ci95=(-2.1, -0.4)),
-            "It hurts: gen against oversample, the best arm without synthetic images: −1.3 points of cnn accuracy "
-            "(95% interval −2.1 to −0.4, 5 seeds).",
-        ),
-        (
-            replace(SEEDS, delta=0.9, ci95=(-0.3, 2.1)),
-            "No evidence that it helps: gen against oversample, the best arm without synthetic images: "
-            "+0.9 points of cnn accuracy (95% interval −0.3 to +2.1, 5 seeds).",
-        ),
-        (
-            ONE,
-            "It helped here: gen against oversample, the best arm without synthetic images: +1.3 points of cnn "
-            "accuracy on one seed (McNemar p = 0.012). One subset cannot tell a method from luck: repeat with "
-            "--seeds 5.",
-        ),
-        (
-            replace(ONE, delta=-1.26),
-            "It hurt here: gen against oversample, the best arm without synthetic images: −1.3 points of cnn "
-            "accuracy on one seed (McNemar p = 0.012). One subset cannot tell a method from luck: repeat with "
-            "--seeds 5.",
-        ),
-        (
-            replace(ONE, p=0.3),
-            "No evidence that it helps: gen against oversample, the best arm without synthetic images: +1.3 points "
-            "of cnn accuracy on one seed (McNemar p = 0.3). One subset cannot tell a method from luck: repeat with "
-            "--seeds 5.",
-        ),
-    ],
+    ("points", "text"), [(1.26, "+1.3"), (-0.25, "−0.2"), (-0.04, "0.0"), (0.0, "0.0"), (0.05, "+0.1"), (12, "+12.0")]
 )
-def test_the_verdict_in_each_case(comparison, expected):
-    assert verdict(comparison) == expected
-
-
-@pytest.mark.parametrize("bounds", [(0.0, 0.0), (0.0, 1.0), (-1.0, 0.0)])
-def test_an_interval_that_touches_zero_is_no_evidence(bounds):
-    assert verdict(replace(SEEDS, ci95=bounds)).startswith("No evidence that it helps:")
-
-
-def test_a_difference_that_rounds_to_zero_has_no_sign():
-    sentence = verdict(replace(SEEDS, delta=-0.02, ci95=(-0.04, 0.01)))
-    assert "0.0 points" in sentence and "−0.0" not in sentence and "-0.0" not in sentence
+def test_points_have_a_sign_unless_they_round_to_zero(points, text):
+    assert signed(points) == text

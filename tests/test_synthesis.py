@@ -1,100 +1,25 @@
-"""How many images of which class, and images that come in exact numbers with a row of provenance each."""
+"""Images that come in exact numbers, from noise or made from real ones, with a row of provenance each."""
 
 import pytest
 import torch
 
+from augment.datasets import LabelledImages
 from augment.errors import ConfigError, PluginError, UsageError
 from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, Tags, chunk_seed, draw
 from augment.sampling import as_uint8
-from augment.synthesis import (
-    Strategy,
+from augment.synthetic.sources import make_from_real
+from augment.synthetic.strategies import Neighbourhood, PartialNoise, Translation
+from augment.synthetic.synthesis import (
+    FROM_REAL,
     SyntheticSet,
-    balance,
     config_sha256,
-    default_strategy,
-    partial,
-    ratio,
+    draw_unlabelled,
     synthesise,
     with_nearest,
 )
 from augment.testing import MinimalGenerator
 
-# ---------------------------------------------------------------- strategies
-
-
-def test_balance_fills_to_the_largest():
-    assert balance((2015, 500, 20)) == (0, 1515, 1995)
-    assert balance((7, 7)) == (0, 0)
-
-
-def test_partial_fills_a_share_of_the_deficit_up_to_a_cap():
-    # deficits 0, 1515, 1995; half of them 757.5, 997.5; five per real image 10075, 2500, 100
-    assert partial((2015, 500, 20)) == (0, 758, 100)
-    assert partial((100, 40, 10), share=1.0, cap=1000) == balance((100, 40, 10))
-    assert partial((100, 40, 10), share=1.0, cap=2) == (0, 60, 20)
-    assert partial((100, 40, 10), share=0.25) == (0, 15, 22)
-    assert partial((100, 40, 10), share=0) == partial((100, 40, 10), cap=0) == (0, 0, 0)
-
-
-def test_ratio_adds_to_every_class():
-    assert ratio((100, 40, 10)) == (100, 40, 10)
-    assert ratio((100, 40, 10), 0.5) == (50, 20, 5)
-    assert ratio((100, 40, 10), 2.5) == (250, 100, 25)
-
-
-@pytest.mark.parametrize(
-    ("text", "options", "counts"),
-    [
-        ("balance", {}, (0, 60, 90)),
-        ("partial", {}, (0, 30, 45)),
-        ("partial:share=1", {"share": 1.0}, (0, 60, 50)),
-        ("partial:cap=2,share=0.5", {"cap": 2.0, "share": 0.5}, (0, 30, 20)),
-        ("ratio", {}, (100, 40, 10)),
-        ("ratio:ratio=.3", {"ratio": 0.3}, (30, 12, 3)),
-    ],
-)
-def test_a_strategy_as_it_is_typed(text, options, counts):
-    strategy = Strategy.parse(text)
-    assert dict(strategy.options) == options
-    assert strategy.counts((100, 40, 10)) == counts
-
-
-@pytest.mark.parametrize("text", ["balance", "partial:share=0.5,cap=5", "ratio:ratio=0.123456789", "partial:cap=1e-07"])
-def test_a_strategy_is_written_as_it_is_read(text):
-    assert str(Strategy.parse(text)) == text
-    assert Strategy.parse(str(Strategy.parse(text))) == Strategy.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "error", "message"),
-    [
-        ("balanced", UsageError, "Unknown strategy 'balanced'. Did you mean 'balance'.*balance, partial, ratio"),
-        ("", UsageError, "Unknown strategy ''"),
-        ("partial:shar=1", UsageError, "Unknown option of strategy 'partial' 'shar'. Did you mean 'share'"),
-        ("ratio:cap=1", UsageError, "Unknown option of strategy 'ratio' 'cap'.*Known: ratio"),
-        ("balance:share=1", UsageError, "Unknown option of strategy 'balance' 'share'.*Known: none"),
-        ("partial:share=.5,share=.7", UsageError, "share.* more than once"),
-        ("partial:share=1.01", ConfigError, "share='1.01': a number from 0 to 1 "),
-        ("partial:share=-0.1", ConfigError, "share='-0.1'"),
-        ("partial:cap=1001", ConfigError, "cap='1001': a number from 0 to 1000"),
-        ("partial:cap=inf", ConfigError, "cap='inf'"),
-        ("ratio:ratio=nan", ConfigError, "ratio='nan'"),
-        ("ratio:ratio=much", ConfigError, "ratio='much': a number from 0 to 1000 is needed"),
-        ("ratio:ratio", ConfigError, "ratio=''"),
-        ("ratio:ratio=", ConfigError, "ratio=''"),
-    ],
-)
-def test_a_strategy_that_makes_no_sense(text, error, message):
-    with pytest.raises(error, match=message):
-        Strategy.parse(text)
-
-
-def test_the_default_fills_deficits_where_there_are_any():
-    assert default_strategy((10, 10, 9)).name == "partial"
-    assert default_strategy((10, 10, 10)).name == "ratio"
-
-
-# ---------------------------------------------------------------- images
+# ---------------------------------------------------------------- from noise
 
 
 class Shy(MinimalGenerator):
@@ -232,6 +157,106 @@ def test_rows_name_the_nearest_training_image():
     drawn = synthesise(generator(), (1, 1, 1), seed=0)
     near = with_nearest(drawn, torch.tensor([4, 0, 2]), torch.tensor([0.25, 0.0, 0.123456789]))
     assert isinstance(near, SyntheticSet) and near.images is drawn.images
+    assert near.parents is drawn.parents
     assert [row["nearest_training_index"] for row in near.rows] == [4, 0, 2]
     assert [row["nearest_training_distance"] for row in near.rows] == [0.25, 0.0, 0.12346]
     assert all(before.items() <= after.items() for before, after in zip(drawn.rows, near.rows, strict=True))
+
+
+# ---------------------------------------------------------------- made from real images
+
+
+class Editing(MinimalGenerator):
+    """Fades from the image to one drawn for the label."""
+
+    tags = Tags(conditional=True, decodes=True, edits=True)
+
+    def sample_from(self, images, labels, strength, *, rng=None):
+        return (1 - strength) * images + strength * self.sample(len(images), labels, rng=rng)
+
+
+REAL = LabelledImages(
+    torch.randint(256, (18, 1, 4, 5), generator=torch.Generator().manual_seed(0)).to(torch.uint8),
+    torch.tensor([0] * 4 + [1] * 10 + [2] * 4),
+)
+SOURCES = [PartialNoise(below=5), Neighbourhood(below=5), Translation(below=5)]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_rare_classes_are_made_from_real_images_and_the_others_from_noise(source):
+    counts = (3, 300, 2)
+    made = synthesise(generator(Editing), counts, real=REAL, source=source, seed=3)
+    assert made.labels.tolist() == [0] * 3 + [1] * 300 + [2] * 2 and made.counts(3) == counts
+    drawn = synthesise(generator(Editing), (0, 300, 0), seed=3)
+    assert torch.equal(made.images[3:-2], drawn.images)  # as without a source
+    rare = torch.tensor([0] * 3 + [2] * 2)
+    alone = make_from_real(generator(Editing), rare, REAL, source, seed=chunk_seed(3, FROM_REAL))
+    ends = [*range(3), 303, 304]
+    assert torch.equal(made.images[ends], alone.images) and torch.equal(made.parents[ends], alone.parents)
+    assert set(made.parents[3:-2].tolist()) == {-1}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_rows_name_source_and_parent(source):
+    made = synthesise(generator(Editing), (3, 6, 2), real=REAL, source=source, seed=3)
+    assert [row["index"] for row in made.rows] == list(range(11))
+    assert [row["class"] for row in made.rows] == made.labels.tolist()
+    assert [row["source"] for row in made.rows] == [source.name] * 3 + ["noise"] * 6 + [source.name] * 2
+    assert [row["parent"] for row in made.rows] == [None if one == -1 else one for one in made.parents.tolist()]
+    assert {row["seed"] for row in made.rows} == {3}
+
+
+def test_a_row_is_enough_to_edit_its_image_again():
+    source, counts = PartialNoise(below=5), (3, 6, SAMPLE_CHUNK)
+    made = synthesise(generator(Editing), counts, real=REAL, source=source, seed=3)
+    row = made.rows[-1]
+    edited = [one for one in made.rows if one["chunk_seed"] == row["chunk_seed"]]
+    parents, labels = (torch.tensor([one[key] for one in edited]) for key in ("parent", "class"))
+    rng = torch.Generator().manual_seed(row["chunk_seed"])
+    with torch.no_grad():
+        chunk = generator(Editing).sample_from(REAL.images[parents] / 255, labels, source.strength, rng=rng)
+    assert len(edited) == 3 and row["chunk_place"] == 2  # the last three of 259
+    assert torch.equal(as_uint8(chunk)[row["chunk_place"]], made.images[-1])
+
+
+def test_codes_have_no_noise_of_a_chunk():
+    made = synthesise(generator(Editing), (3, 6, 2), real=REAL, source=SOURCES[1], seed=3)
+    assert [row["chunk_place"] for row in made.rows] == [None] * 3 + [*range(6)] + [None] * 2
+    assert [row["chunk_seed"] is None for row in made.rows] == [True] * 3 + [False] * 6 + [True] * 2
+
+
+@pytest.mark.parametrize("source", [PartialNoise(below=4), Neighbourhood(below=4), Translation(below=4)])
+def test_no_class_is_rare(source):
+    made = synthesise(generator(Editing), (3, 6, 2), real=REAL, source=source, seed=3)
+    assert torch.equal(made.images, synthesise(generator(Editing), (3, 6, 2), seed=3).images)
+    assert {row["source"] for row in made.rows} == {"noise"}
+
+
+def test_variations_alone_need_no_classes():
+    made = generator(Editing)
+    made.tags = Tags(edits=True)
+    varied = synthesise(made, (2, 0, 2), real=REAL, source=SOURCES[0], seed=3)
+    assert varied.labels.tolist() == [0, 0, 2, 2]
+    with pytest.raises(ConfigError, match="samples without classes"):
+        synthesise(made, (2, 1, 2), real=REAL, source=SOURCES[0], seed=3)
+
+
+def test_a_source_needs_real_images_and_a_generator_that_can():
+    with pytest.raises(UsageError, match="Source 'partial-noise' makes images from real ones"):
+        synthesise(generator(Editing), (1, 1, 1), source=SOURCES[0], seed=3)
+    with pytest.raises(UsageError, match="needs a generator tagged edits, and 'minimal' with these options is not"):
+        synthesise(generator(), (1, 1, 1), real=REAL, source=SOURCES[0], seed=3)
+
+
+def test_progress_counts_both_kinds():
+    told, counts = [], (3, SAMPLE_CHUNK + 1, 2)
+    synthesise(
+        generator(Editing), counts, real=REAL, source=SOURCES[0], seed=3, on_progress=lambda *args: told.append(args)
+    )
+    assert told == [(5, 262), (5 + SAMPLE_CHUNK, 262), (262, 262)]
+
+
+def test_images_without_classes():
+    drawn = draw_unlabelled(generator(), 4, seed=3)
+    assert drawn.labels.tolist() == [0] * 4 and drawn.parents.tolist() == [-1] * 4
+    assert {(row["class"], row["source"], row["parent"]) for row in drawn.rows} == {(None, "noise", None)}

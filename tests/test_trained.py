@@ -317,7 +317,7 @@ def test_the_cores_code_counts(sources, monkeypatch):
     plugin_code(registry.get("tiny"))
     names = {file.name for file in seen}
     assert {"generator.py", "loop.py", "trained.py"} <= names
-    assert not {"cli.py", "experiment.py", "tables.py"} & names  # they decide nothing in a training
+    assert not {"app.py", "study.py", "tables.py"} & names  # they decide nothing in a training
 
 
 def test_models_and_options_are_checked_first(sources):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from augment.document import describe_data, leaked_images
+from augment.evidence.guards import Fingerprint
+from augment.evidence.statistics import Comparison, compare
+from augment.experiment.document import describe_data
 from augment.features.few_labels import Cell
 from augment.features.layer_search import LayerMap
 from augment.features.plan import SCHEMA, FeaturesPlan
 from augment.features.verdict import verdict
-from augment.statistics import Comparison, compare
 from augment.trained import Trained
 
 
@@ -42,9 +43,7 @@ def document(plan: FeaturesPlan, findings: Findings) -> dict[str, Any]:
         "map": None if findings.layer_map is None else findings.layer_map.to_json(),
         "baselines": list(plan.config.baselines),
         "rows": [cell.to_json(truth) for cell in findings.cells],
-        "comparisons": [
-            {"k": k, **asdict(row), "ci95": None if row.ci95 is None else list(row.ci95)} for k, row in found
-        ],
+        "comparisons": [{"k": k, **row.to_json()} for k, row in found],
         "guards": _guards(plan),
         "verdict": verdict(plan.model, plan.config.heads[0], plan.config.baselines, found),
     }
@@ -107,12 +106,12 @@ def comparisons(plan: FeaturesPlan, cells: Sequence[Cell]) -> list[tuple[int, Co
 
 def _compare(plan: FeaturesPlan, ours: Cell, other: Cell, head: str) -> Comparison:
     truth = plan.data.test.labels
-    correct = [(cell.predictions[0] == truth).tolist() for cell in (ours, other)]
+    correct = [(cell.predictions == truth).tolist() for cell in (ours, other)]
     return compare(head, ours.method, other.method, ours.accuracies(truth), other.accuracies(truth), *correct)
 
 
 def _guards(plan: FeaturesPlan) -> list[dict[str, Any]]:
-    leaks = leaked_images(plan.data.train, plan.data.test)
+    leaks = Fingerprint(plan.data.test.images).exact(plan.data.train.images)
     drawn = plan.data.train.labels[plan.episodes.order]
     classes = torch.arange(drawn.shape[1])[:, None].expand_as(drawn[0])
     exact = all(bool((rows == classes).all()) and len(rows.unique()) for rows in drawn)

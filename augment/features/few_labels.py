@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from augment import heads
+from augment.evidence.statistics import t_interval
 from augment.features.episodes import Episodes
-from augment.statistics import t_interval
 
 LEAST_DEVIATION = 0.3
 """Smallest deviation a feature is divided by, as a share of the root mean square over all features: what hardly varies

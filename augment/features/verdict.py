@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from augment.statistics import Comparison, signed
+from augment.evidence.statistics import Comparison, signed
 
 WORDS = {"pixels": "pixels", "cnn": "a CNN from scratch", "untrained": "an untrained net of the same shape"}
 """How baselines are called in a sentence."""
@@ -28,7 +28,7 @@ def verdict(model: str, head: str, baselines: Sequence[str], found: Sequence[tup
         sentence += f"; no evidence of more than {equal} at any k" if equal else ""
     losses = [loss for _, _, loss in parts if loss]
     sentence += f"; they are worth less than {', than '.join(losses)}" if losses else ""
-    sure = "McNemar's test on one episode" if found[0][1].ci95 is None else "95% intervals over episodes"
+    sure = "McNemar's test on one episode" if found[0][1].n == 1 else "95% intervals over episodes"
     return f"{sentence[0].upper()}{sentence[1:]} ({sure})."
 
 

@@ -55,6 +55,14 @@ def nearest(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
     return index[:, 0], distance[:, 0]
 
 
+def pixel_copies(queries: Tensor, gallery: Tensor) -> Tensor:
+    """Which queries, bool ``(N,)``, are near copies of a gallery image, exact copies included.
+
+    queries, gallery: as for :func:`nearest`. A gallery of one image has only exact copies.
+    """
+    return _near_copies(_nearest(queries, gallery, count=2)[1])
+
+
 def memorisation(
     train: Tensor,
     held_out: Tensor,

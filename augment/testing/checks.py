@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from augment.generator import Generator
-from augment.testing import conduct, learning, outputs, partial
+from augment.testing import conduct, editing, leaks, learning, outputs, partial
 from augment.testing.subject import Subject
 
 Check = Callable[[Subject], None]
@@ -43,6 +43,15 @@ def checks_for(generator: type[Generator] | Generator) -> Iterator[Check]:
     if generator.tags.semi_supervised:
         yield partial.check_partial_labels
         yield partial.check_labels_shape_features
+    if generator.tags.edits:
+        yield editing.check_sample_from
+        yield editing.check_sample_from_seeded
+        yield editing.check_sample_from_rows
+        yield editing.check_sample_from_strength
+    if generator.tags.edits and generator.tags.conditional:
+        yield editing.check_labels_change_sample_from
+    yield leaks.check_samples_are_new
+    yield leaks.check_keeps_no_images
     yield conduct.check_save_load
     yield conduct.check_damaged_save
     yield conduct.check_global_state

@@ -99,6 +99,8 @@ def _calls(generator: Generator, images: Tensor, labels: Tensor) -> Iterator[tup
         yield "decode", lambda: extended.decode(generator.encode(images))
     if generator.tags.likelihood:
         yield "log_prob", lambda: extended.log_prob(images)
+    if generator.tags.edits:
+        yield "sample_from", lambda: extended.sample_from(images, labels, 0.5, rng=rng())
     optimizers = generator.configure_optimizers()
     yield "training_step", lambda: generator.training_step(images, labels, optimizers)
     yield "after_training", lambda: torch.no_grad()(generator.eval().after_training)(images, labels)

@@ -1,0 +1,146 @@
+"""Train classifiers on an arm and score them once; every arm has one budget.
+
+That is the same updates, batch size, schedule, shifts and smoothing. Arms differ in their images and in what their name
+says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from augment.arms.images import Arm
+from augment.classifiers import CNN, Scores, fit_cart, fit_cnn, score_predictions
+from augment.classifiers.cart import Features
+from augment.datasets import LabelledImages
+from augment.errors import UsageError, unknown_name
+
+CLASSIFIERS = ("cnn", "cart-pixels", "cart-pca", "cart-cnn")
+DEFAULT_CLASSIFIERS = ("cnn", "cart-pca")
+CART_FEATURES: dict[str, Features] = {
+    "cart-pixels": "pixels",
+    "cart-pca": "pca",
+    "cart-cnn": "cnn",
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every arm gets alike; ``updates`` are the CNN's optimizer steps (a tree takes none)."""
+
+    updates: int
+    seed: int
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One classifier trained on one arm and scored once on the test images."""
+
+    arm: str
+    classifier: str
+    seed: int
+    updates: int
+    seconds: float
+    scores: Scores
+    predictions: tuple[int, ...]
+    cached: bool = False
+
+    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
+        """The row of ``result.json``: scores per class by name; the predictions stay out."""
+        scores = self.scores
+        columns = zip(classes, scores.precision, scores.recall, scores.f1, scores.support, strict=True)
+        return {
+            "arm": self.arm,
+            "classifier": self.classifier,
+            "seed": self.seed,
+            "updates": self.updates,
+            "accuracy": scores.accuracy,
+            "balanced_accuracy": scores.balanced_accuracy,
+            "seconds": round(self.seconds, 3),
+            "cached": self.cached,
+            "per_class": [
+                {"class": name, "precision": precision, "recall": recall, "f1": f1, "support": support}
+                for name, precision, recall, f1, support in columns
+            ],
+            "confusion": [list(row) for row in scores.confusion],
+        }
+
+    def record(self) -> dict[str, Any]:
+        """What the cache keeps; the scores follow from the predictions."""
+        return {"seconds": self.seconds, "predictions": list(self.predictions)}
+
+
+def resolve_classifier(name: str) -> str:
+    """``cart`` means the default CART; raises UsageError for an unknown classifier."""
+    if name == "cart":
+        return "cart-pca"
+    if name not in CLASSIFIERS:
+        raise UsageError(unknown_name("classifier", name, (*CLASSIFIERS, "cart")))
+    return name
+
+
+def evaluate(
+    arm: Arm, classifiers: Sequence[str], test: LabelledImages, num_classes: int, budget: Budget
+) -> list[ArmResult]:
+    """Train each classifier on one arm and score it on the test images; the CNN is trained once for all that use it."""
+    cnn = None
+    results = []
+    for name in sorted(classifiers, key=lambda name: name != "cnn"):
+        start = time.perf_counter()
+        if cnn is None and name in ("cnn", "cart-cnn"):
+            cnn = _fit_cnn(arm, num_classes, budget)
+        predicted = cnn.predict(test.images) if name == "cnn" and cnn else _cart(arm, name, test, budget, cnn)
+        seconds = time.perf_counter() - start
+        results.append(scored(arm.name, name, budget, predicted, test.labels, num_classes, seconds))
+    return results
+
+
+def _fit_cnn(arm: Arm, num_classes: int, budget: Budget) -> CNN:
+    return fit_cnn(
+        arm.train.images,
+        arm.train.labels,
+        num_classes,
+        updates=budget.updates,
+        seed=budget.seed,
+        device=budget.device,
+        precision=budget.precision,
+        learning=arm.learning,
+        synthetic=arm.synthetic,
+    )
+
+
+def _cart(arm: Arm, name: str, test: LabelledImages, budget: Budget, cnn: CNN | None) -> Tensor:
+    tree = fit_cart(
+        arm.train.images,
+        arm.train.labels,
+        features=CART_FEATURES[name],
+        seed=budget.seed,
+        sampling="as_is" if arm.learning.imbalance == "as-is" else "balanced",
+        weights=torch.where(arm.synthetic, arm.learning.synthetic_weight(0.0), 1.0),
+        cnn=cnn,
+    )
+    return tree.predict(test.images)
+
+
+def scored(
+    arm: str, classifier: str, budget: Budget, predicted: Tensor, truth: Tensor, num_classes: int, seconds: float
+) -> ArmResult:
+    """Result of predictions ``(n,)`` against the truth ``(n,)``."""
+    scores = score_predictions(truth, predicted, num_classes)
+    return ArmResult(arm, classifier, budget.seed, budget.updates, seconds, scores, tuple(predicted.tolist()))
+
+
+def from_record(
+    record: dict[str, Any], arm: str, classifier: str, budget: Budget, truth: Tensor, num_classes: int
+) -> ArmResult:
+    """Rebuild a cached result from :meth:`ArmResult.record`."""
+    predicted = torch.tensor(record["predictions"])
+    result = scored(arm, classifier, budget, predicted, truth, num_classes, record["seconds"])
+    return replace(result, cached=True)

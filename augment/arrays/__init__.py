@@ -1,0 +1,1 @@
+"""scikit-learn and imbalanced-learn interfaces: arrays in, features or more rows out."""

@@ -1,0 +1,81 @@
+"""The batches of a classifier's training: drawn, shifted, transformed and mixed, with their targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from augment.classifiers.draws import Augmentation, SameClass, batches, moved
+from augment.classifiers.learning import Learning
+from augment.classifiers.objective import Objective
+from augment.classifiers.transforms import mixed, transformed
+
+
+class Feed:
+    """The batches of one training: indices, images and targets; images are kept where the network is."""
+
+    def __init__(
+        self,
+        pool: Tensor,
+        labels: Tensor,
+        synthetic: Tensor,
+        num_classes: int,
+        learning: Learning,
+        augmentation: Augmentation,
+        rng: torch.Generator,
+    ) -> None:
+        self.pool, self.labels, self.synthetic = pool, labels, synthetic
+        self.learning, self.augmentation, self.rng = learning, augmentation, rng
+        self.objective = Objective(labels, synthetic, num_classes, learning)
+        self._same_class = SameClass(labels, synthetic)
+
+    def indices(self, updates: int, batch_size: int) -> Iterator[Tensor]:
+        """See :func:`augment.classifiers.draws.batches`."""
+        return batches(
+            self.labels,
+            updates=updates,
+            batch_size=batch_size,
+            learning=self.learning,
+            rng=self.rng,
+            synthetic=self.synthetic,
+        )
+
+    def batch(self, index: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        """Images ``(n, C, H, W)``, uint8 or float32 in 0..255, and targets ``(n, num_classes)`` on the device."""
+        images = moved(self.pool, index, self.augmentation, self.rng)
+        targets = self.objective.targets(index, progress)
+        if self.learning.mix is not None:
+            images, targets = self._mixed_within_classes(images, targets, index, progress, self.learning.mix.alpha)
+        if self.learning.transforms:
+            images = transformed(images, self.learning.transforms, self.rng)
+        targets = targets.to(images.device)
+        if self.learning.mixing is not None:
+            return mixed(images, targets, self.learning.mixing, self.rng, self.learning.alpha)
+        return images, targets
+
+    def _mixed_within_classes(
+        self, images: Tensor, targets: Tensor, index: Tensor, progress: float, alpha: float
+    ) -> tuple[Tensor, Tensor]:
+        """Each synthetic image with a real one of its class, where there is one."""
+        places = self.synthetic[index].nonzero()[:, 0]
+        found, partners = self._same_class.partners(self.labels[index[places]], self.rng)
+        places = places[found]
+        share = _beta(alpha, len(places), self.rng)
+        real = moved(self.pool, partners, self.augmentation, self.rng).float()
+        ours = share.to(images.device)[:, None, None, None]
+        where = places.to(images.device)
+        blend = ours * real + (1 - ours) * images[where].float()
+        images, targets = images.clone(), targets.clone()
+        images[where] = blend.round().to(torch.uint8)
+        of_real = self.objective.targets(partners, progress)
+        targets[places] = share[:, None] * of_real + (1 - share[:, None]) * targets[places]
+        return images, targets
+
+
+def _beta(alpha: float, n: int, rng: torch.Generator) -> Tensor:
+    """Draws of Beta(alpha, alpha), ``(n,)``; torch's own distribution takes no generator."""
+    seed = int(torch.randint(2**62, (1,), generator=rng))
+    return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, n)).float()

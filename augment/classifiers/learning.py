@@ -1,0 +1,50 @@
+"""How a classifier learns from the images it is given; the same updates and the same shifts whatever is chosen here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from augment.errors import ConfigError, unknown_name
+from augment.synthetic.strategies import BatchShare, ClassMixUp, Decay, RealLast, Weight
+
+Imbalance = Literal["as-is", "oversample", "class-weights", "balanced-softmax"]
+
+IMBALANCES: tuple[str, ...] = get_args(Imbalance)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Everything that tells one arm's training from another's besides the images.
+
+    imbalance: ``as-is``; ``oversample`` draws classes uniformly; ``class-weights`` weighs each class's loss by the
+    inverse of its frequency; ``balanced-softmax`` adds the logarithm of each class's frequency to the logits in the
+    loss (Ren et al. 2020, arXiv 2007.10740; logit adjustment, Menon et al. 2020, arXiv 2007.07314). Frequencies are
+    those with which classes are really drawn, synthetic images and their weights counted.  transforms: names of
+    :mod:`~augment.classifiers.transforms`, applied in order.  mixing: ``mixup`` or ``cutmix`` of a batch; alpha: of its
+    Beta distribution, None for the usual one.  share, weight, mix, last: how synthetic images are used.
+    """
+
+    imbalance: Imbalance = "as-is"
+    transforms: tuple[str, ...] = ()
+    mixing: str | None = None
+    alpha: float | None = None
+    share: BatchShare | None = None
+    weight: Weight | Decay | None = None
+    mix: ClassMixUp | None = None
+    last: RealLast | None = None
+
+    def __post_init__(self) -> None:
+        if self.imbalance not in IMBALANCES:
+            raise ConfigError(unknown_name("way with imbalance", self.imbalance, IMBALANCES))
+
+    def synthetic_weight(self, progress: float) -> float:
+        """Weight of a synthetic image's loss at ``progress`` in [0, 1)."""
+        if isinstance(self.weight, Decay):
+            return self.weight.start + progress * (self.weight.end - self.weight.start)
+        return 1.0 if self.weight is None else self.weight.weight
+
+    @property
+    def real_from(self) -> float:
+        """Progress from which on only real images are seen; 1 for never."""
+        return 1.0 if self.last is None else 1 - self.last.share

@@ -1,0 +1,352 @@
+"""Command line: parse, call one function, print. Nothing here imports torch before a command needs it.
+
+Results go to stdout, progress and messages to stderr; ``--json`` prints one document and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from augment.cli.features import features_command
+from augment.cli.options import (
+    ClassCounts,
+    DataDir,
+    Dataset,
+    Device,
+    ImageSize,
+    ImbalanceFactor,
+    Json,
+    MaxMinutes,
+    Model,
+    Offline,
+    Precision,
+    Quiet,
+    Seed,
+    Set,
+    Shell,
+    Size,
+    Steps,
+    Strict,
+    complete_dataset,
+    complete_model,
+    model_options,
+    parse_counts,
+)
+from augment.cli.output import print_json, reporting
+from augment.cli.run import arms_command, run_command
+from augment.errors import AugmentError, Stopped
+
+app = typer.Typer(
+    name="augment",
+    help="Does synthetic data help my classifier, and by how much more than the cheap tricks?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+datasets_app = typer.Typer(help="List and look at data sets.", no_args_is_help=True)
+plugins_app = typer.Typer(help="Check a generator against the contract, or begin a new one.", no_args_is_help=True)
+app.add_typer(datasets_app, name="datasets")
+app.add_typer(plugins_app, name="plugins")
+
+
+app.command("run")(run_command)
+app.command("arms")(arms_command)
+app.command("features")(features_command)
+
+
+@app.command("train")
+def train_command(
+    dataset: Dataset,
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Folder for the generator.")],
+    regime: Annotated[str, typer.Option(help="Train on a regime's draw instead of all training images.")] = "all",
+    size: Size = None,
+    imbalance_factor: ImbalanceFactor = 100.0,
+    class_counts: ClassCounts = None,
+    set_: Set = None,
+    seed: Seed = 0,
+    steps: Steps = None,
+    max_minutes: MaxMinutes = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the generator that is there.")] = False,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    strict: Strict = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    offline: Offline = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a generator and save it as a folder that describes itself."""
+    from augment.datasets import load_dataset
+    from augment.generation import regime_counts, train
+
+    with reporting(quiet=quiet or as_json) as report:
+        report.stage(f"Load {dataset}")
+        data = load_dataset(
+            dataset, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, report=report.note
+        )
+        counts = regime_counts(
+            data,
+            "explicit" if class_counts else regime,
+            size=size,
+            imbalance_factor=imbalance_factor,
+            explicit=parse_counts(class_counts),
+            seed=seed,
+        )
+        document = train(
+            data,
+            model,
+            out,
+            options=model_options(set_),
+            counts=counts,
+            seed=seed,
+            steps=steps,
+            max_minutes=max_minutes,
+            resume=resume,
+            overwrite=overwrite,
+            device=device,
+            precision=precision,
+            report=report,
+        )
+    if as_json:
+        print_json(document)
+    else:
+        sys.stdout.write(
+            f"{document['model']}: {document['steps']} steps in {document['seconds']:.1f} s "
+            f"({document['images_per_second']:,.0f} images/s, {document['stopped']}), saved in {document['folder']}\n"
+            f"Next: augment sample {document['folder']} --n 100\n"
+        )
+
+
+@app.command("sample")
+def sample_command(
+    folder: Annotated[Path, typer.Argument(help="A saved generator.")],
+    n: Annotated[int, typer.Option(help="Images in all, spread evenly over the classes.", min=1)] = 100,
+    class_counts: ClassCounts = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for PNG class folders. [default: FOLDER/samples]")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw images from a saved generator, an exact number per class, as PNG in class folders."""
+    from augment.generation import sample
+
+    with reporting(quiet=quiet or as_json) as report:
+        document = sample(
+            folder,
+            n=n,
+            counts=parse_counts(class_counts),
+            out=out,
+            seed=seed,
+            device=device,
+            precision=precision,
+            report=report,
+        )
+    if as_json:
+        print_json(document)
+    else:
+        sys.stdout.write(f"{document['n']} images in {document['folder']}, a sheet of them in {document['sheet']}\n")
+
+
+@app.command("score")
+def score_command(
+    real: Annotated[str, typer.Option(help="A named data set (its test part) or a folder of class folders.")],
+    fake: Annotated[Path, typer.Option(help="A folder of images, flat or in class folders, or a saved generator.")],
+    n: Annotated[int, typer.Option(help="Images to score with, at most.", min=2)] = 2000,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    strict: Strict = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    inception: Annotated[Path | None, typer.Option(help="Inception weights (.pth) to use as extractor.")] = None,
+    offline: Offline = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score samples: FID and KID with their floors, IS, precision, recall, density, coverage, memorisation."""
+    from augment.scoring import score
+
+    with reporting(quiet=quiet or as_json) as report:
+        document = score(
+            real=real,
+            fake=fake,
+            n=n,
+            data_dir=data_dir,
+            image_size=image_size,
+            strict=strict,
+            seed=seed,
+            device=device,
+            inception=inception,
+            offline=offline,
+            report=report,
+        )
+    if as_json:
+        print_json(document)
+    else:
+        from augment.cli.tables import show_score
+
+        show_score(document)
+
+
+@app.command("models")
+def models_command(
+    name: Annotated[str | None, typer.Argument(help="Show this one in full.", autocompletion=complete_model)] = None,
+    as_json: Json = False,
+) -> None:
+    """List the registered generators with family, capabilities and options, or show one in full."""
+    from augment.cards import all_cards, card_of
+    from augment.progress import LineReporter, Reporter
+
+    report = Reporter() if as_json else LineReporter(every=1.0)
+    document = card_of(name) if name else {"models": all_cards(report)}
+    if as_json:
+        print_json(document)
+    else:
+        from augment.cli.tables import show_model, show_models
+
+        show_model(document) if name else show_models(document["models"])
+
+
+@datasets_app.command("list")
+def datasets_list_command(as_json: Json = False) -> None:
+    """List the named data sets."""
+    from augment.datasets.catalogue import DESCRIPTIONS
+
+    if as_json:
+        print_json({"datasets": [{"name": name, "description": text} for name, text in DESCRIPTIONS.items()]})
+    else:
+        from augment.cli.tables import show_datasets
+
+        show_datasets(DESCRIPTIONS)
+
+
+@datasets_app.command("inspect")
+def datasets_inspect_command(
+    dataset: Annotated[str, typer.Argument(help="A named data set or a folder.", autocompletion=complete_dataset)],
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    strict: Strict = False,
+    out: Annotated[Path | None, typer.Option(help="Contact sheet's file. [default: <name>-contact-sheet.png]")] = None,
+    offline: Offline = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show classes, counts, sizes and channels of a data set, and draw a contact sheet."""
+    from augment.listing import inspect_dataset
+
+    with reporting(quiet=quiet or as_json) as report:
+        document = inspect_dataset(
+            dataset,
+            data_dir=data_dir,
+            image_size=image_size,
+            strict=strict,
+            out=out,
+            offline=offline,
+            report=report,
+        )
+    if as_json:
+        print_json(document)
+    else:
+        from augment.cli.tables import show_dataset
+
+        show_dataset(document)
+
+
+@plugins_app.command("check")
+def plugins_check_command(
+    names: Annotated[list[str], typer.Argument(help="Registered generators.", autocompletion=complete_model)],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the conformance kit; exit 5 when a check fails."""
+    from augment.listing import check
+
+    with reporting(quiet=quiet or as_json) as report:
+        document = check(names, report)
+    if as_json:
+        print_json(document)
+    else:
+        from augment.cli.tables import show_checks
+
+        show_checks(document)
+    if not document["passed"]:
+        raise typer.Exit(5)
+
+
+@plugins_app.command("new")
+def plugins_new_command(
+    name: Annotated[str, typer.Argument(help="Name of the generator, a Python identifier.")],
+    folder: Annotated[Path | None, typer.Option(help="Where to write the package. [default: ./NAME]")] = None,
+) -> None:
+    """Write a small package with a working generator to start from."""
+    from augment.scaffold import write_plugin
+
+    files = write_plugin(folder or Path(name), name)
+    for file in files:
+        sys.stdout.write(f"{file}\n")
+    sys.stdout.write(f"Next: pip install -e {folder or name} && augment plugins check {name}\n")
+
+
+@app.command("doctor")
+def doctor_command(as_json: Json = False) -> None:
+    """Report versions, device, precision, caches and what is missing, for a bug report or a new machine."""
+    from augment.listing import doctor
+
+    document = doctor()
+    if as_json:
+        print_json(document)
+    else:
+        from augment.cli.tables import show_doctor
+
+        show_doctor(document)
+
+
+@app.command("completion")
+def completion_command(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
+    """Print the completion script of a shell: `eval "$(augment completion bash)"`."""
+    from typer._completion_shared import get_completion_script
+
+    script = get_completion_script(prog_name="augment", complete_var="_AUGMENT_COMPLETE", shell=shell.value)
+    sys.stdout.write(script + "\n")
+
+
+def _stop_on_signals() -> None:
+    """Outside the training loop, which has handlers of its own, SIGTERM and SIGINT end the work with one message."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise Stopped("Stopped. Finished parts are kept; the same command goes on from there.", number)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def main() -> None:
+    """Entry point: run the command line, and turn expected errors into one message and an exit code."""
+    _stop_on_signals()
+    try:
+        app()
+    except AugmentError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n" if _debugging() else f"Error: {error}\n")
+        raise SystemExit(error.exit_code) from (error if _debugging() else None)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+
+
+def _debugging() -> bool:
+    return bool(os.environ.get("AUGMENT_DEBUG"))
+
+
+if __name__ == "__main__":
+    main()

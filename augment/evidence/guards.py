@@ -1,0 +1,198 @@
+"""Guards: proofs, made in every run, that a comparison is fair; each says what it saw, whether it holds or not.
+
+What they watch for is what undid reported gains: test images in training, more updates for one arm, images of another
+scale, and choices made on the test images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from augment.datasets import LabelledImages
+from augment.errors import DataError
+from augment.evidence.near_copies import PerceptualHashes, near_copies, perceptual_hashes
+
+LEVELS = 256
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One check of a run: whether it holds, and what was seen."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+class Fingerprint:
+    """Hashes of a set of images, computed once, by which others are compared with it; keeps no image.
+
+    images: uint8 ``(N, C, H, W)``; raises DataError for another type. What is compared must have their shape.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self._hashes = perceptual_hashes(images)
+        self._digests = frozenset(_digests(images))
+
+    def exact(self, images: Tensor) -> int:
+        """How many of ``images`` are, pixel for pixel, in the set."""
+        return int(self._exact(images).sum())
+
+    def near(self, images: Tensor) -> int:
+        """How many of ``images`` look like one of the set (:mod:`~augment.evidence.near_copies`), exact copies too."""
+        return int((self._exact(images) | near_copies(self._hashed(images), self._hashes)).sum())
+
+    def _hashed(self, images: Tensor) -> PerceptualHashes:
+        hashes = perceptual_hashes(images)
+        if hashes.shape != self._hashes.shape:
+            raise DataError(
+                f"Images of shape {hashes.shape} cannot be compared with a set of {self._hashes.shape} (channels, "
+                "height, width). Resize them alike first."
+            )
+        return hashes
+
+    def _exact(self, images: Tensor) -> Tensor:
+        self._hashed(images[:1])
+        return torch.tensor([digest in self._digests for digest in _digests(images)], dtype=torch.bool)
+
+
+def _digests(images: Tensor) -> list[bytes]:
+    flat = images.flatten(1).contiguous().numpy()
+    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in flat]
+
+
+def no_test_images(parts: Mapping[str, Tensor], test: Tensor | Fingerprint) -> Guard:
+    """No test image, pixel for pixel, is in anything trained on.
+
+    parts: everything trained on by name, uint8 ``(N, C, H, W)``.  test: the test images, or their fingerprint where it
+    is needed more than once. Near copies are counted and told, and fail nothing: real data sets have look-alikes.
+    """
+    known = test if isinstance(test, Fingerprint) else Fingerprint(test)
+    found = {name: (known.exact(images), known.near(images), len(images)) for name, images in parts.items()}
+    told = [
+        f"{name}: {exact:,} of {total:,} are test images pixel for pixel, {near - exact:,} more are near copies of one"
+        for name, (exact, near, total) in found.items()
+    ]
+    leaks = sum(exact for exact, _, _ in found.values())
+    return Guard("no test image in training", leaks == 0, "; ".join(told) or "nothing was trained on")
+
+
+def refuse_test_images(images: Tensor, test: Fingerprint, purpose: str) -> None:
+    """Raise DataError when ``images``, by which ``purpose`` is chosen, have test images among them.
+
+    purpose: what is chosen, as "the threshold of the filter". To be called before every choice.
+    """
+    leaks = test.exact(images)
+    if leaks:
+        raise DataError(
+            f"{purpose[:1].upper()}{purpose[1:]} would be chosen on test images: {leaks:,} of the {len(images):,} "
+            "images for it are in the test part. Choose it on a validation part of the training images."
+        )
+
+
+def equal_updates(updates_by_arm: Mapping[str, AbstractSet[int]]) -> Guard:
+    """Every arm was trained with the same number of optimizer updates; given is what each arm really took."""
+    counts = sorted(set().union(*updates_by_arm.values()))
+    passed = len(counts) <= 1
+    if passed:
+        detail = f"{counts[0]:,} updates" if counts else "no arm was trained"
+    else:
+        detail = "; ".join(
+            f"{arm}: {', '.join(f'{count:,}' for count in sorted(taken))} updates"
+            for arm, taken in updates_by_arm.items()
+        )
+    return Guard("equal updates in all arms", passed, detail)
+
+
+MISTAKES: dict[str, Callable[[Tensor], Tensor]] = {
+    "at half their brightness": lambda level: level / 2,
+    "at twice their brightness": lambda level: level * 2,
+    "squeezed into the upper half of the levels (scaled from [-1, 1] twice)": lambda level: (level + 255) / 2,
+    "cut off below the middle level ([-1, 1] taken for [0, 1])": lambda level: 2 * level - 255,
+    "stored as 0 and 1": lambda level: level / 255,
+    "inverted": lambda level: 255 - level,
+}
+"""What happens to images between programs: levels 0..255 to what becomes of them, before clipping."""
+
+MARGIN = 2.0
+"""A mistake is named when it explains the levels this many times better than none does; dim samples are no mistake."""
+
+ROUNDING = 2.0
+"""Mean difference in grey levels that rounding and chance account for."""
+
+ANOTHER_SCALE = 45.0
+"""Difference of the mean level that no honest generator has, whatever the reason; a weak one draws grey, not dark."""
+
+FEWEST = 30
+"""Images of which the levels tell anything; a handful of dark ones is no mistake of scale."""
+
+
+def same_scaling(train: LabelledImages, synthetic: LabelledImages | None, test: LabelledImages) -> Guard:
+    """Synthetic and test images have the brightness of the training images, class by class.
+
+    The distribution of levels is compared with that of training images in the same mixture of classes, because
+    synthetic images are mostly of the rare ones. It fails when the levels are explained better by a mistake of scale
+    than by none, or lie far off. The measure is the mean difference of sorted levels (Wasserstein-1).
+    """
+    told, passed = [], True
+    for name, part in (("synthetic", synthetic), ("test", test)):
+        count = 0 if part is None else len(part)
+        if part is None or count < FEWEST:
+            told.append(f"{count or 'no'} {name} images" + (", too few to tell" if count else ""))
+            continue
+        seen, expected = _comparable(part, train)
+        fault = _fault(seen, expected)
+        passed = passed and not fault
+        told.append(f"{name} {_summary(seen)}, training {_summary(expected)}" + (f": {fault}" if fault else ""))
+    return Guard("train, synthetic and test images on one scale", passed, "; ".join(told))
+
+
+def _comparable(part: LabelledImages, train: LabelledImages) -> tuple[Tensor, Tensor]:
+    """Shares of the levels in a part, and in training images of its mixture of classes; all images without one."""
+    shared = [int(label) for label in part.labels.unique() if bool((train.labels == label).any())]
+    if not shared:
+        return _shares(part.images), _shares(train.images)
+    members = [part.images[part.labels == label] for label in shared]
+    weights = torch.tensor([len(images) for images in members], dtype=torch.float64)
+    of_classes = torch.stack([_shares(train.images[train.labels == label]) for label in shared])
+    return _shares(torch.cat(members)), weights / weights.sum() @ of_classes
+
+
+def _shares(images: Tensor) -> Tensor:
+    return torch.bincount(images.flatten(), minlength=LEVELS).double() / images.numel()
+
+
+def _fault(seen: Tensor, expected: Tensor) -> str:
+    """What is wrong with the levels, in words; empty when nothing is."""
+    levels = torch.arange(LEVELS, dtype=torch.float64)
+    distance = _distance(seen, expected)
+    if distance <= ROUNDING:
+        return ""
+    by_mistake = {}
+    for name, spoil in MISTAKES.items():
+        spoiled = spoil(levels).round().long().clamp(0, LEVELS - 1)
+        by_mistake[name] = _distance(seen, torch.zeros_like(expected).index_add(0, spoiled, expected))
+    likeliest = min(by_mistake, key=by_mistake.__getitem__)
+    if by_mistake[likeliest] * MARGIN < distance:
+        return f"they look like training images {likeliest}"
+    shift = float((seen - expected) @ levels)
+    return f"their mean differs by {shift:+.0f} levels" if abs(shift) > ANOTHER_SCALE else ""
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    return float((one.cumsum(0) - other.cumsum(0)).abs().sum())
+
+
+def _summary(shares: Tensor) -> str:
+    """Mean, deviation and 1st and 99th percentile of the levels."""
+    levels = torch.arange(LEVELS, dtype=torch.float64)
+    mean = float(shares @ levels)
+    deviation = float(shares @ (levels - mean).square()) ** 0.5
+    low, high = (int((shares.cumsum(0) < share).sum()) for share in (0.01, 0.99))
+    return f"{mean:.0f} +- {deviation:.0f} ({low}..{high})"

@@ -1,0 +1,1 @@
+"""``augment run``: a comparison of arms from the configuration to ``result.json``."""

@@ -1,0 +1,74 @@
+"""What a person asks of a run, checked before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from augment import study_config
+from augment.arms import DEFAULT_CLASSIFIERS, arms_of, resolve_classifier
+from augment.study_config import StudyConfig
+
+
+class RunConfig(StudyConfig):
+    """What a person asks of a run; the same names as the command line's options.
+
+    arms: as in :mod:`augment.arms.grammar`; arm_set: ``quick`` or ``full``, quick where neither is given.  options: of
+    ``model``; those of another generator with its name before, as in ``{"other.steps": 200}``.  spread: train the
+    generator with other seeds on the first subset too, to tell their shares of the spread apart.
+    """
+
+    called: ClassVar[str] = "run"
+
+    model: str
+    regime: str = "high"
+    size: int | None = Field(None, ge=1)
+    imbalance_factor: float = 100.0
+    class_counts: tuple[int, ...] | None = None
+    seeds: int = Field(1, ge=1, le=1000)
+    arms: tuple[str, ...] = ()
+    arm_set: str | None = None
+    classifiers: tuple[str, ...] = DEFAULT_CLASSIFIERS
+    strategy: str | None = None
+    updates: int | None = Field(None, ge=1)
+    spread: bool = False
+    fidelity_images: int = Field(2000, ge=2)
+    save_images: bool = False
+
+    @field_validator("classifiers")
+    @classmethod
+    def _known_classifiers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(resolve_classifier(name) for name in names))
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """All arms, sets resolved, the model's own among them."""
+        return arms_of(self.arms, self.arm_set or (None if self.arms else "quick"), self.model)
+
+    def options_of(self, model: str) -> Mapping[str, Any]:
+        """Options of one generator: those with its name before, and for the run's model those without a name."""
+        named = {key.partition(".")[2]: value for key, value in self.options.items() if key.startswith(f"{model}.")}
+        own = {key: value for key, value in self.options.items() if "." not in key} if model == self.model else {}
+        return {**own, **named}
+
+
+NOT_IDENTITY = study_config.NOT_IDENTITY | {"save_images", "arms", "arm_set", "strategy", "options"}
+"""Settings that do not change a result, or are recorded in resolved form."""
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of one repetition; they differ so that no two parts share a stream."""
+
+    subset: int
+    generator: int
+    sampling: int
+    classifier: int
+
+    @classmethod
+    def of(cls, base: int) -> Seeds:
+        """Seeds of repetition ``base``."""
+        return cls(*(part * 1_000_003 + base for part in range(4)))

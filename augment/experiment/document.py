@@ -1,0 +1,228 @@
+"""``result.json``: a run's numbers as one document, with comparisons, guards and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from augment.arms import ArmResult, ArmSpec
+from augment.datasets import ImageSet, LabelledImages
+from augment.evidence import guards
+from augment.evidence.effects import class_effects, class_groups, group_effects
+from augment.evidence.guards import Fingerprint, Guard
+from augment.evidence.statistics import Comparison, compare, corrected
+from augment.evidence.verdict import Verdict, decide
+from augment.experiment.plan import SCHEMA, Plan
+from augment.experiment.repetition import Repetition, added_key
+
+ByArm = dict[str, list[ArmResult]]
+"""Results of one classifier by arm, one per repetition in order."""
+
+
+def document(
+    plan: Plan,
+    repetitions: Sequence[Repetition],
+    fidelity: dict[str, Any],
+    spreads: list[dict[str, Any]],
+    test: Fingerprint,
+) -> dict[str, Any]:
+    """Everything a run found; ``schema`` changes when the meaning of a field does."""
+    families = {spec.name: spec.family for spec in plan.arms}
+    found = comparisons(plan, repetitions)
+    checks = run_guards(plan, repetitions, test)
+    rows = [
+        {**result.to_json(plan.data.classes), "family": families[result.arm]}
+        for repetition in repetitions
+        for result in repetition.results
+    ]
+    return {
+        "schema": SCHEMA,
+        "dataset": describe_data(plan.data),
+        "regime": _regime(plan, repetitions[0]),
+        "generators": [_generator(plan, repetitions, model) for model in plan.models],
+        "synthetic": _synthetic(plan, repetitions),
+        "seeds": [asdict(repetition.draw.seeds) for repetition in repetitions],
+        "arms": rows,
+        "fidelity": fidelity,
+        "comparisons": [comparison.to_json() for comparison in found],
+        "effects": effects(plan, repetitions, found),
+        "spread": spreads,
+        "guards": [asdict(guard) for guard in checks],
+        "verdict": verdict(plan, found, checks).to_json(),
+    }
+
+
+def _by_arm(repetitions: Sequence[Repetition], classifier: str) -> ByArm:
+    found: ByArm = {}
+    for result in (result for repetition in repetitions for result in repetition.results):
+        if result.classifier == classifier:
+            found.setdefault(result.arm, []).append(result)
+    return found
+
+
+def comparisons(plan: Plan, repetitions: Sequence[Repetition]) -> list[Comparison]:
+    """Every arm against the best arm without a generator, for each classifier; p corrected within each family.
+
+    Best is the one with the highest mean accuracy on the test images. That choice favours the reference, never the
+    generator.
+    """
+    classical = [spec for spec in plan.arms if spec.family == "classical"]
+    generative = [spec for spec in plan.arms if spec.family == "generative"]
+    found: list[Comparison] = []
+    for classifier in plan.config.classifiers:
+        results = _by_arm(repetitions, classifier)
+        references = [spec.name for spec in classical if spec.name in results]
+        if not references:
+            continue
+        best = max(references, key=lambda name: sum(result.scores.accuracy for result in results[name]))
+        for family in (generative, classical):
+            others = [spec.name for spec in family if spec.name in results and spec.name != best]
+            found += corrected([_compare(plan, results[name], results[best]) for name in others])
+    return found
+
+
+def _compare(plan: Plan, ours: Sequence[ArmResult], reference: Sequence[ArmResult]) -> Comparison:
+    truth = plan.data.test.labels
+
+    def correct(results: Sequence[ArmResult]) -> list[list[bool]]:
+        return [(torch.tensor(result.predictions) == truth).tolist() for result in results]
+
+    return compare(
+        ours[0].classifier,
+        ours[0].arm,
+        reference[0].arm,
+        [result.scores.accuracy for result in ours],
+        [result.scores.accuracy for result in reference],
+        correct(ours),
+        correct(reference),
+    )
+
+
+def verdict(plan: Plan, found: Sequence[Comparison], checks: Sequence[Guard]) -> Verdict:
+    """On the arms with a generator, by the first classifier that has any."""
+    generative = {spec.name for spec in plan.arms if spec.family == "generative"}
+    failed = [guard.name for guard in checks if not guard.passed]
+    return decide([comparison for comparison in found if comparison.arm in generative], failed)
+
+
+def effects(plan: Plan, repetitions: Sequence[Repetition], found: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """For each comparison of an arm with a generator: recall by class, and by classes with many and few images."""
+    classes, counts = plan.data.classes, plan.counts
+    support = plan.data.test.counts(len(classes))
+    generative = {spec.name for spec in plan.arms if spec.family == "generative"}
+    rows = []
+    for comparison in (comparison for comparison in found if comparison.arm in generative):
+        results = _by_arm(repetitions, comparison.classifier)
+        ours, theirs = (
+            [result.scores.recall for result in results[name]] for name in (comparison.arm, comparison.against)
+        )
+        rows.append(
+            {
+                "classifier": comparison.classifier,
+                "arm": comparison.arm,
+                "against": comparison.against,
+                "groups": [row.to_json() for row in group_effects(classes, counts, ours, theirs, support)],
+                "classes": [row.to_json() for row in class_effects(classes, counts, ours, theirs, support)],
+            }
+        )
+    return rows
+
+
+def describe_data(data: ImageSet) -> dict[str, Any]:
+    """The ``dataset`` section of a result."""
+    return {
+        "name": data.name,
+        "sha256": data.sha256,
+        "channels": data.spec.channels,
+        "height": data.spec.height,
+        "width": data.spec.width,
+        "classes": list(data.classes),
+        "notes": list(data.notes),
+    }
+
+
+def _regime(plan: Plan, first: Repetition) -> dict[str, Any]:
+    groups = class_groups(plan.counts)
+    return {
+        "name": plan.config.regime,
+        "size": sum(plan.counts),
+        "class_counts": list(plan.counts),
+        "groups": {name: [plan.data.classes[index] for index in members] for name, members in groups.items()},
+        "seed": first.draw.manifest.seed,
+        "manifest_sha256": first.draw.manifest.sha256,
+    }
+
+
+def _generator(plan: Plan, repetitions: Sequence[Repetition], model: str) -> dict[str, Any]:
+    """Settings of one generator, and what its trainings cost."""
+    recipe = plan.identity["recipes"][model]
+    trained = [repetition.trained[model] for repetition in repetitions]
+    first = trained[0]
+    return {
+        "name": model,
+        "config": recipe["options"],
+        "version": recipe["version"],
+        "steps": first.steps,
+        "stopped": first.stopped,
+        "seconds": round(sum(one.seconds for one in trained), 3),
+        "images_per_second": round(first.images_per_second, 1),
+        "cached": all(one.cached for one in trained),
+        "device": plan.device,
+        "precision": plan.precision,
+    }
+
+
+def _synthetic(plan: Plan, repetitions: Sequence[Repetition]) -> list[dict[str, Any]]:
+    """What every arm with added images adds, in the first repetition; filters with their acceptance in all."""
+    rows = []
+    for spec in (spec for spec in plan.arms if spec.adds is not None):
+        added = [repetition.added[added_key(spec)] for repetition in repetitions]
+        rows.append(
+            {
+                "arm": spec.name,
+                "adds": spec.adds,
+                "generator": spec.generator,
+                "strategy": str(spec.usage),
+                "class_counts": list(added[0].images.counts(len(plan.data.classes))),
+                "filter": None if added[0].filtered is None else [one.filtered for one in added],
+            }
+        )
+    return rows
+
+
+def run_guards(plan: Plan, repetitions: Sequence[Repetition], test: Fingerprint) -> list[Guard]:
+    """What would make the numbers worthless; a row per guard."""
+    results = [result for repetition in repetitions for result in repetition.results]
+    updates: dict[str, set[int]] = {}
+    for result in results:
+        updates.setdefault(result.arm, set()).add(result.updates)
+    return [
+        guards.no_test_images(dict(_trained_on(plan, repetitions)), test),
+        guards.equal_updates(updates),
+        *_scaling(plan, repetitions[0]),
+    ]
+
+
+def _trained_on(plan: Plan, repetitions: Sequence[Repetition]) -> list[tuple[str, torch.Tensor]]:
+    """Everything anything was trained on, by name."""
+    real = plan.data.train.images[sorted({index for one in repetitions for index in one.draw.manifest.train})]
+    parts = [("real images", real)]
+    for spec in {added_key(spec): spec for spec in plan.arms if spec.adds is not None}.values():
+        made = [repetition.added[added_key(spec)].images.images for repetition in repetitions]
+        parts.append((f"images of {spec.name}", torch.cat(made)))
+    return parts
+
+
+def _scaling(plan: Plan, first: Repetition) -> list[Guard]:
+    """Brightness of what each generator added, compared with real images of the same classes."""
+    found = []
+    specs: dict[str, ArmSpec] = {added_key(spec): spec for spec in plan.arms if spec.adds is not None}
+    for key, spec in specs.items():
+        images = first.added[key].images
+        added = LabelledImages(images.images, images.labels) if len(images.labels) else None
+        guard = guards.same_scaling(first.draw.real, added, plan.data.test)
+        found.append(Guard(f"{guard.name}: {spec.name}", guard.passed, guard.detail))
+    return found

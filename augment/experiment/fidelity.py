@@ -1,0 +1,54 @@
+"""Fidelity of a run's own generator, by the first repetition: samples to score, and pictures of them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from augment import store
+from augment.datasets import LabelledImages
+from augment.experiment.plan import Plan
+from augment.experiment.repetition import Repetition
+from augment.progress import Reporter
+from augment.sampling import as_uint8
+from augment.scoring import Scoring, reconstructions, sample_like, split_references
+from augment.workers import Workers
+
+PICTURED = 12
+"""Held-out images whose reconstructions are drawn."""
+
+
+def scoring(plan: Plan, repetition: Repetition, workers: Workers, report: Reporter) -> Scoring:
+    """Draw samples of the run's model, as many of each class as held-out images, and picture them."""
+    data, seed = plan.data, repetition.draw.seeds.sampling
+    generator = repetition.trained[plan.config.model].generator
+    references = split_references(data.test, plan.config.fidelity_images, seed)
+    report.stage("Draw samples to score")
+    fake = sample_like(
+        generator,
+        references.held_out.labels,
+        seed + 1,
+        precision=plan.precision,
+        workers=workers,
+        on_progress=report.advance,
+    )
+    restored = reconstructions(generator, references.held_out)
+    _draw_pictures(plan, fake, references.held_out, restored)
+    return Scoring(
+        dataset=plan.config.dataset,
+        num_classes=len(data.classes),
+        fake=fake,
+        references=references,
+        pool=repetition.draw.real,
+        restored=restored,
+        seed=seed,
+    )
+
+
+def _draw_pictures(plan: Plan, fake: LabelledImages, held_out: LabelledImages, restored: Tensor | None) -> None:
+    from augment.report.pictures import class_grid, image_rows
+
+    with store.writing(plan.folder):
+        class_grid(fake.images, fake.labels, plan.data.classes).save(plan.folder / "samples.png")
+        if restored is not None:
+            rows = [held_out.images[:PICTURED], as_uint8(restored[:PICTURED])]
+            image_rows(rows, ["held out", "reconstructed"]).save(plan.folder / "reconstructions.png")

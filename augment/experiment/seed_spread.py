@@ -1,0 +1,91 @@
+"""How much of the spread over seeds is the subset's, the generator's and the classifier's: the repeats that tell.
+
+On the first subset, one arm without a generator and the first with one are trained again with the classifier seeds of
+the other repetitions; with ``--spread`` the generator is trained again there, too, with their generator seeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from augment import evaluation
+from augment.arms import ArmSpec
+from augment.arms.grammar import SYNTHETIC
+from augment.evaluation import Pending
+from augment.evidence.guards import Fingerprint
+from augment.evidence.spread import spread
+from augment.experiment.config import Seeds
+from augment.experiment.plan import Plan
+from augment.experiment.repetition import Repetition, add_images, arm_of, begin_one, obtain_generator
+from augment.progress import Reporter
+from augment.workers import Workers
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """An arm trained again on the first subset; ``same_generator`` where only the classifier's seed is another."""
+
+    spec: ArmSpec
+    same_generator: bool
+    seeds: Seeds
+    pending: Pending
+
+
+def begin(
+    plan: Plan, repetitions: list[Repetition], test: Fingerprint, workers: Workers, report: Reporter
+) -> list[Repeat]:
+    """Begin the repeats of every seed but the first."""
+    first, begun = repetitions[0], []
+    chosen = repeated(plan)
+    for other in repetitions[1:]:
+        seeds = replace(first.draw.seeds, classifier=other.draw.seeds.classifier)
+        for spec in chosen:
+            begun.append(Repeat(spec, True, seeds, begin_one(plan, arm_of(first, spec), spec, seeds, workers)))
+        if plan.config.spread:
+            seeds = replace(other.draw.seeds, subset=first.draw.seeds.subset)
+            label = f" (first subset, generator seed of {other.draw.label.strip(' ()')})"
+            folder = first.draw.folder / "spread" / other.draw.folder.name
+            again = Repetition(replace(first.draw, seeds=seeds, label=label, folder=folder))
+            for spec in chosen:
+                if spec.generator is not None:
+                    again.trained[spec.generator] = obtain_generator(plan, again.draw, spec.generator, test, report)
+                    add_images(plan, again, spec, test, workers, report)
+                    pending = begin_one(plan, arm_of(again, spec), spec, seeds, workers)
+                    begun.append(Repeat(spec, False, seeds, pending))
+    return begun
+
+
+def repeated(plan: Plan) -> list[ArmSpec]:
+    """One arm of each family: a balanced one where there is one, and the run's own generator before others."""
+
+    def plainest(spec: ArmSpec) -> tuple[bool, bool]:
+        return spec.learning.imbalance == "as-is", spec.adds != SYNTHETIC or spec.generator != plan.config.model
+
+    arms = ([spec for spec in plan.arms if spec.family == family] for family in ("classical", "generative"))
+    return [min(family, key=plainest) for family in arms if family]
+
+
+def collect(plan: Plan, repetitions: list[Repetition], repeats: list[Repeat], workers: Workers) -> list[dict[str, Any]]:
+    """The ``spread`` section of a result, a row per arm and classifier; ``repeats`` have been begun."""
+    again: dict[tuple[str, str, bool], list[float]] = {}
+    for repeat in repeats:
+        budget = replace(repetitions[0].draw.budget, seed=repeat.seeds.classifier)
+        for result in evaluation.collect([repeat.pending], plan.data, budget, workers):
+            key = (repeat.spec.name, result.classifier, repeat.same_generator)
+            again.setdefault(key, []).append(result.scores.accuracy)
+    rows = []
+    for spec in dict.fromkeys(repeat.spec for repeat in repeats):
+        for classifier in (name for name in plan.config.classifiers if spec.suits(name)):
+            together = [
+                result.scores.accuracy
+                for repetition in repetitions
+                for result in repetition.results
+                if (result.arm, result.classifier) == (spec.name, classifier)
+            ]
+            same_data = [together[0], *again[spec.name, classifier, True]]
+            others = again.get((spec.name, classifier, False))
+            same_subset = None if others is None else [together[0], *others]
+            found = spread(together, same_data, same_subset, generator=spec.generator is not None)
+            rows.append({"classifier": classifier, "arm": spec.name, "sd": found.to_json(), "text": found.text()})
+    return rows

@@ -1,0 +1,133 @@
+"""One run: split, train generators, synthesise, train every arm alike, score once on the test images.
+
+The rules of evidence live here: the split comes first, generators and arms see training images only, all arms have one
+budget, and a generative arm is judged against the best arm without synthetic images.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from augment import evaluation, store
+from augment.arms import ArmSpec
+from augment.evaluation import Pending
+from augment.evidence.guards import Fingerprint
+from augment.evidence.verdict import Verdict, reached
+from augment.experiment import seed_spread
+from augment.experiment.config import RunConfig
+from augment.experiment.document import document
+from augment.experiment.estimate import within
+from augment.experiment.fidelity import scoring
+from augment.experiment.plan import Plan, prepare
+from augment.experiment.repetition import Repetition, add_images, begin, draw_of, obtain_generator
+from augment.progress import Reporter
+from augment.store import save_class_folders
+from augment.workers import Workers, side_by_side
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: the document of ``result.json``, its folder, and whether it was there before."""
+
+    document: dict[str, Any]
+    folder: Path
+    cached: bool
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: does the generator help?"""
+        return str(self.document["verdict"]["text"])
+
+    @property
+    def decision(self) -> str:
+        """The verdict in a word: helps, hurts, no evidence, invalid, nothing to compare."""
+        return str(self.document["verdict"]["decision"])
+
+    def reached(self, points: float) -> bool:
+        """Does the generator help, and by at least so many points of accuracy?"""
+        return reached(Verdict(**self.document["verdict"]), points)
+
+
+def run(config: RunConfig, report: Reporter | None = None) -> Result:
+    """Carry out a run, or hand back the result of an identical one that is there already.
+
+    Whatever was finished before (generators, synthetic images, single arms) is reused and marked ``cached``; an
+    unfinished folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of
+    :mod:`augment.errors`.
+    """
+    report = report or Reporter()
+    start = time.perf_counter()
+    plan = prepare(config, report)
+    folder = plan.folder
+    found = store.finished(folder, plan.key) if config.resume else None
+    if found is not None:
+        report.note("Cached: this very run was finished before.")
+        return Result(found, folder, cached=True)
+    with store.locked(folder), side_by_side(len(plan.arms) * config.seeds, plan.device) as workers:
+        with store.writing(folder):
+            store.write_json(folder / "config.json", {**plan.identity, "dataset": config.dataset})
+        finished = _carry_out(_within_time(plan, report), workers, report)
+        seconds = round(time.perf_counter() - start, 2)
+        with store.writing(folder):
+            finished = {**finished, "seconds": seconds, "folder": str(folder), "identity": plan.key}
+            store.write_json(folder / "result.json", finished)
+    return Result(finished, folder, cached=False)
+
+
+def _within_time(plan: Plan, report: Reporter) -> Plan:
+    """The plan with the time its generators may take; a resumed run keeps what it had."""
+    file = plan.folder / "time.json"
+    known = store.read_json(file)
+    minutes = known["generator_minutes"] if known is not None else within(plan, report)
+    if known is None and plan.config.max_minutes is not None:
+        with store.writing(plan.folder):
+            store.write_json(file, {"generator_minutes": minutes})
+    return replace(plan, generator_minutes=minutes)
+
+
+def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> dict[str, Any]:
+    """All repetitions; arms without a generator begin first, and workers train them while generators are trained."""
+    report.stage("Compare training and test images")
+    test = Fingerprint(plan.data.test.images)
+    repetitions = [Repetition(draw_of(plan, index)) for index in range(plan.config.seeds)]
+    pending = [_begin(plan, repetition, "classical", test, workers, report) for repetition in repetitions]
+    for repetition, begun in zip(repetitions, pending, strict=True):
+        for model in plan.models:
+            repetition.trained[model] = obtain_generator(plan, repetition.draw, model, test, report)
+        begun += _begin(plan, repetition, "generative", test, workers, report)
+        _save_images(plan, repetition)
+    scores = workers.submit(scoring(plan, repetitions[0], workers, report).compute)
+    repeats = seed_spread.begin(plan, repetitions, test, workers, report) if plan.config.seeds > 1 else []
+    report.stage("Train classifiers and score the samples")
+    for done, (repetition, begun) in enumerate(zip(repetitions, pending, strict=True)):
+        report.advance(done, len(repetitions))
+        repetition.results += evaluation.collect(begun, plan.data, repetition.draw.budget, workers)
+    spreads = seed_spread.collect(plan, repetitions, repeats, workers)
+    (fidelity,) = workers.results([scores])
+    return document(plan, repetitions, fidelity, spreads, test)
+
+
+def _begin(
+    plan: Plan, repetition: Repetition, family: str, test: Fingerprint, workers: Workers, report: Reporter
+) -> list[Pending]:
+    """Begin the arms of one family; their images are made first."""
+    specs: list[ArmSpec] = [spec for spec in plan.arms if spec.family == family]
+    for spec in specs:
+        add_images(plan, repetition, spec, test, workers, report)
+    return list(begin(plan, repetition, specs, workers))
+
+
+def _save_images(plan: Plan, repetition: Repetition) -> None:
+    """With ``save_images`` every synthetic set as PNG in class folders, each with its rows."""
+    if not plan.config.save_images:
+        return
+    made: Iterable[Any] = (added for added in repetition.added.values() if added.model is not None)
+    for index, added in enumerate(made):
+        images = added.images
+        name = "synthetic" if index == 0 else f"synthetic-{index}"
+        folder = repetition.draw.folder / name
+        save_class_folders(folder, images.images, images.labels, plan.data.classes, images.rows)

@@ -1,0 +1,59 @@
+"""Synthetic sets that were drawn before: reused by every arm and run that asks for the very same images."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from augment import store
+from augment.locations import cache_folder
+from augment.source_code import imported_sources
+from augment.synthetic import synthesis
+from augment.synthetic.synthesis import SyntheticSet
+
+Drawn = tuple[SyntheticSet, dict[str, Any] | None]
+"""A set, and the report of its filter where it had one."""
+
+
+def kept_or_drawn(identity: Mapping[str, Any], draw: Callable[[], Drawn], *, reuse: bool) -> Drawn:
+    """The set of ``identity`` from the cache, or drawn now and kept; without ``reuse`` it is always drawn.
+
+    identity: everything the images depend on besides the code that draws them, which is added here.
+    """
+    code = store.code_fingerprint(imported_sources(synthesis.__name__, "augment.synthetic.teacher_filter"))
+    folder = cache_folder() / "synthetic" / store.content_hash({**identity, "code": code})
+    found = _read(folder) if reuse else None
+    if found is not None:
+        return found
+    drawn = draw()
+    with contextlib.suppress(OSError):  # a cache that cannot be written only means drawing again next time
+        store.place(folder, lambda temporary: _write(temporary, drawn))
+    return drawn
+
+
+def _write(folder: Path, drawn: Drawn) -> None:
+    from safetensors.torch import save_file
+
+    synthetic, report = drawn
+    tensors = {"images": synthetic.images, "labels": synthetic.labels, "parents": synthetic.parents}
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "images.safetensors")
+    (folder / "rows.json").write_text(json.dumps({"rows": synthetic.rows, "filter": report}), encoding="utf-8")
+
+
+def _read(folder: Path) -> Drawn | None:
+    """None for what is not there, or is damaged: it is drawn again."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(folder / "images.safetensors")
+        document = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, SafetensorError):
+        return None
+    rows = tuple(document["rows"])
+    if len(rows) != len(tensors["labels"]):
+        return None
+    return SyntheticSet(tensors["images"], tensors["labels"], rows, tensors["parents"]), document["filter"]
