@@ -203,6 +203,19 @@ def test_a_set_leaves_out_what_the_model_cannot_do_and_says_so(augment):
     assert "class-weights" in out and "latent-smote" not in out
 
 
+def test_choices_are_scored_on_training_images_that_were_not_drawn(augment, tmp_path):
+    command = ["run", "--dataset", "digits", "--model", "vae", "--size", "150", "--arm", "oversample"]
+    code, out, err = augment(*command, "--score-on", "validation", "--seeds", "2", "--json", *QUICK)
+    assert code == 0, err
+    document = json.loads(out)
+    images = document["scored_on"]["images"]
+    assert document["scored_on"]["part"] == "validation" and images % 10 == 0
+    assert {sum(entry["support"] for entry in row["per_class"]) for row in document["arms"]} == {images}
+    assert {entry["support"] for row in document["arms"] for entry in row["per_class"]} == {images // 10}
+    code, _, err = augment(*command, "--score-on", "tset", "--quiet")
+    assert code == 3 and "'test' or 'validation'" in err
+
+
 def test_the_components_of_arms_are_listed(augment):
     listed = json.loads(augment("arms", "--json")[1])
     assert {"balanced-softmax", "latent-smote", "noise:rotation", "teacher", "real-last"} <= {

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from augment.errors import ConfigError, DataError, UsageError
+from augment.experiment.held_out import held_out
 from augment.regimes import PRESETS, REGIMES, Manifest, class_counts, class_shares, draw_split
 
 PLENTY = (6000,) * 10
@@ -280,3 +281,14 @@ def test_a_manifest_with_other_fields_is_refused(labels, change):
         del document[{"missing": "seed", "no hash": "sha256"}[change]]
     with pytest.raises(DataError, match="Draw it again"):
         Manifest.from_json(document)
+
+
+def test_held_out_images_are_of_no_split_and_equal_in_number():
+    labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 12)
+    manifest = split(labels, (40, 10, 5), seed=3)
+    rows = held_out(labels, manifest, most=100)
+    assert labels[list(rows)].bincount().tolist() == [7, 7, 7]  # class 2 has 7 left
+    assert not set(rows) & set(manifest.train)
+    assert rows == held_out(labels, manifest, most=100) and len(held_out(labels, manifest, most=6)) == 6
+    with pytest.raises(DataError, match="smaller --size"):
+        held_out(labels, split(labels, (40, 10, 12), seed=3), most=100)

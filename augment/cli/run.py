@@ -70,6 +70,10 @@ def run_command(
         float | None, typer.Option(help="Minutes for all; generators are trained as long as is left for them.")
     ] = None,
     updates: Annotated[int | None, typer.Option(help="Optimizer updates of the CNN, the same in every arm.")] = None,
+    score_on: Annotated[
+        str,
+        typer.Option(help="test, or validation: training images that were not drawn, to choose on."),
+    ] = "test",
     fail_under: Annotated[
         float | None,
         typer.Option(help="Exit with 7 unless the generator helps, and by at least so many points of accuracy."),
@@ -112,6 +116,7 @@ def run_command(
         seed=seed,
         seeds=seeds,
         spread=spread,
+        score_on=score_on,
         arms=tuple(arm or ()),
         arm_set=arms,
         **({"classifiers": tuple(classifier)} if classifier else {}),

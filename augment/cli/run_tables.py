@@ -79,7 +79,7 @@ def _arms_table(document: Row, classifier: str) -> Table:
         if row["classifier"] == classifier:
             groups.setdefault(row["arm"], []).append(row)
     compared = {row["arm"]: row for row in document["comparisons"] if row["classifier"] == classifier}
-    title = f"Accuracy of {classifier} on the test images"
+    title = f"Accuracy of {classifier} on the {document['scored_on']['part']} images"
     if compared:
         title += f"; differences to {next(iter(compared.values()))['against']}, the best arm without a generator"
     numeric = ("%", "difference", "p")

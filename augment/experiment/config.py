@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -18,7 +18,8 @@ class RunConfig(StudyConfig):
 
     arms: as in :mod:`augment.arms.grammar`; arm_set: ``quick`` or ``full``, quick where neither is given.  options: of
     ``model``; those of another generator with its name before, as in ``{"other.steps": 200}``.  spread: train the
-    generator with other seeds on the first subset too, to tell their shares of the spread apart.
+    generator with other seeds on the first subset too, to tell their shares of the spread apart.  score_on:
+    ``validation`` scores on training images that a repetition did not draw, for whatever is still to be chosen.
     """
 
     called: ClassVar[str] = "run"
@@ -35,6 +36,7 @@ class RunConfig(StudyConfig):
     strategy: str | None = None
     updates: int | None = Field(None, ge=1)
     spread: bool = False
+    score_on: Literal["test", "validation"] = "test"
     fidelity_images: int = Field(2000, ge=2)
     save_images: bool = False
 

@@ -41,6 +41,7 @@ def document(
     return {
         "schema": SCHEMA,
         "dataset": describe_data(plan.data),
+        "scored_on": {"part": plan.config.score_on, "images": len(repetitions[0].draw.data.test)},
         "regime": _regime(plan, repetitions[0]),
         "generators": [_generator(plan, repetitions, model) for model in plan.models],
         "synthetic": _synthetic(plan, repetitions),
@@ -80,15 +81,19 @@ def comparisons(plan: Plan, repetitions: Sequence[Repetition]) -> list[Compariso
         best = max(references, key=lambda name: sum(result.scores.accuracy for result in results[name]))
         for family in (generative, classical):
             others = [spec.name for spec in family if spec.name in results and spec.name != best]
-            found += corrected([_compare(plan, results[name], results[best]) for name in others])
+            found += corrected([_compare(repetitions, results[name], results[best]) for name in others])
     return found
 
 
-def _compare(plan: Plan, ours: Sequence[ArmResult], reference: Sequence[ArmResult]) -> Comparison:
-    truth = plan.data.test.labels
+def _compare(
+    repetitions: Sequence[Repetition], ours: Sequence[ArmResult], reference: Sequence[ArmResult]
+) -> Comparison:
+    truths = [repetition.draw.data.test.labels for repetition in repetitions]
 
     def correct(results: Sequence[ArmResult]) -> list[list[bool]]:
-        return [(torch.tensor(result.predictions) == truth).tolist() for result in results]
+        return [
+            (torch.tensor(result.predictions) == truth).tolist() for result, truth in zip(results, truths, strict=True)
+        ]
 
     return compare(
         ours[0].classifier,
@@ -111,7 +116,7 @@ def verdict(plan: Plan, found: Sequence[Comparison], checks: Sequence[Guard]) ->
 def effects(plan: Plan, repetitions: Sequence[Repetition], found: Sequence[Comparison]) -> list[dict[str, Any]]:
     """For each comparison of an arm with a generator: recall by class, and by classes with many and few images."""
     classes, counts = plan.data.classes, plan.counts
-    support = plan.data.test.counts(len(classes))
+    support = repetitions[0].draw.data.test.counts(len(classes))
     generative = {spec.name for spec in plan.arms if spec.family == "generative"}
     rows = []
     for comparison in (comparison for comparison in found if comparison.arm in generative):
@@ -223,6 +228,6 @@ def _scaling(plan: Plan, first: Repetition) -> list[Guard]:
     for key, spec in specs.items():
         images = first.added[key].images
         added = LabelledImages(images.images, images.labels) if len(images.labels) else None
-        guard = guards.same_scaling(first.draw.real, added, plan.data.test)
+        guard = guards.same_scaling(first.draw.real, added, first.draw.data.test)
         found.append(Guard(f"{guard.name}: {spec.name}", guard.passed, guard.detail))
     return found

@@ -19,7 +19,7 @@ PICTURED = 12
 
 def scoring(plan: Plan, repetition: Repetition, workers: Workers, report: Reporter) -> Scoring:
     """Draw samples of the run's model, as many of each class as held-out images, and picture them."""
-    data, seed = plan.data, repetition.draw.seeds.sampling
+    data, seed = repetition.draw.data, repetition.draw.seeds.sampling
     generator = repetition.trained[plan.config.model].generator
     references = split_references(data.test, plan.config.fidelity_images, seed)
     report.stage("Draw samples to score")

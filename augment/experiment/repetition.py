@@ -13,10 +13,11 @@ import torch
 from augment import evaluation, store, trained
 from augment.arms import Arm, ArmResult, ArmSpec, Budget, duplicates, plain, with_added
 from augment.arms.grammar import DUPLICATE, LATENT_SMOTE, SMOTE
-from augment.datasets import LabelledImages
+from augment.datasets import ImageSet, LabelledImages
 from augment.evaluation import Pending
 from augment.evidence import guards
 from augment.experiment.config import Seeds
+from augment.experiment.held_out import held_out
 from augment.experiment.plan import Plan
 from augment.metrics.memorisation import nearest
 from augment.progress import Reporter
@@ -33,12 +34,16 @@ from augment.workers import Workers
 
 @dataclass(frozen=True)
 class Draw:
-    """One repetition before anything is trained; repetitions after the first have folders of their own."""
+    """One repetition before anything is trained; repetitions after the first have folders of their own.
+
+    data: the data set, with what is scored on as its test part.
+    """
 
     label: str
     folder: Path
     seeds: Seeds
     manifest: Manifest
+    data: ImageSet
     real: LabelledImages
     budget: Budget
 
@@ -79,22 +84,30 @@ def draw_of(plan: Plan, index: int) -> Draw:
         folder=folder,
         seeds=seeds,
         manifest=manifest,
+        data=_scored_on(plan, manifest),
         real=plan.data.train.subset(manifest.train),
         budget=Budget(plan.updates, seeds.classifier, plan.device, plan.precision),
     )
 
 
+def _scored_on(plan: Plan, manifest: Manifest) -> ImageSet:
+    data = plan.data
+    if plan.config.score_on == "test":
+        return data
+    rows = held_out(data.train.labels, manifest, len(data.test))
+    return replace(data, test=data.train.subset(rows), sha256="")
+
+
 def begin(plan: Plan, repetition: Repetition, specs: list[ArmSpec], workers: Workers) -> Iterator[Pending]:
     """Begin to evaluate arms whose images are there, each with the classifiers that it suits."""
     for spec in specs:
-        yield begin_one(plan, arm_of(repetition, spec), spec, repetition.draw.seeds, workers)
+        yield begin_one(plan, repetition.draw, arm_of(repetition, spec), spec, workers)
 
 
-def begin_one(plan: Plan, arm: Arm, spec: ArmSpec, seeds: Seeds, workers: Workers) -> Pending:
-    """Begin to evaluate one arm with the classifier seed of ``seeds``."""
+def begin_one(plan: Plan, draw: Draw, arm: Arm, spec: ArmSpec, workers: Workers) -> Pending:
+    """Begin to evaluate one arm with the budget of ``draw``."""
     classifiers = [name for name in plan.config.classifiers if spec.suits(name)]
-    budget = Budget(plan.updates, seeds.classifier, plan.device, plan.precision)
-    return evaluation.begin(arm, classifiers, plan.data, budget, workers, reuse=plan.config.resume)
+    return evaluation.begin(arm, classifiers, draw.data, draw.budget, workers, reuse=plan.config.resume)
 
 
 def arm_of(repetition: Repetition, spec: ArmSpec) -> Arm:

@@ -15,9 +15,8 @@ from augment.arms.grammar import SYNTHETIC
 from augment.evaluation import Pending
 from augment.evidence.guards import Fingerprint
 from augment.evidence.spread import spread
-from augment.experiment.config import Seeds
 from augment.experiment.plan import Plan
-from augment.experiment.repetition import Repetition, add_images, arm_of, begin_one, obtain_generator
+from augment.experiment.repetition import Draw, Repetition, add_images, arm_of, begin_one, obtain_generator
 from augment.progress import Reporter
 from augment.workers import Workers
 
@@ -28,7 +27,7 @@ class Repeat:
 
     spec: ArmSpec
     same_generator: bool
-    seeds: Seeds
+    draw: Draw
     pending: Pending
 
 
@@ -39,20 +38,20 @@ def begin(
     first, begun = repetitions[0], []
     chosen = repeated(plan)
     for other in repetitions[1:]:
-        seeds = replace(first.draw.seeds, classifier=other.draw.seeds.classifier)
+        draw = replace(first.draw, budget=other.draw.budget)
         for spec in chosen:
-            begun.append(Repeat(spec, True, seeds, begin_one(plan, arm_of(first, spec), spec, seeds, workers)))
+            begun.append(Repeat(spec, True, draw, begin_one(plan, draw, arm_of(first, spec), spec, workers)))
         if plan.config.spread:
             seeds = replace(other.draw.seeds, subset=first.draw.seeds.subset)
             label = f" (first subset, generator seed of {other.draw.label.strip(' ()')})"
             folder = first.draw.folder / "spread" / other.draw.folder.name
-            again = Repetition(replace(first.draw, seeds=seeds, label=label, folder=folder))
+            again = Repetition(replace(draw, seeds=seeds, label=label, folder=folder))
             for spec in chosen:
                 if spec.generator is not None:
                     again.trained[spec.generator] = obtain_generator(plan, again.draw, spec.generator, test, report)
                     add_images(plan, again, spec, test, workers, report)
-                    pending = begin_one(plan, arm_of(again, spec), spec, seeds, workers)
-                    begun.append(Repeat(spec, False, seeds, pending))
+                    pending = begin_one(plan, again.draw, arm_of(again, spec), spec, workers)
+                    begun.append(Repeat(spec, False, again.draw, pending))
     return begun
 
 
@@ -70,8 +69,7 @@ def collect(plan: Plan, repetitions: list[Repetition], repeats: list[Repeat], wo
     """The ``spread`` section of a result, a row per arm and classifier; ``repeats`` have been begun."""
     again: dict[tuple[str, str, bool], list[float]] = {}
     for repeat in repeats:
-        budget = replace(repetitions[0].draw.budget, seed=repeat.seeds.classifier)
-        for result in evaluation.collect([repeat.pending], plan.data, budget, workers):
+        for result in evaluation.collect([repeat.pending], repeat.draw.data, repeat.draw.budget, workers):
             key = (repeat.spec.name, result.classifier, repeat.same_generator)
             again.setdefault(key, []).append(result.scores.accuracy)
     rows = []

@@ -105,7 +105,7 @@ def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> dict[str, Any]
     report.stage("Train classifiers and score the samples")
     for done, (repetition, begun) in enumerate(zip(repetitions, pending, strict=True)):
         report.advance(done, len(repetitions))
-        repetition.results += evaluation.collect(begun, plan.data, repetition.draw.budget, workers)
+        repetition.results += evaluation.collect(begun, repetition.draw.data, repetition.draw.budget, workers)
     spreads = seed_spread.collect(plan, repetitions, repeats, workers)
     (fidelity,) = workers.results([scores])
     return document(plan, repetitions, fidelity, spreads, test)
