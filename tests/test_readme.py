@@ -52,3 +52,11 @@ def test_features_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("AUGMENT_HOME", str(tmp_path))
     run_example("FeatureExtractor", steps="steps=5")
     assert float(capsys.readouterr().out) > 0.5
+
+
+def test_sampler_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AUGMENT_HOME", str(tmp_path))
+    run_example("SyntheticSampler", steps="steps=5")
+    scores = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+    assert float(scores["SMOTE"]) > float(scores["NoneType"])
+    assert float(scores["SyntheticSampler"]) > 0.3

@@ -1,0 +1,154 @@
+"""Does synthetic data help, and by how much? The experiments of docs/evidence.md, each of them an `augment run`.
+
+    python benchmarks/evidence.py --dataset fashionmnist [--data-dir D] [--only choice] [--seeds 5]
+
+1. choice: ways of using synthetic images on a long tail, one change at a time, scored on training images that were not
+   drawn; the default recipe is chosen here.
+2. answer: cheap arms and the recipes on the test images, with a diffusion model.
+3. full: `--arms full` with the default autoencoder of the README.
+4. regimes: balanced, semi and seed-high, scored on the test images.
+
+Each result is kept in --out as soon as it is there, and the same command goes on where it was stopped. At its end it
+writes --page (docs/evidence.md); --write only does that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evidence_page import Page, Study
+
+from augment.errors import AugmentError, Stopped
+from augment.experiment.config import RunConfig
+from augment.experiment.study import run
+from augment.progress import Reporter, reporter
+from augment.store import read_json, write_json
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "evidence.md"
+
+ADJUSTED = "model+balanced-softmax"
+LAST = "real-last:share=0.3"
+
+CHOICE = (
+    *("oversample", "balanced-softmax", "model", ADJUSTED),
+    *(f"{ADJUSTED}+{one}" for one in ("weight:weight=0.4", "decay", "batch-share", "class-mixup", LAST)),
+    f"{ADJUSTED}+real-last:share=0.3,layers=classifier",
+    *(f"{ADJUSTED}+{LAST}+{one}" for one in ("balance", "partial-noise", "translation", "teacher", "mixup")),
+)
+
+CHEAP = (
+    *("real", "duplicate", "oversample", "class-weights", "balanced-softmax", "classical", "randaugment"),
+    *("noise:gaussian", "noise:rotation", "mixup", "cutmix", "smote"),
+    *("oversample+classical", "balanced-softmax+randaugment", "balanced-softmax+mixup"),
+)
+
+ANSWER = (*CHEAP, "model", ADJUSTED, f"{ADJUSTED}+{LAST}", f"{ADJUSTED}+{LAST}+mixup", f"{ADJUSTED}+{LAST}+teacher")
+
+REGIMES = (
+    *(
+        "real",
+        "oversample",
+        "balanced-softmax",
+        "randaugment",
+        "balanced-softmax+randaugment",
+        "balanced-softmax+mixup",
+    ),
+    *("model", f"{ADJUSTED}+{LAST}"),
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run of the page."""
+
+    name: str
+    title: str
+    settings: dict[str, Any]
+
+
+def experiments(diffusion: str, autoencoder: str) -> tuple[Experiment, ...]:
+    """All runs of the page, in its order."""
+    cnn = {"classifiers": ("cnn",)}
+    return (
+        Experiment(
+            "choice",
+            "Ways of using synthetic images, scored on validation images",
+            {"model": diffusion, "regime": "high", "arms": CHOICE, "seeds": 3, "score_on": "validation", **cnn},
+        ),
+        Experiment(
+            "answer",
+            "A long tail (IF 100), scored on the test images",
+            {"model": diffusion, "regime": "high", "arms": ANSWER, **cnn},
+        ),
+        Experiment(
+            "full",
+            "All arms of `--arms full` with the default autoencoder",
+            {"model": autoencoder, "regime": "high", "arm_set": "full"},
+        ),
+        *(
+            Experiment(regime, title, {"model": autoencoder, "regime": regime, "arms": REGIMES, **cnn})
+            for regime, title in (
+                ("balanced", "Balanced classes"),
+                ("semi", "Semi-balanced: two classes at a sixth"),
+                ("seed-high", "The published counts `seed-high`"),
+            )
+        ),
+    )
+
+
+def carry_out(one: Experiment, options: argparse.Namespace, report: Reporter) -> dict[str, Any]:
+    """The result's document; kept as ``<name>.json`` in --out."""
+    settings = {"seeds": options.seeds, **one.settings}
+    if options.at_most:
+        settings["seeds"] = min(settings["seeds"], options.at_most)
+    given = {"updates": options.updates, "steps": options.steps, "size": options.size}
+    settings |= {name: value for name, value in given.items() if value is not None}
+    config = RunConfig.parse(dataset=options.dataset, data_dir=options.data_dir, out=options.out / "runs", **settings)
+    document = run(config, report).document
+    write_json(options.out / f"{one.name}.json", document)
+    return document
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="fashionmnist")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--diffusion", default="ddpm")
+    parser.add_argument("--autoencoder", default="dvae")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--at-most", type=int, help="seeds of any experiment")
+    parser.add_argument("--updates", type=int, help="of the CNN")
+    parser.add_argument("--steps", type=int, help="of the generators")
+    parser.add_argument("--size", type=int, help="training images")
+    parser.add_argument("--only", nargs="+", help="names of experiments")
+    parser.add_argument("--out", type=Path, default=Path("runs") / "evidence")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--write", action="store_true", help="only write the page from what is kept")
+    options = parser.parse_args()
+    found = experiments(options.diffusion, options.autoencoder)
+    chosen = [one for one in found if not options.only or one.name in options.only]
+    if not chosen:
+        parser.error(f"no experiment is called like {options.only}; there are {', '.join(one.name for one in found)}")
+    try:
+        if not options.write:
+            with reporter(quiet=False) as report:
+                for one in chosen:
+                    report.stage(one.title)
+                    carry_out(one, options, report)
+    except (AugmentError, Stopped) as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    kept = ((one, read_json(options.out / f"{one.name}.json")) for one in found)
+    page = Page(tuple(Study(one.name, one.title, document) for one, document in kept if document is not None))
+    options.page.write_text(page.text(), encoding="utf-8")
+    sys.stdout.write(f"Written: {options.page}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
