@@ -53,7 +53,7 @@ def _keep(files: dict[str, Path], done: Future[list[ArmResult]]) -> None:
 
 def collect(pending: Sequence[Pending], data: ImageSet, budget: Budget, workers: Workers) -> list[ArmResult]:
     """Results of all arms in order, one per classifier."""
-    fresh = iter(workers.results(entry.job for entry in pending if entry.job is not None))
+    fresh = workers.in_order(entry.job for entry in pending if entry.job is not None)
     results = []
     for entry in pending:
         found = {result.classifier: result for result in (next(fresh) if entry.job is not None else [])}

@@ -22,10 +22,10 @@ HEAD = """# Does synthetic data help?
 
 Written by `python benchmarks/evidence.py --dataset {dataset}`: each table is one `augment run` on {size:,} training
 images of `{dataset}`, with subset, generators and classifiers drawn anew for every seed, and arms paired. The CNN is
-that of every run ({updates:,} updates of 128 images in every arm). Differences are in points of accuracy, with 95% t
-intervals over seeds; p is Holm's, corrected within arms without and with a generator. "many", "medium" and "few" are
-differences of the mean recall of classes with at least a third, less, and less than a tenth of the largest class's
-images.
+that of every run, with batches of 128 images and the same updates in every arm. Differences are in points of accuracy,
+with 95% t intervals over seeds; p is Holm's, corrected within arms without and with a generator. "many", "medium" and
+"few" are differences of the mean recall of classes with at least a third, less, and less than a tenth of the largest
+class's images.
 """
 
 
@@ -62,8 +62,7 @@ class Page:
         if not self.studies:
             return "# Does synthetic data help?\n\nNothing has been measured yet.\n"
         first = self.studies[0].document
-        updates = first["arms"][0]["updates"]
-        head = HEAD.format(dataset=first["dataset"]["name"], size=first["regime"]["size"], updates=updates)
+        head = HEAD.format(dataset=first["dataset"]["name"], size=first["regime"]["size"])
         parts = [head, *(_section(study) for study in self.studies), _machine()]
         return "\n".join(parts)
 
@@ -71,12 +70,12 @@ class Page:
 def _section(study: Study) -> str:
     document = study.document
     verdict, regime = document["verdict"], document["regime"]
-    seeds = len(document["seeds"])
+    seeds, updates = len(document["seeds"]), document["arms"][0]["updates"]
     models = ", ".join(f"`{row['name']}` ({row['steps']:,} steps)" for row in document["generators"])
     lines = [
         f"## {study.title}\n",
-        f"Regime `{regime['name']}`, {seeds} seeds, generator {models}, scored on {document['scored_on']['images']:,} "
-        f"{document['scored_on']['part']} images. Images per class of the first seed: "
+        f"Regime `{regime['name']}`, {seeds} seeds, {updates:,} updates, generator {models}, scored on "
+        f"{document['scored_on']['images']:,} {document['scored_on']['part']} images. Images per class, sorted: "
         f"{', '.join(map(str, sorted(regime['class_counts'], reverse=True)))}.\n",
         f"**{verdict['text']}**\n",
     ]
@@ -111,7 +110,7 @@ def _arms_table(study: Study, classifier: str) -> str:
 
 
 def _accuracy(rows: Sequence[Row]) -> float:
-    return mean(row["accuracy"] for row in rows)
+    return float(mean(row["accuracy"] for row in rows))
 
 
 def _with_interval(rows: Sequence[Row]) -> str:
@@ -134,7 +133,7 @@ def _lowest(rows: Sequence[Row]) -> str:
 
 
 def _changes_table(study: Study) -> str:
-    """What each change does to the arm it changes."""
+    """What each change does to the arm it changes, by pairs over seeds."""
     arms = study.arms("cnn")
     model = study.document["generators"][0]["name"]
     base = f"{model}{BASE}"

@@ -11,7 +11,6 @@ from augment.synthetic.strategies import (
     Ratio,
     RealLast,
     Usage,
-    default_usage,
     parse_strategy,
 )
 
@@ -22,7 +21,6 @@ def test_counts_are_those_of_the_docstrings():
     assert Partial(share=0.5, cap=5).counts(real) == (0, 20, 15, 0)
     assert Partial(share=1, cap=1000).counts(real) == (0, 40, 97, 0)
     assert Ratio(ratio=1.5).counts(real) == (150, 90, 4, 0)
-    assert str(default_usage((5, 5, 5))) == "ratio" and str(default_usage((5, 4))) == "partial"
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -67,10 +67,12 @@ def run(config: RunConfig, report: Reporter | None = None) -> Result:
     if found is not None:
         report.note("Cached: this very run was finished before.")
         return Result(found, folder, cached=True)
-    with store.locked(folder), side_by_side(len(plan.arms) * config.seeds, plan.device) as workers:
+    with store.locked(folder):
         with store.writing(folder):
             store.write_json(folder / "config.json", {**plan.identity, "dataset": config.dataset})
-        finished = _carry_out(_within_time(plan, report), workers, report)
+        timed = _within_time(plan, report)
+        with side_by_side(len(plan.arms) * config.seeds, plan.device) as workers:
+            finished = _carry_out(timed, workers, report)
         seconds = round(time.perf_counter() - start, 2)
         with store.writing(folder):
             finished = {**finished, "seconds": seconds, "folder": str(folder), "identity": plan.key}
@@ -103,9 +105,10 @@ def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> dict[str, Any]
     scores = workers.submit(scoring(plan, repetitions[0], workers, report).compute)
     repeats = seed_spread.begin(plan, repetitions, test, workers, report) if plan.config.seeds > 1 else []
     report.stage("Train classifiers and score the samples")
-    for done, (repetition, begun) in enumerate(zip(repetitions, pending, strict=True)):
-        report.advance(done, len(repetitions))
-        repetition.results += evaluation.collect(begun, repetition.draw.data, repetition.draw.budget, workers)
+    entries = [(repetition, entry) for repetition, begun in zip(repetitions, pending, strict=True) for entry in begun]
+    for done, (repetition, entry) in enumerate(entries):
+        report.advance(done, len(entries), f"{entry.arm}{repetition.draw.label}")
+        repetition.results += evaluation.collect([entry], repetition.draw.data, repetition.draw.budget, workers)
     spreads = seed_spread.collect(plan, repetitions, repeats, workers)
     (fidelity,) = workers.results([scores])
     return document(plan, repetitions, fidelity, spreads, test)

@@ -287,8 +287,3 @@ class Usage:
 
     def __str__(self) -> str:
         return "+".join(map(str, self.strategies))
-
-
-def default_usage(counts: Sequence[int]) -> Usage:
-    """``partial`` where classes differ in size, ``ratio`` where they do not and there is no deficit to fill."""
-    return Usage((parse_strategy(Ratio.name if max(counts) == min(counts) else Partial.name),))
