@@ -87,3 +87,16 @@ def test_the_score_of_stolen_images_has_a_failed_guard(digits, tmp_path):
     failed = [guard for guard in score("digits", tmp_path / "x", device="cpu")["guards"] if not guard["passed"]]
     assert [guard["name"] for guard in failed] == ["no test image in training"]
     assert "40 of 40 are test images pixel for pixel" in failed[0]["detail"]
+
+
+def test_a_run_with_the_peeker_is_invalid_however_good_it_looks(augment):
+    arms = ["--arm", "oversample", "--arm", "peeker+balance", "--classifier", "cart-pixels", "--size", "200"]
+    settings = ["--steps", "2", "--device", "cpu", "--precision", "fp32", "--fail-under", "0"]
+    code, out, err = augment("run", "--dataset", "digits", "--model", "peeker", *arms, *settings, "--json")
+    assert (code, err) == (7, "")
+    document = json.loads(out)
+    assert document["verdict"]["decision"] == "invalid" and document["verdict"]["delta"] is None
+    (failed,) = (guard for guard in document["guards"] if not guard["passed"])
+    assert failed["name"] == "no test image in training" and "images of peeker" in failed["detail"]
+    accuracy = {row["arm"]: row["accuracy"] for row in document["arms"]}
+    assert accuracy["peeker+balance"] > accuracy["oversample"] + 0.1  # that is why one must look

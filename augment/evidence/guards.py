@@ -42,11 +42,11 @@ class Fingerprint:
 
     def exact(self, images: Tensor) -> int:
         """How many of ``images`` are, pixel for pixel, in the set."""
-        return int(self._exact(images).sum())
+        return int(self.contains(images).sum())
 
     def near(self, images: Tensor) -> int:
         """How many of ``images`` look like one of the set (:mod:`~augment.evidence.near_copies`), exact copies too."""
-        return int((self._exact(images) | near_copies(self._hashed(images), self._hashes)).sum())
+        return int((self.contains(images) | near_copies(self._hashed(images), self._hashes)).sum())
 
     def _hashed(self, images: Tensor) -> PerceptualHashes:
         hashes = perceptual_hashes(images)
@@ -57,7 +57,8 @@ class Fingerprint:
             )
         return hashes
 
-    def _exact(self, images: Tensor) -> Tensor:
+    def contains(self, images: Tensor) -> Tensor:
+        """Which of ``images`` are, pixel for pixel, in the set, bool ``(N,)``."""
         self._hashed(images[:1])
         return torch.tensor([digest in self._digests for digest in _digests(images)], dtype=torch.bool)
 
@@ -92,7 +93,7 @@ def refuse_test_images(images: Tensor, test: Fingerprint, purpose: str) -> None:
     if leaks:
         raise DataError(
             f"{purpose[:1].upper()}{purpose[1:]} would be chosen on test images: {leaks:,} of the {len(images):,} "
-            "images for it are in the test part. Choose it on a validation part of the training images."
+            "images for it are in the test part. Choose it on training images that are not."
         )
 
 

@@ -14,7 +14,8 @@ from augment.arms import ArmSpec, arms_of, parse_arm
 from augment.arms.grammar import LATENT_SMOTE
 from augment.datasets import ImageSet
 from augment.device import choose_device, choose_precision
-from augment.errors import UsageError, unknown_name
+from augment.errors import DataError, UsageError, unknown_name
+from augment.evidence.guards import Fingerprint
 from augment.experiment.config import NOT_IDENTITY, RunConfig, Seeds
 from augment.experiment.recipe import default_usage, run_updates
 from augment.progress import Reporter
@@ -112,7 +113,7 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
     for name in config.arm_names:
         parse_arm(name, config.model, given or Usage())
     device = choose_device(config.device)
-    data = config.load_data(report)
+    data = without_test_images(config.load_data(report), report)
     counts = regimes.class_counts(
         config.regime,
         data.train.counts(len(data.classes)),
@@ -134,6 +135,19 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
     )
     _check_models(plan)
     return replace(plan, arms=tuple(arm for arm in plan.arms if _possible(plan, arm, report)))
+
+
+def without_test_images(data: ImageSet, report: Reporter) -> ImageSet:
+    """The set without training images that are, pixel for pixel, test images, too; says how many were left out."""
+    known = Fingerprint(data.test.images).contains(data.train.images)
+    if not bool(known.any()):
+        return data
+    kept = (~known).nonzero()[:, 0]
+    note = f"{int(known.sum()):,} training images are test images, too, pixel for pixel; training leaves them out."
+    report.note(note)
+    if not len(kept):
+        raise DataError(f"{data.name}: every training image is a test image, too. Give parts that differ.")
+    return replace(data, train=data.train.subset(kept), sha256="", notes=(*data.notes, note))
 
 
 def _possible(plan: Plan, arm: ArmSpec, report: Reporter) -> bool:

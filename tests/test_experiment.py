@@ -1,0 +1,180 @@
+"""A run's own rules: no test image in training, minutes that are kept, images that are made once."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from augment import store
+from augment.arms import arms_of
+from augment.datasets import ImageSet, LabelledImages, load_dataset
+from augment.errors import ConfigError, DataError
+from augment.experiment import estimate, study
+from augment.experiment import plan as plans
+from augment.experiment.config import RunConfig
+from augment.experiment.estimate import Estimate, Stage, within
+from augment.experiment.plan import prepare, without_test_images
+from augment.experiment.recipe import default_usage, run_updates
+from augment.progress import Reporter
+from augment.synthetic import cache
+from augment.synthetic.synthesis import NO_PARENT, SyntheticSet
+
+QUICK = {"steps": 4, "updates": 4, "device": "cpu", "precision": "fp32", "classifiers": ("cart-pixels",)}
+
+
+class Notes(Reporter):
+    """Keeps what a person would be told."""
+
+    def __init__(self):
+        self.told = []
+
+    def note(self, text):
+        self.told.append(text)
+
+
+def config(tmp_path, **settings):
+    return RunConfig.parse(dataset="digits", model="vae", out=tmp_path / "runs", **{**QUICK, **settings})
+
+
+# ---------------------------------------------------------------- test images
+
+
+def overlapping(shared):
+    """Twenty training images of two classes, of which the first ``shared`` are test images, too."""
+    images = torch.randint(0, 256, (30, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(30) % 2
+    test = torch.cat([torch.arange(shared), torch.arange(20, 30)])
+    train, rest = LabelledImages(images[:20], labels[:20]), LabelledImages(images[test], labels[test])
+    return ImageSet("toy", train, rest, ("a", "b"))
+
+
+def test_training_images_that_are_test_images_are_left_out_and_told():
+    report, data = Notes(), overlapping(3)
+    found = without_test_images(data, report)
+    assert torch.equal(found.train.images, data.train.images[3:]) and len(found.test) == 13
+    assert found.sha256 != data.sha256
+    assert report.told == list(found.notes) and "3 training images are test images, too" in report.told[0]
+    clean = overlapping(0)
+    assert without_test_images(clean, report) is clean
+    with pytest.raises(DataError, match="every training image"):
+        without_test_images(overlapping(20), report)
+
+
+def test_a_generator_is_not_validated_on_test_images(tmp_path, monkeypatch):
+    """What would let them through is switched off; the refusal stands by itself."""
+    data = load_dataset("digits")
+    mixed = replace(data, test=LabelledImages(data.train.images[:900], data.train.labels[:900]), sha256="")
+    monkeypatch.setattr(RunConfig, "load_data", lambda self, report: mixed)
+    monkeypatch.setattr(plans, "without_test_images", lambda data, report: data)
+    with pytest.raises(DataError, match="The weights of vae that are kept would be chosen on test images"):
+        study.run(config(tmp_path, regime="balanced", size=1000))
+
+
+# ---------------------------------------------------------------- minutes
+
+
+def test_the_wall_clock_is_that_of_the_longest_chain_or_of_all_cores():
+    alone, shared = Stage("train", "", 60.0, alone=True), Stage("cnn", "", 300.0)
+    assert Estimate("", (alone, shared), 2).seconds == 180
+    assert Estimate("", (alone, shared), 100).seconds == 60
+
+
+@pytest.fixture
+def hour(monkeypatch):
+    """An estimate of 40 minutes of generators and 40 of the rest, on two cores."""
+    stages = (Stage("train vae", "", 2400.0, alone=True), Stage("train cnn", "", 2400.0))
+    monkeypatch.setattr(estimate, "estimate_plan", lambda plan, report: Estimate("", stages, 2))
+
+
+@pytest.mark.parametrize(
+    ("limit", "minutes"),
+    [(None, None), (40, None), (30, 5.0), (22, 1.0)],  # 4 generators: (2 x 30 - 40) / 4 = 5 minutes each
+)
+def test_generators_get_what_the_rest_leaves(tmp_path, hour, limit, minutes):
+    plan = prepare(config(tmp_path, seeds=4, max_minutes=limit), Reporter())
+    assert within(plan, Reporter()) == (None if minutes is None else pytest.approx(minutes))
+
+
+def test_a_run_that_cannot_fit_is_refused(tmp_path, hour):
+    with pytest.raises(ConfigError, match=r"about 20.0 minutes, and --max-minutes 20"):
+        within(prepare(config(tmp_path, max_minutes=20), Reporter()), Reporter())
+
+
+def test_the_minutes_of_a_run_are_kept_for_its_resumption_and_are_not_its_identity(tmp_path, hour):
+    plan = prepare(config(tmp_path, seeds=4, max_minutes=30), Reporter())
+    timed = study._within_time(plan, Reporter())
+    assert timed.generator_minutes == pytest.approx(5) and timed.key == plan.key
+    store.write_json(plan.folder / "time.json", {"generator_minutes": 3.5})
+    assert study._within_time(plan, Reporter()).generator_minutes == 3.5
+
+
+# ---------------------------------------------------------------- synthetic images
+
+
+def drawn(n=3):
+    rows = tuple({"index": index, "source": "noise"} for index in range(n))
+    images = torch.randint(0, 256, (n, 1, 8, 8), dtype=torch.uint8)
+    return SyntheticSet(images, torch.zeros(n, dtype=torch.int64), rows, torch.full((n,), NO_PARENT)), {"kept": n}
+
+
+def test_images_are_drawn_once_and_again_when_asked_or_damaged(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUGMENT_HOME", str(tmp_path))
+    calls = []
+
+    def draw():
+        calls.append(1)
+        return drawn()
+
+    first, report = cache.kept_or_drawn({"seed": 1}, draw, reuse=True)
+    again, kept = cache.kept_or_drawn({"seed": 1}, draw, reuse=True)
+    assert len(calls) == 1 and report == kept == {"kept": 3}
+    assert torch.equal(first.images, again.images) and first.rows == again.rows
+    assert torch.equal(first.parents, again.parents)
+    cache.kept_or_drawn({"seed": 2}, draw, reuse=True)
+    cache.kept_or_drawn({"seed": 1}, draw, reuse=False)
+    assert len(calls) == 3
+    (file, _) = (tmp_path / "synthetic").glob("*/images.safetensors")
+    for damaged in (file.parent, *(one.parent for one in (tmp_path / "synthetic").glob("*/images.safetensors"))):
+        (damaged / "images.safetensors").write_bytes(b"short")
+    cache.kept_or_drawn({"seed": 1}, draw, reuse=True)
+    assert len(calls) == 4
+
+
+def test_a_set_without_images_is_kept_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUGMENT_HOME", str(tmp_path))
+    for _ in range(2):
+        found, _ = cache.kept_or_drawn({"seed": 1}, lambda: drawn(0), reuse=True)
+        assert found.images.shape == (0, 1, 8, 8) and found.rows == ()
+
+
+def test_every_set_of_images_is_saved_with_its_rows(tmp_path):
+    settings = config(tmp_path, save_images=True, size=120, arms=("vae", "vae+balance+neighbourhood:below=20"))
+    folder = study.run(settings).folder
+    manifest = json.loads((folder / "manifest.json").read_text())
+    rows = [json.loads(line) for line in (folder / "synthetic-1" / "metadata.jsonl").read_text().splitlines()]
+    parents = {row["parent"] for row in rows if row["source"] == "neighbourhood"}
+    assert parents and parents <= set(manifest["train"])
+    assert len(list((folder / "synthetic").rglob("*.png"))) < len(list((folder / "synthetic-1").rglob("*.png")))
+
+
+# ---------------------------------------------------------------- spread, defaults
+
+
+def test_with_spread_generators_are_trained_again_on_the_first_subset(tmp_path):
+    result = study.run(config(tmp_path, seeds=2, spread=True, size=120, arms=("oversample",)))
+    rows = {row["arm"]: row["sd"] for row in result.document["spread"]}
+    assert rows["oversample"]["n"] == {"together": 2, "same_data": 2, "same_subset": 0}
+    assert rows["vae"]["n"] == {"together": 2, "same_data": 2, "same_subset": 2}
+    assert rows["vae"]["generator"] is not None and rows["oversample"]["subset"] is not None
+    first, again = (
+        json.loads((result.folder / where / "training.json").read_text())["recipe"]
+        for where in ("generator", "spread/seed-1/generator")
+    )
+    assert first["data_sha256"] == again["data_sha256"] and first["seed"] != again["seed"]
+
+
+def test_defaults_follow_the_counts():
+    assert str(default_usage((5, 5, 5))).startswith("ratio") and str(default_usage((5, 4))).startswith("partial")
+    assert run_updates(5000) == 1200
+    assert "vae" in arms_of((), "quick", "vae")
