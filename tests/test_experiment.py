@@ -9,7 +9,7 @@ import torch
 from augment import store
 from augment.arms import arms_of
 from augment.datasets import ImageSet, LabelledImages, load_dataset
-from augment.errors import ConfigError, DataError
+from augment.errors import ConfigError, DataError, UsageError
 from augment.experiment import estimate, study
 from augment.experiment import plan as plans
 from augment.experiment.config import RunConfig
@@ -172,6 +172,15 @@ def test_with_spread_generators_are_trained_again_on_the_first_subset(tmp_path):
         for where in ("generator", "spread/seed-1/generator")
     )
     assert first["data_sha256"] == again["data_sha256"] and first["seed"] != again["seed"]
+
+
+def test_run_takes_its_settings_as_keywords_too(tmp_path):
+    settings = {**QUICK, "dataset": "digits", "model": "vae", "size": 120, "out": tmp_path}
+    assert study.run(**settings).document == study.run(RunConfig(**settings)).document
+    with pytest.raises(UsageError, match="a config and seeds besides"):
+        study.run(RunConfig(**settings), seeds=2)
+    with pytest.raises(ConfigError, match="Did you mean 'model'"):
+        study.run(dataset="digits", modle="vae")
 
 
 def test_defaults_follow_the_counts():

@@ -43,9 +43,9 @@ def run_example(contains, **replaced):
 
 def test_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    names = run_example("RunConfig", steps="steps=5, updates=5")
+    names = run_example("load_generator", steps="steps=5, updates=5")
     assert tuple(names["images"].shape) == (16, 1, 8, 8)
-    assert "vae against" in capsys.readouterr().out
+    assert "vae+balanced-softmax against oversample" in capsys.readouterr().out
 
 
 def test_features_example_runs(tmp_path, monkeypatch, capsys):

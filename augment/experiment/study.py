@@ -14,6 +14,7 @@ from typing import Any
 
 from augment import evaluation, store
 from augment.arms import ArmSpec
+from augment.errors import UsageError
 from augment.evaluation import Pending
 from augment.evidence.guards import Fingerprint
 from augment.evidence.verdict import Verdict, reached
@@ -52,13 +53,19 @@ class Result:
         return reached(Verdict(**self.document["verdict"]), points)
 
 
-def run(config: RunConfig, report: Reporter | None = None) -> Result:
+def run(config: RunConfig | None = None, report: Reporter | None = None, **settings: Any) -> Result:
     """Carry out a run, or hand back the result of an identical one that is there already.
+
+    config: what is asked, or the same as keywords: ``run(dataset="digits", model="vae", seeds=5)``.
 
     Whatever was finished before (generators, synthetic images, single arms) is reused and marked ``cached``; an
     unfinished folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of
     :mod:`augment.errors`.
     """
+    if config is None:
+        config = RunConfig.parse(**settings)
+    elif settings:
+        raise UsageError(f"run() was given a config and {', '.join(settings)} besides. Put all into one of them.")
     report = report or Reporter()
     start = time.perf_counter()
     plan = prepare(config, report)
