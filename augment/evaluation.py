@@ -66,9 +66,11 @@ def collect(pending: Sequence[Pending], data: ImageSet, budget: Budget, workers:
 
 
 def _identity(arm: Arm, data: ImageSet, budget: Budget) -> dict[str, object]:
-    train = hashlib.sha256(arm.train.images.contiguous().numpy().data)
-    train.update(arm.train.labels.contiguous().numpy().data)
-    train.update(arm.synthetic.numpy().data)
+    train = hashlib.sha256()
+    for part in (arm.real, *([] if arm.added is None else [arm.added])):
+        train.update(str(tuple(part.images.shape)).encode())
+        train.update(part.images.contiguous().numpy().data)
+        train.update(part.labels.contiguous().numpy().data)
     return {
         "train": train.hexdigest(),
         "test": data.sha256,

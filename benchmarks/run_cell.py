@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from augment import create, load_dataset
-from augment.arms import Budget, evaluate
+from augment.arms import Arm, Budget, evaluate
 from augment.classifiers import CNN, fit_cart
 from augment.classifiers.cart import Features
 from augment.datasets import ImageSet, LabelledImages
@@ -213,7 +213,7 @@ def main() -> None:
         updates = 60
         start = time.perf_counter()
         evaluate(
-            plain("real", train),
+            Arm("real", train),
             ["cnn"],
             data.test.subset(range(100)),
             len(data.classes),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from augment.arms import FULL, QUICK, arms_of, components, duplicates, parse_arm, with_added
+from augment.arms import FULL, QUICK, Arm, arms_of, components, duplicates, parse_arm
 from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, UsageError
@@ -120,6 +120,7 @@ def test_duplicates_are_copies_in_exact_numbers_spread_evenly(real):
 
 def test_an_arm_knows_which_of_its_images_were_added(real):
     added = duplicates(real, (0, 3), seed=1)
-    built = with_added("duplicate", real, added, Learning("oversample"))
+    built = Arm("duplicate", real, Learning("oversample"), LabelledImages(added.images, added.labels))
+    assert Arm("real", real).train is real and not Arm("real", real).synthetic.any()
     assert built.synthetic.tolist() == [False] * 7 + [True] * 3
     assert built.train.labels.tolist() == [0] * 5 + [1] * 5

@@ -82,18 +82,18 @@ def test_a_run_gives_the_same_numbers_with_and_without_workers(tmp_path):
 
 def test_a_finished_arm_is_kept_before_anyone_asks_for_it(tmp_path, monkeypatch):
     from augment import evaluation
-    from augment.arms import Budget, plain
+    from augment.arms import Arm, Budget
     from augment.datasets import load_dataset
 
     monkeypatch.setenv("AUGMENT_HOME", str(tmp_path))
     workers, data = Workers(1), load_dataset("digits")
     try:
         budget = Budget(2, 0, "cpu", "fp32")
-        pending = evaluation.begin(plain("real", data.train), ["cart-pixels"], data, budget, workers, reuse=True)
+        pending = evaluation.begin(Arm("real", data.train), ["cart-pixels"], data, budget, workers, reuse=True)
         expected = pending.job.future.result(timeout=120)
         workers.close()  # its thread, which keeps the result, has ended
         (file,) = (tmp_path / "arms").iterdir()
-        again = evaluation.begin(plain("real", data.train), ["cart-pixels"], data, budget, workers, reuse=True)
+        again = evaluation.begin(Arm("real", data.train), ["cart-pixels"], data, budget, workers, reuse=True)
         assert file.exists() and again.job is None
         (kept,) = evaluation.collect([again], data, budget, workers)
         assert kept.cached and kept.predictions == expected[0].predictions

@@ -10,7 +10,7 @@ from augment.arms.evaluate import (
     resolve_classifier,
 )
 from augment.arms.grammar import FULL, QUICK, SETS, ArmSpec, arms_of, components, parse_arm
-from augment.arms.images import Arm, duplicates, plain, with_added
+from augment.arms.images import Arm, duplicates
 
 __all__ = [
     "CLASSIFIERS",
@@ -28,7 +28,5 @@ __all__ = [
     "evaluate",
     "from_record",
     "parse_arm",
-    "plain",
     "resolve_classifier",
-    "with_added",
 ]

@@ -103,9 +103,10 @@ def evaluate(
 
 
 def _fit_cnn(arm: Arm, num_classes: int, budget: Budget) -> CNN:
+    train = arm.train
     return fit_cnn(
-        arm.train.images,
-        arm.train.labels,
+        train.images,
+        train.labels,
         num_classes,
         updates=budget.updates,
         seed=budget.seed,
@@ -117,9 +118,10 @@ def _fit_cnn(arm: Arm, num_classes: int, budget: Budget) -> CNN:
 
 
 def _cart(arm: Arm, name: str, test: LabelledImages, budget: Budget, cnn: CNN | None) -> Tensor:
+    train = arm.train
     tree = fit_cart(
-        arm.train.images,
-        arm.train.labels,
+        train.images,
+        train.labels,
         features=CART_FEATURES[name],
         seed=budget.seed,
         sampling="as_is" if arm.learning.imbalance == "as-is" else "balanced",

@@ -14,23 +14,31 @@ from augment.synthetic.synthesis import SyntheticSet, provenance
 
 @dataclass(frozen=True)
 class Arm:
-    """A named training set and how a classifier learns from it; ``synthetic`` ``(N,)`` says which images were added."""
+    """A named training set and how a classifier learns from it.
+
+    Arms of one repetition share their ``real`` images, and often what is ``added``; they are joined where a classifier
+    is trained, so that many waiting arms cost no memory.
+    """
 
     name: str
-    train: LabelledImages
-    learning: Learning
-    synthetic: Tensor
+    real: LabelledImages
+    learning: Learning = Learning()
+    added: LabelledImages | None = None
 
+    @property
+    def train(self) -> LabelledImages:
+        """Real images, then added ones."""
+        if self.added is None:
+            return self.real
+        images, labels = (
+            torch.cat([getattr(part, name) for part in (self.real, self.added)]) for name in ("images", "labels")
+        )
+        return LabelledImages(images, labels)
 
-def plain(name: str, real: LabelledImages, learning: Learning | None = None) -> Arm:
-    """An arm of real images alone."""
-    return Arm(name, real, learning or Learning(), torch.zeros(len(real), dtype=torch.bool))
-
-
-def with_added(name: str, real: LabelledImages, added: SyntheticSet, learning: Learning) -> Arm:
-    """The real images and added ones."""
-    joint = LabelledImages(torch.cat([real.images, added.images]), torch.cat([real.labels, added.labels]))
-    return Arm(name, joint, learning, torch.arange(len(joint)) >= len(real))
+    @property
+    def synthetic(self) -> Tensor:
+        """Which of the training images were added, bool ``(N,)``."""
+        return torch.arange(len(self.real) + (len(self.added) if self.added is not None else 0)) >= len(self.real)
 
 
 def duplicates(real: LabelledImages, counts: tuple[int, ...], seed: int) -> SyntheticSet:

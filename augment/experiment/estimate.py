@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from augment import registry, trained
-from augment.arms import Budget, evaluate, plain
+from augment.arms import Arm, Budget, evaluate
 from augment.classifiers import fit_cnn
 from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
@@ -186,7 +186,7 @@ def _of_classifiers(plan: Plan, real: LabelledImages) -> list[Stage]:
         else:
             few = LabelledImages(plan.data.test.images[:WARM_IMAGES], plan.data.test.labels[:WARM_IMAGES])
             budget = Budget(WARM_UPDATES, 0, plan.device, plan.precision)
-            call = partial(evaluate, plain("real", real), [classifier], few, len(plan.data.classes), budget)
+            call = partial(evaluate, Arm("real", real), [classifier], few, len(plan.data.classes), budget)
             each, work = _timed(call), f"{fits} trees"
         stages.append(Stage(f"train {classifier}", work, fits * each))
     teachers = [spec.usage["filter"] for spec in plan.arms if isinstance(spec.usage["filter"], Teacher)]

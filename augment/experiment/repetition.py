@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from augment import evaluation, store, trained
-from augment.arms import Arm, ArmResult, ArmSpec, Budget, duplicates, plain, with_added
+from augment.arms import Arm, ArmResult, ArmSpec, Budget, duplicates
 from augment.arms.grammar import DUPLICATE, LATENT_SMOTE, SMOTE
 from augment.datasets import ImageSet, LabelledImages
 from augment.evaluation import Pending
@@ -114,8 +114,9 @@ def arm_of(repetition: Repetition, spec: ArmSpec) -> Arm:
     """The training set of an arm."""
     real = repetition.draw.real
     if spec.adds is None:
-        return plain(spec.name, real, spec.learning)
-    return with_added(spec.name, real, repetition.added[added_key(spec)].images, spec.learning)
+        return Arm(spec.name, real, spec.learning)
+    added = repetition.added[added_key(spec)].images
+    return Arm(spec.name, real, spec.learning, LabelledImages(added.images, added.labels))
 
 
 def added_key(spec: ArmSpec) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from augment import evaluation, store
-from augment.arms import Budget, plain
+from augment.arms import Arm, Budget
 from augment.classifiers import default_updates
 from augment.evaluation import Pending
 from augment.export import export_features
@@ -157,7 +157,7 @@ def _begin_networks(plan: FeaturesPlan, workers: Workers) -> list[tuple[int, Pen
     found = []
     for k in reversed(plan.episodes.ks):  # the long trainings first, so that the last ones to end are short
         for seed, rows in zip(plan.episodes.seeds, plan.episodes.rows(k), strict=True):
-            arm = plain("cnn", plan.data.train.subset(rows))
+            arm = Arm("cnn", plan.data.train.subset(rows))
             budget = Budget(default_updates(len(rows)), seed, plan.device, plan.precision)
             reuse = plan.config.resume
             found.append((k, evaluation.begin(arm, ("cnn",), plan.data, budget, workers, reuse=reuse), budget))
