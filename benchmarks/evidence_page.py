@@ -83,7 +83,7 @@ def _section(study: Study) -> str:
         lines += [_arms_table(study, classifier), ""]
     if study.name == "choice":
         lines += [_changes_table(study), ""]
-    lines += [*_filters(document), *_spread(document), *_guards(document)]
+    lines += [*_filters(document), *_spread(document), *_guards(document), *_cost(document)]
     return "\n".join(lines)
 
 
@@ -173,6 +173,16 @@ def _guards(document: Row) -> list[str]:
     failed = [guard for guard in document["guards"] if not guard["passed"]]
     told = "; ".join(f"**{guard['name']}**: {guard['detail']}" for guard in failed)
     return [f"Guards failed: {told}.\n" if failed else f"All {len(document['guards'])} guards passed.\n"]
+
+
+def _cost(document: Row) -> list[str]:
+    """What one CNN took, and what that makes of ten arms and five seeds on two cores."""
+    seconds = [row["seconds"] for row in document["arms"] if row["classifier"] == "cnn"]
+    made = ", ".join(f"{row['name']} {row['seconds'] / len(document['seeds']):.0f} s" for row in document["generators"])
+    return [
+        f"Cost: {mean(seconds):.1f} s for one CNN on one core with another training beside it: ten arms and five seeds "
+        f"take {50 * mean(seconds) / 2 / 60:.1f} minutes on two cores; generators a seed: {made}.\n"
+    ]
 
 
 def _machine() -> str:

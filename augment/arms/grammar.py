@@ -106,7 +106,9 @@ def components() -> Iterator[tuple[str, str, str]]:
     yield from ((name, "transform", about) for name, about in TRANSFORMS.items())
     yield from ((name, "mixing", about) for name, about in MIXINGS.items())
     for name, kind in STRATEGIES.items():
-        yield name, f"strategy ({kind.slot})", (kind.__doc__ or "").partition("\n")[0]
+        options = ", ".join(f"{key}={field.default}" for key, field in kind.model_fields.items())
+        summary = (kind.__doc__ or "").partition("\n")[0]
+        yield name, f"strategy ({kind.slot})", f"{summary} {options}" if options else summary
 
 
 class _Components:

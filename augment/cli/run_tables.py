@@ -167,7 +167,12 @@ def _speed(generator: Row) -> str:
 def show_components(components: Sequence[Row], sets: Mapping[str, Sequence[str]]) -> None:
     """What arms are made of, and the named sets of arms."""
     console = terminal()
-    table = new_table("Components of arms, joined by +; any registered generator is one, too", "name", "kind", "about")
+    table = new_table(
+        "Components of arms, joined by +; any registered generator is one, too",
+        "name",
+        "kind",
+        "about, options with their defaults",
+    )
     for row in components:
         table.add_row(escape(row["name"]), row["kind"], escape(row["about"].replace("``", "")))
     console.print(table)
