@@ -43,7 +43,7 @@ CHOICE = (
     *("oversample", "balanced-softmax", "model", ADJUSTED),
     *(f"{ADJUSTED}+{one}" for one in ("weight:weight=0.4", "decay", "batch-share", "class-mixup", LAST)),
     f"{ADJUSTED}+real-last:share=0.3,layers=classifier",
-    *(f"{ADJUSTED}+{LAST}+{one}" for one in ("balance", "partial-noise", "translation", "teacher", "mixup")),
+    *(f"{ADJUSTED}+{LAST}+{one}" for one in ("partial-noise", "translation", "teacher", "mixup")),
 )
 
 CHEAP = (
@@ -52,9 +52,9 @@ CHEAP = (
     *("oversample+classical", "balanced-softmax+randaugment", "balanced-softmax+mixup"),
 )
 
-ANSWER = (*CHEAP, "model", ADJUSTED, f"{ADJUSTED}+{LAST}", f"{ADJUSTED}+{LAST}+mixup", f"{ADJUSTED}+{LAST}+teacher")
+ANSWER = (*CHEAP, "model", ADJUSTED, f"{ADJUSTED}+{LAST}", f"{ADJUSTED}+{LAST}+mixup")
 
-REGIMES = ("real", "balanced-softmax", "balanced-softmax+randaugment", "model", f"{ADJUSTED}+{LAST}")
+REGIMES = ("real", "balanced-softmax", "balanced-softmax+randaugment", "model+balance", "model", f"{ADJUSTED}+{LAST}")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from augment.experiment import plan as plans
 from augment.experiment.config import RunConfig
 from augment.experiment.estimate import Estimate, Stage, within
 from augment.experiment.plan import prepare, without_test_images
-from augment.experiment.recipe import default_usage, run_updates
+from augment.experiment.recipe import default_usage
 from augment.progress import Reporter
 from augment.synthetic import cache
 from augment.synthetic.synthesis import NO_PARENT, SyntheticSet
@@ -185,5 +185,4 @@ def test_run_takes_its_settings_as_keywords_too(tmp_path):
 
 def test_defaults_follow_the_counts():
     assert str(default_usage((5, 5, 5))).startswith("ratio") and str(default_usage((5, 4))).startswith("partial")
-    assert run_updates(5000) == 1200
     assert "vae" in arms_of((), "quick", "vae")

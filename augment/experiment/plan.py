@@ -12,12 +12,13 @@ import torch
 from augment import regimes, registry, store, trained
 from augment.arms import ArmSpec, arms_of, parse_arm
 from augment.arms.grammar import LATENT_SMOTE
+from augment.classifiers import default_updates
 from augment.datasets import ImageSet
 from augment.device import choose_device, choose_precision
 from augment.errors import DataError, UsageError, unknown_name
 from augment.evidence.guards import Fingerprint
 from augment.experiment.config import NOT_IDENTITY, RunConfig, Seeds
-from augment.experiment.recipe import default_usage, run_updates
+from augment.experiment.recipe import default_usage
 from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.synthetic.smote import check_decodes
@@ -131,7 +132,7 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
         arms=tuple(parse_arm(name, config.model, usage) for name in config.arm_names),
         device=str(device),
         precision=choose_precision(config.precision, device),
-        updates=config.updates or run_updates(sum(counts)),
+        updates=config.updates or default_updates(sum(counts)),
     )
     _check_models(plan)
     return replace(plan, arms=tuple(arm for arm in plan.arms if _possible(plan, arm, report)))
