@@ -160,7 +160,7 @@ def add_images(
         "recipe": asdict(plan.recipe(spec.generator, draw.manifest, draw.seeds)) if spec.generator else None,
         "data": draw.manifest.sha256,
         "seeds": asdict(draw.seeds),
-        "updates": plan.updates,
+        "updates": plan.updates if spec.usage["filter"] else None,  # of the filter's teachers
         "precision": plan.precision,
     }
 
