@@ -15,8 +15,9 @@ from augment.evidence.effects import class_effects, class_groups, group_effects
 from augment.evidence.guards import Fingerprint, Guard
 from augment.evidence.statistics import Comparison, compare, corrected
 from augment.evidence.verdict import Verdict, decide
+from augment.experiment.added import added_key
 from augment.experiment.plan import SCHEMA, Plan
-from augment.experiment.repetition import Repetition, added_key
+from augment.experiment.repetition import Repetition
 
 ByArm = dict[str, list[ArmResult]]
 """Results of one classifier by arm, one per repetition in order."""

@@ -16,9 +16,9 @@ from augment.classifiers import fit_cnn
 from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError
+from augment.experiment.added import added_key, counts_of
 from augment.experiment.config import RunConfig, Seeds
 from augment.experiment.plan import Plan, prepare
-from augment.experiment.repetition import added_key, counts_of
 from augment.experiment.seed_spread import repeated
 from augment.generator import Generator
 from augment.locations import cache_folder

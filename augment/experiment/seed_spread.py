@@ -15,8 +15,9 @@ from augment.arms.grammar import SYNTHETIC
 from augment.evaluation import Pending
 from augment.evidence.guards import Fingerprint
 from augment.evidence.spread import spread
+from augment.experiment.draw import Draw
 from augment.experiment.plan import Plan
-from augment.experiment.repetition import Draw, Repetition, add_images, arm_of, begin_one, obtain_generator
+from augment.experiment.repetition import Repetition, add_images, arm_of, begin_one, obtain_generator
 from augment.progress import Reporter
 from augment.workers import Workers
 

@@ -21,10 +21,11 @@ from augment.evidence.verdict import Verdict, reached
 from augment.experiment import seed_spread
 from augment.experiment.config import RunConfig
 from augment.experiment.document import document
+from augment.experiment.draw import draw_of
 from augment.experiment.estimate import within
 from augment.experiment.fidelity import scoring
 from augment.experiment.plan import Plan, prepare
-from augment.experiment.repetition import Repetition, add_images, begin, draw_of, obtain_generator
+from augment.experiment.repetition import Repetition, add_images, begin, obtain_generator
 from augment.progress import Reporter
 from augment.store import save_class_folders
 from augment.workers import Workers, side_by_side

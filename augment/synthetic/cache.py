@@ -11,8 +11,16 @@ from typing import Any
 from augment import store
 from augment.locations import cache_folder
 from augment.source_code import imported_sources
-from augment.synthetic import synthesis
 from augment.synthetic.synthesis import SyntheticSet
+
+MAKERS = (
+    "augment.synthetic.synthesis",
+    "augment.synthetic.smote",
+    "augment.synthetic.acceptance",
+    "augment.synthetic.teacher_filter",
+    "augment.arms.images",
+)
+"""Modules that make synthetic sets; what they import is part of the identity, too."""
 
 Drawn = tuple[SyntheticSet, dict[str, Any] | None]
 """A set, and the report of its filter where it had one."""
@@ -23,7 +31,7 @@ def kept_or_drawn(identity: Mapping[str, Any], draw: Callable[[], Drawn], *, reu
 
     identity: everything the images depend on besides the code that draws them, which is added here.
     """
-    code = store.code_fingerprint(imported_sources(synthesis.__name__, "augment.synthetic.teacher_filter"))
+    code = store.code_fingerprint(imported_sources(*MAKERS))
     folder = cache_folder() / "synthetic" / store.content_hash({**identity, "code": code})
     found = _read(folder) if reuse else None
     if found is not None:

@@ -1,0 +1,139 @@
+"""The images that arms add to the real ones of a repetition: made once for all arms that add the same."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from augment.arms import ArmSpec, duplicates
+from augment.arms.grammar import DUPLICATE, LATENT_SMOTE
+from augment.evidence import guards
+from augment.experiment.draw import Draw
+from augment.experiment.plan import Plan
+from augment.generator import Generator, chunk_seed
+from augment.metrics.memorisation import nearest
+from augment.progress import Reporter
+from augment.synthetic import cache
+from augment.synthetic.acceptance import filtered
+from augment.synthetic.smote import latent_smote, smote_images
+from augment.synthetic.strategies import CountStrategy, SourceStrategy, Teacher, Usage
+from augment.synthetic.synthesis import SyntheticSet, synthesise, with_nearest
+from augment.synthetic.teacher_filter import Teachers
+from augment.workers import Workers
+
+
+@dataclass(frozen=True)
+class Added:
+    """Images made by the generator ``model`` (None: without one); ``filtered`` is the report of their filter."""
+
+    model: str | None
+    images: SyntheticSet
+    filtered: dict[str, Any] | None = None
+
+
+def added_key(spec: ArmSpec) -> str:
+    """Arms with the same key add the same images."""
+    making = [str(one) for one in spec.usage.strategies if one.slot in ("counts", "source", "filter")]
+    return "+".join([spec.generator or "", str(spec.adds), *making])
+
+
+def counts_of(plan: Plan, usage: Usage) -> tuple[int, ...]:
+    """Added images per class."""
+    strategy = usage["counts"]
+    return strategy.counts(plan.counts) if isinstance(strategy, CountStrategy) else tuple(0 for _ in plan.counts)
+
+
+def make_added(
+    plan: Plan,
+    draw: Draw,
+    generator: Generator | None,
+    spec: ArmSpec,
+    test: guards.Fingerprint,
+    workers: Workers,
+    report: Reporter,
+) -> Added:
+    """What an arm adds, from the cache where the very same images were made before."""
+    counts = counts_of(plan, spec.usage)
+    identity = {
+        "key": added_key(spec),
+        "counts": counts,
+        "recipe": asdict(plan.recipe(spec.generator, draw.manifest, draw.seeds)) if spec.generator else None,
+        "data": draw.manifest.sha256,
+        "seeds": asdict(draw.seeds),
+        "updates": plan.updates if spec.usage["filter"] else None,  # of the filter's teachers
+        "precision": plan.precision,
+    }
+
+    def make() -> cache.Drawn:
+        report.stage(f"Make images of {spec.name}{draw.label}")
+        return _made(plan, draw, generator, spec, counts, test, workers, report)
+
+    images, filter_report = cache.kept_or_drawn(identity, make, reuse=plan.config.resume)
+    _tell_shortfall(spec, counts, images, report)
+    return Added(spec.generator, _located(images, draw), filter_report)
+
+
+def _made(
+    plan: Plan,
+    draw: Draw,
+    generator: Generator | None,
+    spec: ArmSpec,
+    counts: tuple[int, ...],
+    test: guards.Fingerprint,
+    workers: Workers,
+    report: Reporter,
+) -> cache.Drawn:
+    seed = draw.seeds.sampling
+    if spec.adds == DUPLICATE:
+        return duplicates(draw.real, counts, seed), None
+    if generator is None:
+        return smote_images(draw.real.images, draw.real.labels, counts, seed=seed), None
+    how: dict[str, Any] = {"precision": plan.precision, "workers": workers}
+    if spec.adds == LATENT_SMOTE:
+        return latent_smote(generator, draw.real.images, draw.real.labels, counts, seed=seed, **how), None
+    source, rule = spec.usage["source"], spec.usage["filter"]
+    how = {**how, "real": draw.real, "source": source if isinstance(source, SourceStrategy) else None}
+
+    def drawn(wanted: tuple[int, ...], turn: int) -> SyntheticSet:
+        own = chunk_seed(seed, turn) if turn else seed
+        return synthesise(generator, wanted, seed=own, on_progress=report.advance, **how)
+
+    if not isinstance(rule, Teacher):
+        return drawn(counts, 0), None
+    guards.refuse_test_images(draw.real.images, test, "the images that the teachers keep")
+    report.stage(f"Train teachers{draw.label}")
+    teachers = Teachers.fit(
+        draw.real,
+        len(plan.data.classes),
+        rule,
+        updates=plan.updates,
+        seed=draw.seeds.sampling,
+        device=plan.device,
+        precision=plan.precision,
+        workers=workers,
+    )
+    kept, found = filtered(drawn, counts, teachers)
+    return kept, found.to_json(plan.data.classes)
+
+
+def _located(images: SyntheticSet, draw: Draw) -> SyntheticSet:
+    """Every row names its nearest training image and its parent as indices into the data set's training part."""
+    train = torch.tensor(draw.manifest.train)
+    rows = tuple(
+        {**row, "parent": int(train[row["parent"]])} if row.get("parent") is not None else row for row in images.rows
+    )
+    images = replace(images, rows=rows)
+    if len(images.labels) == 0:
+        return images
+    index, distance = nearest(images.images, draw.real.images)
+    return with_nearest(images, train[index], distance)
+
+
+def _tell_shortfall(spec: ArmSpec, counts: tuple[int, ...], images: SyntheticSet, report: Reporter) -> None:
+    missing = sum(counts) - len(images.labels)
+    if sum(counts) == 0:
+        report.note(f"{spec.usage['counts']} asks for no images in arm {spec.name}: no class has a deficit.")
+    elif missing:
+        report.note(f"Arm {spec.name}: the filter kept {len(images.labels):,} of the {sum(counts):,} images wanted.")
