@@ -101,6 +101,7 @@ def test_trees_take_the_arms_that_mean_something_to_them():
     suited = {name for name in FULL if arm(name).suits("cart-pca")}
     assert suited == {"real", "duplicate", "oversample", "class-weights", "smote", "latent-smote", "model"}
     assert all(arm(name).suits("cnn") and arm(name).suits("cart-cnn") for name in FULL)
+    assert arm("vae+real-last").suits("cart-pca")  # which sees all images
     assert arm("vae+weight").suits("cart-pixels") and not arm("vae+decay").suits("cart-pixels")
 
 

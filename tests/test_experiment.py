@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from augment import store
-from augment.arms import arms_of
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
 from augment.experiment import estimate, study
@@ -18,6 +17,7 @@ from augment.experiment.plan import prepare, without_test_images
 from augment.experiment.recipe import default_usage
 from augment.progress import Reporter
 from augment.synthetic import cache
+from augment.synthetic.strategies import Usage
 from augment.synthetic.synthesis import NO_PARENT, SyntheticSet
 
 QUICK = {"steps": 4, "updates": 4, "device": "cpu", "precision": "fp32", "classifiers": ("cart-pixels",)}
@@ -183,6 +183,8 @@ def test_run_takes_its_settings_as_keywords_too(tmp_path):
         study.run(dataset="digits", modle="vae")
 
 
-def test_defaults_follow_the_counts():
-    assert str(default_usage((5, 5, 5))).startswith("ratio") and str(default_usage((5, 4))).startswith("partial")
-    assert "vae" in arms_of((), "quick", "vae")
+def test_defaults_follow_the_counts_and_what_is_given_stands_alone():
+    assert str(default_usage((5, 5, 5))) == "ratio+real-last:share=0.3"
+    assert str(default_usage((5, 4))) == "partial+real-last:share=0.3"
+    assert str(default_usage((5, 4), Usage.parse("weight"))) == "partial+weight"
+    assert str(default_usage((5, 5), Usage.parse("balance"))) == "balance"

@@ -104,7 +104,13 @@ def test_it_runs_as_any_other(augment, tmp_path):
     result = document(augment("run", "--model", "eigen", "--set", "latent_dim=8", *where, *small))
     assert result["generators"][0]["name"] == "eigen"
     assert result["generators"][0]["config"]["latent_dim"] == 8
-    assert {arm["arm"] for arm in result["arms"]} == {"real", "oversample", "balanced-softmax", "eigen"}
+    assert {arm["arm"] for arm in result["arms"]} == {
+        "real",
+        "oversample",
+        "balanced-softmax",
+        "eigen",
+        "eigen+balanced-softmax",
+    }
     assert len({arm["updates"] for arm in result["arms"]}) == 1
     assert result["verdict"]
     again = document(augment("sample", Path(result["folder"]) / "generator", "--n", "10", "--json"))

@@ -27,8 +27,8 @@ ADDS = {
     LATENT_SMOTE: "fills every class with interpolations of a generator's codes, decoded (arXiv 2105.02340)",
 }
 
-QUICK = (REAL, "oversample", "balanced-softmax", MODEL)
-"""Nothing, the two cheap tricks that help most on long tails, and the generator as it comes."""
+QUICK = (REAL, "oversample", "balanced-softmax", MODEL, f"{MODEL}+balanced-softmax")
+"""Nothing, the two cheap tricks that help most on long tails, and the generator on top of each."""
 
 FULL = (
     *(REAL, DUPLICATE, "oversample", "class-weights", "balanced-softmax"),
@@ -62,9 +62,9 @@ class ArmSpec:
         return "classical" if self.generator is None else "generative"
 
     def suits(self, classifier: str) -> bool:
-        """Can this classifier learn so? A tree has neither batches nor logits, and to it most of this means nothing."""
+        """Can this classifier learn so? A tree has neither batches nor logits; a last phase it leaves out."""
         learning = self.learning
-        batchwise = (learning.mixing, learning.share, learning.mix, learning.last)
+        batchwise = (learning.mixing, learning.share, learning.mix)
         plain = learning.imbalance != "balanced-softmax" and not learning.transforms and not any(batchwise)
         return classifier in ("cnn", "cart-cnn") or (
             plain and learning.synthetic_weight(0) == learning.synthetic_weight(1)

@@ -123,7 +123,7 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
         explicit=config.class_counts,
         seed=config.seed,
     )
-    usage = (given or Usage()).or_else(default_usage(counts))
+    usage = default_usage(counts, given)
     plan = Plan(
         config=config,
         data=data,
