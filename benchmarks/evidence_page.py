@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from augment.evidence.statistics import mean_with_interval, signed
+from augment.experiment.recipe import default_usage
 
 Row = dict[str, Any]
 
@@ -26,6 +27,12 @@ that of every run, with batches of 128 images and the same updates in every arm.
 with 95% t intervals over seeds; p is Holm's, corrected within arms without and with a generator. "many", "medium" and
 "few" are differences of the mean recall of classes with at least a third, less, and less than a tenth of the largest
 class's images.
+"""
+
+DEFAULTS = f"""The defaults of `augment run` are `{default_usage((2, 1))}` where classes differ in size and
+`{default_usage((1, 1))}` where they do not. They were chosen by the tables on validation images: training images that a
+repetition did not draw. No test image had a part in that choice; the subsets that generators and classifiers are
+trained on are those of the tables on test images.
 """
 
 
@@ -63,7 +70,7 @@ class Page:
             return "# Does synthetic data help?\n\nNothing has been measured yet.\n"
         first = self.studies[0].document
         head = HEAD.format(dataset=first["dataset"]["name"], size=first["regime"]["size"])
-        parts = [head, *(_section(study) for study in self.studies), _machine()]
+        parts = [head, DEFAULTS, *(_section(study) for study in self.studies), _machine()]
         return "\n".join(parts)
 
 
