@@ -56,7 +56,7 @@ LONGER = (
     *(f"{ADJUSTED}+{LAST}", f"{ADJUSTED}+batch-share+{LAST}"),
 )
 
-REGIMES = ("real", "balanced-softmax", "balanced-softmax+randaugment", "model", ADJUSTED)
+REGIMES = ("real", "balanced-softmax", "balanced-softmax+randaugment", ADJUSTED)
 
 BALANCED = ("real", "model", f"model+{LAST}", "model+batch-share", "model+weight:weight=0.4")
 
@@ -89,7 +89,9 @@ def experiments(diffusion: str, autoencoder: str) -> tuple[Experiment, ...]:
             },
         ),
         Experiment("answer", "A long tail (IF 100), scored on the test images", {**long_tail, "arms": ANSWER}),
-        Experiment("longer", "The same with twice the updates", {**long_tail, "arms": LONGER, "updates": 1200}),
+        Experiment(
+            "longer", "The same with twice the updates", {**long_tail, "arms": LONGER, "updates": 1200, "seeds": 3}
+        ),
         Experiment(
             "full",
             "All arms of `--arms full` with the default autoencoder",
