@@ -9,7 +9,7 @@ import torch
 from augment import store
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
-from augment.experiment import estimate, study
+from augment.experiment import estimate, seed_spread, study
 from augment.experiment import plan as plans
 from augment.experiment.config import RunConfig
 from augment.experiment.estimate import Estimate, Stage, within
@@ -172,6 +172,12 @@ def test_with_spread_generators_are_trained_again_on_the_first_subset(tmp_path):
         for where in ("generator", "spread/seed-1/generator")
     )
     assert first["data_sha256"] == again["data_sha256"] and first["seed"] != again["seed"]
+
+
+def test_the_spread_is_that_of_a_balanced_arm_without_additions_and_of_the_runs_own_generator(tmp_path):
+    arms = ("real", "duplicate", "oversample", "latent-smote", "ae", "vae+balanced-softmax", "vae")
+    plan = prepare(config(tmp_path, arms=arms), Reporter())
+    assert [spec.name for spec in seed_spread.repeated(plan)] == ["oversample", "vae+balanced-softmax"]
 
 
 def test_run_takes_its_settings_as_keywords_too(tmp_path):

@@ -60,7 +60,8 @@ def repeated(plan: Plan) -> list[ArmSpec]:
     """One arm of each family: a balanced one where there is one, and the run's own generator before others."""
 
     def plainest(spec: ArmSpec) -> tuple[bool, bool]:
-        return spec.learning.imbalance == "as-is", spec.adds != SYNTHETIC or spec.generator != plan.config.model
+        own = spec.adds == SYNTHETIC and spec.generator == plan.config.model
+        return spec.learning.imbalance == "as-is", spec.adds is not None and not own
 
     arms = ([spec for spec in plan.arms if spec.family == family] for family in ("classical", "generative"))
     return [min(family, key=plainest) for family in arms if family]
