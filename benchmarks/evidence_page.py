@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from augment.evidence.statistics import mean_with_interval, signed
+from augment.evidence.statistics import Comparison, mean_with_interval, signed
+from augment.evidence.verdict import decide
 from augment.experiment.recipe import default_usage
 
 Row = dict[str, Any]
@@ -76,7 +77,7 @@ class Page:
 
 def _section(study: Study) -> str:
     document = study.document
-    verdict, regime = document["verdict"], document["regime"]
+    regime = document["regime"]
     seeds, updates = len(document["seeds"]), document["arms"][0]["updates"]
     models = ", ".join(f"`{row['name']}` ({row['steps']:,} steps)" for row in document["generators"])
     lines = [
@@ -84,7 +85,7 @@ def _section(study: Study) -> str:
         f"Regime `{regime['name']}`, {seeds} seeds, {updates:,} updates, generator {models}, scored on "
         f"{document['scored_on']['images']:,} {document['scored_on']['part']} images. Images per class, sorted: "
         f"{', '.join(map(str, sorted(regime['class_counts'], reverse=True)))}.\n",
-        f"**{verdict['text']}**\n",
+        *(f"**{text}**\n" for text in _verdicts(study)),
     ]
     for classifier in study.classifiers:
         lines += [_arms_table(study, classifier), ""]
@@ -92,6 +93,17 @@ def _section(study: Study) -> str:
         lines += [_changes_table(study), ""]
     lines += [*_filters(document), *_spread(document), *_guards(document), *_cost(document)]
     return "\n".join(lines)
+
+
+def _verdicts(study: Study) -> list[str]:
+    """The verdict of every classifier, as the run gives it."""
+    generative = {row["arm"] for row in study.document["arms"] if row["family"] == "generative"}
+    failed = [guard["name"] for guard in study.document["guards"] if not guard["passed"]]
+    texts = []
+    for classifier in study.classifiers:
+        rows = [row for row in study.document["comparisons"] if row["classifier"] == classifier]
+        texts.append(decide([Comparison(**row) for row in rows if row["arm"] in generative], failed).text)
+    return list(dict.fromkeys(texts))
 
 
 def _arms_table(study: Study, classifier: str) -> str:

@@ -62,6 +62,8 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
     assert {row["family"] for row in document["arms"] if row["arm"].startswith("dvae")} == {"generative"}
     assert all(guard["passed"] for guard in document["guards"])
     assert document["verdict"]["decision"] == "no evidence"  # one seed is none
+    assert [verdict["classifier"] for verdict in document["verdicts"]] == ["cnn", "cart-pca"]
+    assert document["verdicts"][0] == document["verdict"]
     assert document["verdict"]["arm"] in ("dvae", "dvae+balanced-softmax") and document["verdict"]["n"] == 1
     assert not document["cached"]
 

@@ -37,7 +37,9 @@ def show_run(result: Result) -> None:
         console.print(f"{row['classifier']}, {escape(row['arm'])}: {row['text']}", soft_wrap=True)
     for line in (*_groups(document), *_guards(document["guards"])):
         console.print(line, soft_wrap=True)
-    console.print(f"\n[bold]{escape(document['verdict']['text'])}[/]\n", soft_wrap=True)
+    for verdict in document["verdicts"]:
+        console.print(f"\n[bold]{escape(verdict['text'])}[/]", soft_wrap=True)
+    console.print()
     console.print(_costs(result), soft_wrap=True)
 
 

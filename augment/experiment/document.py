@@ -34,6 +34,7 @@ def document(
     families = {spec.name: spec.family for spec in plan.arms}
     found = comparisons(plan, repetitions)
     checks = run_guards(plan, repetitions, test)
+    judged = verdicts(plan, found, checks)
     rows = [
         {**result.to_json(plan.data.classes), "family": families[result.arm]}
         for repetition in repetitions
@@ -53,7 +54,8 @@ def document(
         "effects": effects(plan, repetitions, found),
         "spread": spreads,
         "guards": [asdict(guard) for guard in checks],
-        "verdict": verdict(plan, found, checks).to_json(),
+        "verdict": judged[0].to_json(),
+        "verdicts": [one.to_json() for one in judged],
     }
 
 
@@ -107,11 +109,15 @@ def _compare(
     )
 
 
-def verdict(plan: Plan, found: Sequence[Comparison], checks: Sequence[Guard]) -> Verdict:
-    """On the arms with a generator, by the first classifier that has any."""
+def verdicts(plan: Plan, found: Sequence[Comparison], checks: Sequence[Guard]) -> list[Verdict]:
+    """On the arms with a generator: one for each classifier in order, or one in all where a guard failed."""
     generative = {spec.name for spec in plan.arms if spec.family == "generative"}
     failed = [guard.name for guard in checks if not guard.passed]
-    return decide([comparison for comparison in found if comparison.arm in generative], failed)
+    rows = [comparison for comparison in found if comparison.arm in generative]
+    classifiers = dict.fromkeys(comparison.classifier for comparison in rows)
+    if failed or not classifiers:
+        return [decide(rows, failed)]
+    return [decide([row for row in rows if row.classifier == classifier]) for classifier in classifiers]
 
 
 def effects(plan: Plan, repetitions: Sequence[Repetition], found: Sequence[Comparison]) -> list[dict[str, Any]]:
