@@ -26,7 +26,7 @@ from augment.synthetic.sources import check_source
 from augment.synthetic.strategies import SourceStrategy, Usage
 from augment.trained import Recipe
 
-SCHEMA = "augment.run/2"
+SCHEMA = "augment.run/3"
 
 
 @dataclass(frozen=True)
