@@ -30,10 +30,10 @@ with 95% t intervals over seeds; p is Holm's, corrected within arms without and 
 class's images.
 """
 
-DEFAULTS = f"""The defaults of `augment run` are `{default_usage((2, 1))}` where classes differ in size and
-`{default_usage((1, 1))}` where they do not. They were chosen by the tables on validation images: training images that a
-repetition did not draw. What was tried there, and with which strengths, was settled after a first look at test scores
-of one subset; the subsets are those of the tables on test images.
+DEFAULTS = f"""The default of `augment run` is `{default_usage((2, 1))}` where classes differ in size, chosen by the
+table on validation images: training images that a repetition did not draw. What was tried there, and with which
+strengths, was settled after a first look at test scores of one subset; the subsets are those of the tables on test
+images. Where classes are equal it is plain `{default_usage((1, 1))}`.
 """
 
 

@@ -190,7 +190,7 @@ def test_run_takes_its_settings_as_keywords_too(tmp_path):
 
 
 def test_defaults_follow_the_counts_and_what_is_given_stands_alone():
-    assert str(default_usage((5, 5, 5))) == "ratio+real-last:share=0.3"
+    assert str(default_usage((5, 5, 5))) == "ratio"
     assert str(default_usage((5, 4))) == "partial+real-last:share=0.3"
     assert str(default_usage((5, 4), Usage.parse("weight"))) == "partial+weight"
     assert str(default_usage((5, 5), Usage.parse("balance"))) == "balance"

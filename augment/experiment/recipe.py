@@ -13,8 +13,10 @@ LAST = "real-last:share=0.3"
 def default_usage(counts: Sequence[int], given: Usage | None = None) -> Usage:
     """How synthetic images are used: as ``given``, where something is, and by the recipe of the regime else.
 
-    ``partial`` where classes differ in size, ``ratio`` where they do not and there is no deficit to fill; then a last
-    phase on real images. What is given without a number of images gets that alone.
+    Where classes differ in size ``partial``, then a last phase on real images; where they do not there is no deficit to
+    fill, and ``ratio`` adds to all, plainly. What is given without a number of images gets that alone.
     """
-    number = "ratio" if max(counts) == min(counts) else "partial"
-    return Usage.parse(f"{number}+{LAST}") if given is None else given.or_else(Usage.parse(number))
+    equal = max(counts) == min(counts)
+    if given is not None:
+        return given.or_else(Usage.parse("ratio" if equal else "partial"))
+    return Usage.parse("ratio" if equal else f"partial+{LAST}")
