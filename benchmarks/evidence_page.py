@@ -33,7 +33,7 @@ class's images.
 DEFAULTS = f"""The default of `augment run` is `{default_usage((2, 1))}` where classes differ in size, chosen by the
 table on validation images: training images that a repetition did not draw. What was tried there, and with which
 strengths, was settled after a first look at test scores of one subset; the subsets are those of the tables on test
-images. Where classes are equal it is plain `{default_usage((1, 1))}`.
+images. Where classes are equal it stays plain `{default_usage((1, 1))}`: two seeds told no difference.
 """
 
 
