@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ def collect(pending: Sequence[Pending], data: ImageSet, budget: Budget, workers:
         for name, record in entry.records.items():
             if record is not None:
                 test = data.test.labels
-                found[name] = arms.from_record(record, entry.arm, name, budget, test, len(data.classes))
+                kept = arms.from_record(record, entry.arm, name, budget, test, len(data.classes))
+                found[name] = replace(kept, cached=True)
         results += [found[name] for name in entry.classifiers]
     return results
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from augment.arms import FULL, QUICK, Arm, arms_of, components, duplicates, parse_arm
+from augment.arms import FULL, QUICK, Arm, arms_of, components, parse_arm
 from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, UsageError
+from augment.synthetic.duplicates import duplicates
 from augment.synthetic.strategies import Balance, Decay, Partial, Usage
 
 DEFAULT = Usage.parse("partial")

@@ -1,6 +1,7 @@
 """A run's own rules: no test image in training, minutes that are kept, images that are made once."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from augment import store
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
+from augment.evidence.guards import Fingerprint
 from augment.experiment import estimate, seed_spread, study
 from augment.experiment import plan as plans
 from augment.experiment.config import RunConfig
@@ -51,14 +53,14 @@ def overlapping(shared):
 
 def test_training_images_that_are_test_images_are_left_out_and_told():
     report, data = Notes(), overlapping(3)
-    found = without_test_images(data, report)
+    found = without_test_images(data, Fingerprint(data.test.images), report)
     assert torch.equal(found.train.images, data.train.images[3:]) and len(found.test) == 13
     assert found.sha256 != data.sha256
     assert report.told == list(found.notes) and "3 training images are test images, too" in report.told[0]
     clean = overlapping(0)
-    assert without_test_images(clean, report) is clean
+    assert without_test_images(clean, Fingerprint(clean.test.images), report) is clean
     with pytest.raises(DataError, match="every training image"):
-        without_test_images(overlapping(20), report)
+        without_test_images(overlapping(20), Fingerprint(overlapping(20).test.images), report)
 
 
 def test_a_generator_is_not_validated_on_test_images(tmp_path, monkeypatch):
@@ -66,9 +68,29 @@ def test_a_generator_is_not_validated_on_test_images(tmp_path, monkeypatch):
     data = load_dataset("digits")
     mixed = replace(data, test=LabelledImages(data.train.images[:900], data.train.labels[:900]), sha256="")
     monkeypatch.setattr(RunConfig, "load_data", lambda self, report: mixed)
-    monkeypatch.setattr(plans, "without_test_images", lambda data, report: data)
+    monkeypatch.setattr(plans, "without_test_images", lambda data, test, report: data)
     with pytest.raises(DataError, match="The weights of vae that are kept would be chosen on test images"):
         study.run(config(tmp_path, regime="balanced", size=1000))
+
+
+# ---------------------------------------------------------------- updates
+
+
+def test_an_arm_that_took_fewer_updates_makes_the_verdict_invalid(tmp_path, monkeypatch):
+    """What is compared is what was really done, not what was asked for."""
+    module = sys.modules["augment.arms.evaluate"]  # its function `evaluate` hides it from an import
+    full = module.fit_cnn
+
+    def shortened(images, labels, num_classes, *, updates, learning, **how):
+        taken = updates - 1 if learning.imbalance == "oversample" else updates
+        return full(images, labels, num_classes, updates=taken, learning=learning, **how)
+
+    monkeypatch.setattr(module, "fit_cnn", shortened)
+    arms = {"arms": ("real", "oversample"), "classifiers": ("cnn",)}
+    result = study.run(config(tmp_path, regime="balanced", size=300, **arms)).document
+    guard = next(guard for guard in result["guards"] if guard["name"].startswith("equal updates"))
+    assert not guard["passed"] and "oversample: 3 updates" in guard["detail"]
+    assert "equal updates" in result["verdict"]["text"]
 
 
 # ---------------------------------------------------------------- minutes

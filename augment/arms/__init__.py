@@ -1,5 +1,6 @@
 """What is compared: classifiers on real images alone, with the cheap tricks, and with synthetic images added."""
 
+from augment.arms.arm import Arm
 from augment.arms.evaluate import (
     CLASSIFIERS,
     DEFAULT_CLASSIFIERS,
@@ -10,7 +11,6 @@ from augment.arms.evaluate import (
     resolve_classifier,
 )
 from augment.arms.grammar import FULL, QUICK, SETS, ArmSpec, arms_of, components, parse_arm
-from augment.arms.images import Arm, duplicates
 
 __all__ = [
     "CLASSIFIERS",
@@ -24,7 +24,6 @@ __all__ = [
     "Budget",
     "arms_of",
     "components",
-    "duplicates",
     "evaluate",
     "from_record",
     "parse_arm",

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from augment.arms.images import Arm
+from augment.arms.arm import Arm
 from augment.classifiers import CNN, Scores, fit_cart, fit_cnn, score_predictions
 from augment.classifiers.cart import Features
 from augment.datasets import LabelledImages
@@ -27,6 +27,9 @@ CART_FEATURES: dict[str, Features] = {
     "cart-pca": "pca",
     "cart-cnn": "cnn",
 }
+
+LEARNT_IN_UPDATES = ("cnn", "cart-cnn")
+"""Classifiers with a CNN in them."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,15 @@ class Budget:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One classifier trained on one arm and scored once on the test images."""
+    """One classifier trained on one arm and scored once on the test images.
+
+    updates: optimizer steps that were really made; None for a tree without a CNN, which makes none.
+    """
 
     arm: str
     classifier: str
     seed: int
-    updates: int
+    updates: int | None
     seconds: float
     scores: Scores
     predictions: tuple[int, ...]
@@ -74,7 +80,7 @@ class ArmResult:
 
     def record(self) -> dict[str, Any]:
         """What the cache keeps; the scores follow from the predictions."""
-        return {"seconds": self.seconds, "predictions": list(self.predictions)}
+        return {"updates": self.updates, "seconds": self.seconds, "predictions": list(self.predictions)}
 
 
 def resolve_classifier(name: str) -> str:
@@ -94,11 +100,15 @@ def evaluate(
     results = []
     for name in sorted(classifiers, key=lambda name: name != "cnn"):
         start = time.perf_counter()
-        if cnn is None and name in ("cnn", "cart-cnn"):
+        if cnn is None and name in LEARNT_IN_UPDATES:
             cnn = _fit_cnn(arm, num_classes, budget)
-        predicted = cnn.predict(test.images) if name == "cnn" and cnn else _cart(arm, name, test, budget, cnn)
-        seconds = time.perf_counter() - start
-        results.append(scored(arm.name, name, budget, predicted, test.labels, num_classes, seconds))
+        predicted = cnn.predict(test.images) if cnn and name == "cnn" else _cart(arm, name, test, budget, cnn)
+        record = {
+            "updates": cnn.updates if cnn and name in LEARNT_IN_UPDATES else None,
+            "seconds": time.perf_counter() - start,
+            "predictions": predicted.tolist(),
+        }
+        results.append(from_record(record, arm.name, name, budget, test.labels, num_classes))
     return results
 
 
@@ -131,18 +141,10 @@ def _cart(arm: Arm, name: str, test: LabelledImages, budget: Budget, cnn: CNN | 
     return tree.predict(test.images)
 
 
-def scored(
-    arm: str, classifier: str, budget: Budget, predicted: Tensor, truth: Tensor, num_classes: int, seconds: float
-) -> ArmResult:
-    """Result of predictions ``(n,)`` against the truth ``(n,)``."""
-    scores = score_predictions(truth, predicted, num_classes)
-    return ArmResult(arm, classifier, budget.seed, budget.updates, seconds, scores, tuple(predicted.tolist()))
-
-
 def from_record(
     record: dict[str, Any], arm: str, classifier: str, budget: Budget, truth: Tensor, num_classes: int
 ) -> ArmResult:
-    """Rebuild a cached result from :meth:`ArmResult.record`."""
-    predicted = torch.tensor(record["predictions"])
-    result = scored(arm, classifier, budget, predicted, truth, num_classes, record["seconds"])
-    return replace(result, cached=True)
+    """The result of :meth:`ArmResult.record`, its predictions compared with the truth ``(n,)``."""
+    predictions = tuple(record["predictions"])
+    scores = score_predictions(truth, torch.tensor(predictions), num_classes)
+    return ArmResult(arm, classifier, budget.seed, record["updates"], record["seconds"], scores, predictions)

@@ -92,7 +92,8 @@ def arms_of(names: Iterable[str], arm_set: str | None, model: str) -> tuple[str,
         raise UsageError(unknown_name("set of arms", arm_set, SETS))
     given = [*(SETS[arm_set] if arm_set else ()), *names]
     texts = ["+".join(model if part.strip() == MODEL else part.strip() for part in text.split("+")) for text in given]
-    uses = any(part.partition(":")[0] in (model, LATENT_SMOTE) for text in texts for part in text.split("+"))
+    own = {model, LATENT_SMOTE, f"{LATENT_SMOTE}:{model}"}
+    uses = any(part in own for text in texts for part in text.split("+"))
     return tuple(dict.fromkeys([*texts, *([] if uses else [model])]))
 
 

@@ -23,12 +23,11 @@ from augment.classifiers import default_updates
 from augment.datasets import LabelledImages
 from augment.device import choose_device, choose_precision
 from augment.errors import UsageError
-from augment.generator import Generator, ImageSpec, chunk_seed
+from augment.generator import ImageSpec, chunk_seed
 from augment.progress import reporter
 from augment.synthetic.acceptance import FilterReport, filtered
-from augment.synthetic.sources import check_source, classes_from_real
 from augment.synthetic.strategies import CountStrategy, Slot, SourceStrategy, Teacher, Usage
-from augment.synthetic.synthesis import SyntheticSet, synthesise
+from augment.synthetic.synthesis import SyntheticSet, check_generator, synthesise
 from augment.synthetic.teacher_filter import Teachers
 
 LEARNING: tuple[Slot, ...] = ("share", "weight", "mix", "last")
@@ -146,7 +145,8 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         classes = Classes.find(y, spec)
         real = LabelledImages(self.layout_.images(X), classes.numbers(y))
         counts = classes.counts(self.sampling_strategy_, spec.num_classes)
-        check_generator(self._untrained(spec) if saved is None else saved, counts, real, usage)
+        source = cast(SourceStrategy | None, usage["source"])
+        check_generator(self._untrained(spec) if saved is None else saved, counts, real.counts(len(counts)), source)
         seed = self._seed()
         self.generator_ = self._train(spec, real, kind="array", seed=seed) if saved is None else saved
         made = self._made(counts, real, usage, seed)
@@ -212,17 +212,6 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
             teachers = Teachers.fit(real, len(counts), rule, updates=default_updates(len(real)), **how)
             made, self.filter_report_ = filtered(draw, counts, teachers)
             return made
-
-
-def check_generator(generator: Generator, counts: Sequence[int], real: LabelledImages, usage: Usage) -> None:
-    """Raise what :func:`synthesise` would say of the generator, before any training: it needs tags for this."""
-    source = cast(SourceStrategy | None, usage["source"])
-    from_real: list[int] = []
-    if source is not None:
-        check_source(generator, source)
-        from_real = classes_from_real(source, counts, real.counts(len(counts)))
-    if not generator.tags.conditional:
-        synthesise(generator, [0 if label in from_real else wanted for label, wanted in enumerate(counts)], seed=0)
 
 
 def _off_torch(values: Any) -> Any:

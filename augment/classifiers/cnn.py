@@ -78,13 +78,13 @@ class CNN(nn.Module):
         self.head = nn.Linear(self.feature_dim, num_classes)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Pooled activations ``(N, feature_dim)`` of uint8 images ``(N, C, H, W)``."""
+        """Pooled activations ``(N, feature_dim)`` of images ``(N, C, H, W)``, uint8 or (mixed ones) float in 0..255."""
         x = (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         maps = self.blocks(x)
         return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(N, num_classes)`` of uint8 images ``(N, C, H, W)``."""
+        """Logits ``(N, num_classes)`` of images as in :meth:`embed`."""
         logits: Tensor = self.head(self.embed(images))
         return logits
 

@@ -40,7 +40,7 @@ def batches(
     balanced = learning.imbalance == "oversample"
     real, made = (~synthetic).nonzero()[:, 0], synthetic.nonzero()[:, 0]
     from_made = round(batch_size * learning.share.share) if learning.share is not None and len(made) else None
-    first_real = round(updates * learning.real_from) if learning.last is not None else updates
+    first_real = sum(update / updates < learning.real_from for update in range(updates))
 
     def draw(pool: Tensor, n: int) -> Iterator[Tensor]:
         return (pool[index] for index in (_balanced if balanced else _as_is)(labels[pool], n, rng))

@@ -46,7 +46,12 @@ class Fingerprint:
 
     def near(self, images: Tensor) -> int:
         """How many of ``images`` look like one of the set (:mod:`~augment.evidence.near_copies`), exact copies too."""
-        return int((self.contains(images) | near_copies(self._hashed(images), self._hashes)).sum())
+        return self.exact_and_near(images)[1]
+
+    def exact_and_near(self, images: Tensor) -> tuple[int, int]:
+        """:meth:`exact` and :meth:`near` at the price of one."""
+        exact = self.contains(images)
+        return int(exact.sum()), int((exact | near_copies(self._hashed(images), self._hashes)).sum())
 
     def _hashed(self, images: Tensor) -> PerceptualHashes:
         hashes = perceptual_hashes(images)
@@ -75,7 +80,7 @@ def no_test_images(parts: Mapping[str, Tensor], test: Tensor | Fingerprint) -> G
     is needed more than once. Near copies are counted and told, and fail nothing: real data sets have look-alikes.
     """
     known = test if isinstance(test, Fingerprint) else Fingerprint(test)
-    found = {name: (known.exact(images), known.near(images), len(images)) for name, images in parts.items()}
+    found = {name: (*known.exact_and_near(images), len(images)) for name, images in parts.items()}
     told = [
         f"{name}: {exact:,} of {total:,} are test images pixel for pixel, {near - exact:,} more are near copies of one"
         for name, (exact, near, total) in found.items()

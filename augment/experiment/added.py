@@ -7,18 +7,19 @@ from typing import Any
 
 import torch
 
-from augment.arms import ArmSpec, duplicates
+from augment.arms import ArmSpec
 from augment.arms.grammar import DUPLICATE, LATENT_SMOTE
 from augment.evidence import guards
 from augment.experiment.draw import Draw
-from augment.experiment.plan import Plan
+from augment.experiment.plan import Plan, counts_of
 from augment.generator import Generator, chunk_seed
 from augment.metrics.memorisation import nearest
 from augment.progress import Reporter
 from augment.synthetic import cache
 from augment.synthetic.acceptance import filtered
+from augment.synthetic.duplicates import duplicates
 from augment.synthetic.smote import latent_smote, smote_images
-from augment.synthetic.strategies import CountStrategy, SourceStrategy, Teacher, Usage
+from augment.synthetic.strategies import SourceStrategy, Teacher
 from augment.synthetic.synthesis import SyntheticSet, synthesise, with_nearest
 from augment.synthetic.teacher_filter import Teachers
 from augment.workers import Workers
@@ -39,23 +40,16 @@ def added_key(spec: ArmSpec) -> str:
     return "+".join([spec.generator or "", str(spec.adds), *making])
 
 
-def counts_of(plan: Plan, usage: Usage) -> tuple[int, ...]:
-    """Added images per class."""
-    strategy = usage["counts"]
-    return strategy.counts(plan.counts) if isinstance(strategy, CountStrategy) else tuple(0 for _ in plan.counts)
-
-
 def make_added(
     plan: Plan,
     draw: Draw,
     generator: Generator | None,
     spec: ArmSpec,
-    test: guards.Fingerprint,
     workers: Workers,
     report: Reporter,
 ) -> Added:
     """What an arm adds, from the cache where the very same images were made before."""
-    counts = counts_of(plan, spec.usage)
+    counts = counts_of(spec.usage, plan.counts)
     identity = {
         "key": added_key(spec),
         "counts": counts,
@@ -68,7 +62,7 @@ def make_added(
 
     def make() -> cache.Drawn:
         report.stage(f"Make images of {spec.name}{draw.label}")
-        return _made(plan, draw, generator, spec, counts, test, workers, report)
+        return _made(plan, draw, generator, spec, counts, workers, report)
 
     images, filter_report = cache.kept_or_drawn(identity, make, reuse=plan.config.resume)
     _tell_shortfall(spec, counts, images, report)
@@ -81,7 +75,6 @@ def _made(
     generator: Generator | None,
     spec: ArmSpec,
     counts: tuple[int, ...],
-    test: guards.Fingerprint,
     workers: Workers,
     report: Reporter,
 ) -> cache.Drawn:
@@ -102,7 +95,7 @@ def _made(
 
     if not isinstance(rule, Teacher):
         return drawn(counts, 0), None
-    guards.refuse_test_images(draw.real.images, test, "the images that the teachers keep")
+    guards.refuse_test_images(draw.real.images, plan.test, "the images that the teachers keep")
     report.stage(f"Train teachers{draw.label}")
     teachers = Teachers.fit(
         draw.real,

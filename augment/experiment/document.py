@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from augment.arms import ArmResult, ArmSpec
+from augment.arms import ArmResult
 from augment.datasets import ImageSet, LabelledImages
 from augment.evidence import guards
 from augment.evidence.effects import class_effects, class_groups, group_effects
-from augment.evidence.guards import Fingerprint, Guard
+from augment.evidence.guards import Guard
 from augment.evidence.statistics import Comparison, compare, corrected
 from augment.evidence.verdict import Verdict, decide
 from augment.experiment.added import added_key
@@ -28,12 +28,11 @@ def document(
     repetitions: Sequence[Repetition],
     fidelity: dict[str, Any],
     spreads: list[dict[str, Any]],
-    test: Fingerprint,
 ) -> dict[str, Any]:
     """Everything a run found; ``schema`` changes when the meaning of a field does."""
     families = {spec.name: spec.family for spec in plan.arms}
     found = comparisons(plan, repetitions)
-    checks = run_guards(plan, repetitions, test)
+    checks = run_guards(plan, repetitions)
     judged = verdicts(plan, found, checks)
     rows = [
         {**result.to_json(plan.data.classes), "family": families[result.arm]}
@@ -205,16 +204,17 @@ def _synthetic(plan: Plan, repetitions: Sequence[Repetition]) -> list[dict[str, 
     return rows
 
 
-def run_guards(plan: Plan, repetitions: Sequence[Repetition], test: Fingerprint) -> list[Guard]:
+def run_guards(plan: Plan, repetitions: Sequence[Repetition]) -> list[Guard]:
     """What would make the numbers worthless; a row per guard."""
     results = [result for repetition in repetitions for result in repetition.results]
     updates: dict[str, set[int]] = {}
     for result in results:
-        updates.setdefault(result.arm, set()).add(result.updates)
+        if result.updates is not None:
+            updates.setdefault(result.arm, set()).add(result.updates)
     return [
-        guards.no_test_images(dict(_trained_on(plan, repetitions)), test),
+        guards.no_test_images(dict(_trained_on(plan, repetitions)), plan.test),
         guards.equal_updates(updates),
-        *_scaling(plan, repetitions[0]),
+        *_scaling(plan, repetitions),
     ]
 
 
@@ -228,13 +228,17 @@ def _trained_on(plan: Plan, repetitions: Sequence[Repetition]) -> list[tuple[str
     return parts
 
 
-def _scaling(plan: Plan, first: Repetition) -> list[Guard]:
-    """Brightness of what each generator added, compared with real images of the same classes."""
+def _scaling(plan: Plan, repetitions: Sequence[Repetition]) -> list[Guard]:
+    """Brightness of everything that was added, compared with real images of the same classes; the worst repetition."""
     found = []
-    specs: dict[str, ArmSpec] = {added_key(spec): spec for spec in plan.arms if spec.adds is not None}
-    for key, spec in specs.items():
-        images = first.added[key].images
-        added = LabelledImages(images.images, images.labels) if len(images.labels) else None
-        guard = guards.same_scaling(first.draw.real, added, first.draw.data.test)
-        found.append(Guard(f"{guard.name}: {spec.name}", guard.passed, guard.detail))
+    for key, spec in {added_key(spec): spec for spec in plan.arms if spec.adds is not None}.items():
+        checked = [_scale_of(repetition, key) for repetition in repetitions]
+        worst = next((guard for guard in checked if not guard.passed), checked[0])
+        found.append(Guard(f"{worst.name}: {spec.name}", worst.passed, worst.detail))
     return found
+
+
+def _scale_of(repetition: Repetition, key: str) -> Guard:
+    images, draw = repetition.added[key].images, repetition.draw
+    added = LabelledImages(images.images, images.labels) if len(images.labels) else None
+    return guards.same_scaling(draw.real, added, draw.data.test)

@@ -16,9 +16,9 @@ from augment.classifiers import fit_cnn
 from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError
-from augment.experiment.added import added_key, counts_of
+from augment.experiment.added import added_key
 from augment.experiment.config import RunConfig, Seeds
-from augment.experiment.plan import Plan, prepare
+from augment.experiment.plan import Plan, counts_of, prepare
 from augment.experiment.seed_spread import repeated
 from augment.generator import Generator
 from augment.locations import cache_folder
@@ -106,7 +106,7 @@ def within(plan: Plan, report: Reporter) -> float | None:
     if found.seconds <= 60 * limit:
         return None
     rest = sum(stage.seconds for stage in found.stages if not stage.alone)
-    trainings = plan.config.seeds * len(plan.models) * (2 if plan.config.spread else 1)
+    trainings = sum(_trainings(plan, model) for model in plan.models)
     left = min(60 * limit, found.cores * 60 * limit - rest) / trainings
     if left < WARM_UP:
         raise ConfigError(
@@ -124,7 +124,7 @@ def _of_generator(plan: Plan, model: str, real: LabelledImages) -> list[Stage]:
     with torch.random.fork_rng(devices=[]), threads(1):
         generator = registry.create(model, plan.data.spec, dict(recipes[0].options))
         step = _seconds_per_step(generator, real, plan) if missing else 0.0
-    trainings = len(missing) * (2 if plan.config.spread else 1)
+    trainings = len(missing) + _trainings(plan, model) - plan.config.seeds
     batch, steps = recipes[0].options["batch_size"], recipes[0].steps
     cached = f", {len(recipes) - len(missing)} cached" if len(missing) < len(recipes) else ""
     work = f"{trainings} x {steps:,} steps of {batch} images{cached}"
@@ -137,6 +137,12 @@ def _of_generator(plan: Plan, model: str, real: LabelledImages) -> list[Stage]:
     if model == plan.config.model:
         stages.append(_of_scoring(plan, generator, real, each))
     return stages
+
+
+def _trainings(plan: Plan, model: str) -> int:
+    """One for each seed, and those of ``--spread``, which has a generator of the first subset for every other seed."""
+    again = plan.config.spread and any(spec.generator == model for spec in repeated(plan))
+    return plan.config.seeds + (plan.config.seeds - 1 if again else 0)
 
 
 def _bases(plan: Plan) -> range:
@@ -155,7 +161,7 @@ def _seconds_per_step(generator: Generator, real: LabelledImages, plan: Plan) ->
 def _added_by(plan: Plan, model: str) -> int:
     """Images of one repetition; a filter is taken to refuse half."""
     sets = {added_key(spec): spec for spec in plan.arms if spec.generator == model}
-    return sum(sum(counts_of(plan, spec.usage)) * (2 if spec.usage["filter"] else 1) for spec in sets.values())
+    return sum(sum(counts_of(spec.usage, plan.counts)) * (2 if spec.usage["filter"] else 1) for spec in sets.values())
 
 
 def _of_scoring(plan: Plan, generator: Generator, real: LabelledImages, each: float) -> Stage:
@@ -178,24 +184,23 @@ def _of_scoring(plan: Plan, generator: Generator, real: LabelledImages, each: fl
 
 def _of_classifiers(plan: Plan, real: LabelledImages) -> list[Stage]:
     stages = []
-    repeats = (plan.config.seeds - 1) * len(repeated(plan)) if plan.config.seeds > 1 else 0
+    cnn = _seconds_of_cnn(plan, real)
+    again = [spec for spec in repeated(plan) for _ in range(2 if plan.config.spread and spec.generator else 1)]
     for classifier in plan.config.classifiers:
-        fits = plan.config.seeds * sum(spec.suits(classifier) for spec in plan.arms) + repeats
+        fits = plan.config.seeds * sum(spec.suits(classifier) for spec in plan.arms)
+        fits += (plan.config.seeds - 1) * sum(spec.suits(classifier) for spec in again)
         if classifier == "cnn":
-            each, work = _seconds_of_cnn(plan, real), f"{fits} x {plan.updates:,} updates"
+            each, work = cnn, f"{fits} x {plan.updates:,} updates"
         else:
             few = LabelledImages(plan.data.test.images[:WARM_IMAGES], plan.data.test.labels[:WARM_IMAGES])
             budget = Budget(WARM_UPDATES, 0, plan.device, plan.precision)
             call = partial(evaluate, Arm("real", real), [classifier], few, len(plan.data.classes), budget)
             each, work = _timed(call), f"{fits} trees"
         stages.append(Stage(f"train {classifier}", work, fits * each))
-    teachers = [spec.usage["filter"] for spec in plan.arms if isinstance(spec.usage["filter"], Teacher)]
-    folds = sum(one.folds for one in teachers if isinstance(one, Teacher))
-    if folds:
-        count = plan.config.seeds * folds
-        stages.append(
-            Stage("train teachers", f"{count} x {plan.updates:,} updates", count * _seconds_of_cnn(plan, real))
-        )
+    rules = {added_key(spec): spec.usage["filter"] for spec in plan.arms}.values()
+    count = plan.config.seeds * sum(rule.folds for rule in rules if isinstance(rule, Teacher))
+    if count:
+        stages.append(Stage("train teachers", f"{count} x {plan.updates:,} updates", count * cnn))
     return stages
 
 

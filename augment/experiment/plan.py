@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +16,16 @@ from augment.arms.grammar import LATENT_SMOTE
 from augment.classifiers import default_updates
 from augment.datasets import ImageSet
 from augment.device import choose_device, choose_precision
-from augment.errors import DataError, UsageError, unknown_name
+from augment.errors import ConfigError, DataError, UsageError, unknown_name
 from augment.evidence.guards import Fingerprint
 from augment.experiment.config import NOT_IDENTITY, RunConfig, Seeds
 from augment.experiment.recipe import default_usage
 from augment.progress import Reporter
 from augment.regimes import Manifest
+from augment.source_code import imported_sources
 from augment.synthetic.smote import check_decodes
-from augment.synthetic.sources import check_source
-from augment.synthetic.strategies import SourceStrategy, Usage
+from augment.synthetic.strategies import CountStrategy, SourceStrategy, Usage
+from augment.synthetic.synthesis import check_generator
 from augment.trained import Recipe
 
 SCHEMA = "augment.run/3"
@@ -33,12 +35,14 @@ SCHEMA = "augment.run/3"
 class Plan:
     """A configuration with everything resolved: data, counts, device, budget, arms. Nothing has been computed yet.
 
-    usage: how synthetic images are used by arms that say nothing else.  generator_minutes: longest training of each
-    generator; not part of the identity, as it follows from ``--max-minutes`` and the speed of the machine.
+    test: of the test images.  usage: how synthetic images are used by arms that say nothing else.  generator_minutes:
+    longest training of each generator; not part of the identity, as it follows from ``--max-minutes`` and the speed of
+    the machine.
     """
 
     config: RunConfig
     data: ImageSet
+    test: Fingerprint
     counts: tuple[int, ...]
     usage: Usage
     arms: tuple[ArmSpec, ...]
@@ -91,6 +95,7 @@ class Plan:
             "strategy": str(self.usage),
             "arms": [arm.name for arm in self.arms],
             "updates": self.updates,
+            "code": store.code_fingerprint(imported_sources("augment.experiment.study")),
             "recipes": {
                 model: {**asdict(self.recipe(model, manifest, seeds)), "max_seconds": None} for model in self.models
             },
@@ -109,12 +114,18 @@ class Plan:
 
 
 def prepare(config: RunConfig, report: Reporter) -> Plan:
-    """Load the data and resolve every default; raises the error a person can act on before anything is computed."""
+    """Load the data and resolve every default; raises the error a person can act on before anything is computed.
+
+    What can be known without the data is checked before they are loaded.
+    """
+    trained.check_model(config.model, config.options_of(config.model), config.steps)
     given = None if config.strategy is None else Usage.parse(config.strategy)
-    for name in config.arm_names:
-        parse_arm(name, config.model, given or Usage())
+    _check_models(config, [parse_arm(name, config.model, given or Usage()) for name in config.arm_names])
     device = choose_device(config.device)
-    data = without_test_images(config.load_data(report), report)
+    precision = choose_precision(config.precision, device)
+    loaded = config.load_data(report)
+    test = Fingerprint(loaded.test.images)
+    data = without_test_images(loaded, test, report)
     counts = regimes.class_counts(
         config.regime,
         data.train.counts(len(data.classes)),
@@ -127,20 +138,20 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
     plan = Plan(
         config=config,
         data=data,
+        test=test,
         counts=counts,
         usage=usage,
         arms=tuple(parse_arm(name, config.model, usage) for name in config.arm_names),
         device=str(device),
-        precision=choose_precision(config.precision, device),
+        precision=precision,
         updates=config.updates or default_updates(sum(counts)),
     )
-    _check_models(plan)
-    return replace(plan, arms=tuple(arm for arm in plan.arms if _possible(plan, arm, report)))
+    return replace(plan, arms=tuple(_possible(plan, report)))
 
 
-def without_test_images(data: ImageSet, report: Reporter) -> ImageSet:
+def without_test_images(data: ImageSet, test: Fingerprint, report: Reporter) -> ImageSet:
     """The set without training images that are, pixel for pixel, test images, too; says how many were left out."""
-    known = Fingerprint(data.test.images).contains(data.train.images)
+    known = test.contains(data.train.images)
     if not bool(known.any()):
         return data
     kept = (~known).nonzero()[:, 0]
@@ -151,40 +162,51 @@ def without_test_images(data: ImageSet, report: Reporter) -> ImageSet:
     return replace(data, train=data.train.subset(kept), sha256="", notes=(*data.notes, note))
 
 
-def _possible(plan: Plan, arm: ArmSpec, report: Reporter) -> bool:
-    """Can its generator make the arm? One of a named set that it cannot is left out; one asked for is an error."""
-    try:
-        _check_capabilities(plan, arm)
-    except UsageError as error:
-        if arm.name in arms_of(plan.config.arms, None, plan.config.model):
-            raise
-        report.note(f"Set {plan.config.arm_set!r} without {arm.name}: {error}")
-        return False
-    return True
-
-
-def _check_models(plan: Plan) -> None:
+def _check_models(config: RunConfig, specs: Sequence[ArmSpec]) -> None:
     """Models, their options, and that every option has a generator it belongs to."""
-    for model in plan.models:
-        trained.check_model(model, plan.config.options_of(model), plan.config.steps)
-    for key in plan.config.options:
+    models = {config.model, *(spec.generator for spec in specs if spec.generator is not None)}
+    for model in sorted(models):
+        trained.check_model(model, config.options_of(model), config.steps)
+    for key in config.options:
         owner = key.partition(".")[0]
-        if "." in key and owner not in plan.models:
+        if "." in key and owner not in models:
             known = registry.registered()
-            hint = (
-                f"No arm uses {owner!r}; add --arm {owner}." if owner in known else unknown_name("model", owner, known)
-            )
-            raise UsageError(f"--set {key}: {hint}")
+            use = f"No arm uses {owner!r}; add --arm {owner}."
+            raise UsageError(f"--set {key}: {use if owner in known else unknown_name('model', owner, known)}")
 
 
-def _check_capabilities(plan: Plan, arm: ArmSpec) -> None:
-    """Can the generator do what the arm wants of it? Known only of an instance, as options may switch tags off."""
-    source = arm.usage["source"]
-    if arm.generator is None or (arm.adds != LATENT_SMOTE and source is None):
-        return
+def _possible(plan: Plan, report: Reporter) -> Iterator[ArmSpec]:
+    """The arms that their generators can make; one of a named set that it cannot is left out with a note.
+
+    Known only of an instance, as options may switch capabilities off. Raises what a generator lacks for an arm that was
+    asked for by name, before any is trained.
+    """
+    asked = arms_of(plan.config.arms, None, plan.config.model)
     with torch.random.fork_rng(devices=[]):
-        generator = registry.create(arm.generator, plan.data.spec, dict(plan.config.options_of(arm.generator)))
-    if isinstance(source, SourceStrategy):
-        check_source(generator, source)
-    if arm.adds == LATENT_SMOTE:
-        check_decodes(generator)
+        made = {
+            model: registry.create(model, plan.data.spec, dict(plan.config.options_of(model))) for model in plan.models
+        }
+    for arm in plan.arms:
+        try:
+            if arm.adds == LATENT_SMOTE:
+                check_decodes(made[str(arm.generator)])
+            elif arm.generator is not None:
+                source = arm.usage["source"]
+                check_generator(
+                    made[arm.generator],
+                    counts_of(arm.usage, plan.counts),
+                    plan.counts,
+                    source if isinstance(source, SourceStrategy) else None,
+                )
+        except (ConfigError, UsageError) as error:
+            if arm.name in asked:
+                raise
+            report.note(f"Set {plan.config.arm_set!r} without {arm.name}: {error}")
+            continue
+        yield arm
+
+
+def counts_of(usage: Usage, real: Sequence[int]) -> tuple[int, ...]:
+    """Added images per class, for ``real`` ones."""
+    strategy = usage["counts"]
+    return strategy.counts(real) if isinstance(strategy, CountStrategy) else tuple(0 for _ in real)

@@ -29,12 +29,12 @@ class Repetition:
     results: list[ArmResult] = field(default_factory=list)
 
 
-def obtain_generator(plan: Plan, draw: Draw, model: str, test: guards.Fingerprint, report: Reporter) -> Trained:
+def obtain_generator(plan: Plan, draw: Draw, model: str, report: Reporter) -> Trained:
     """One generator of a repetition, trained or reused."""
     report.stage(f"Train {model}{draw.label}")
     fit, validation = trained.generator_parts(draw.manifest, plan.data.train)
     if validation is not None:
-        guards.refuse_test_images(validation.images, test, f"the weights of {model} that are kept")
+        guards.refuse_test_images(validation.images, plan.test, f"the weights of {model} that are kept")
     recipe = plan.recipe(model, draw.manifest, draw.seeds)
     folder = draw.folder / ("generator" if model == plan.config.model else f"generator-{model}")
     result = trained.obtain(recipe, plan.data.spec, fit, validation, folder, report, reuse=plan.config.resume)
@@ -49,7 +49,6 @@ def add_images(
     plan: Plan,
     repetition: Repetition,
     spec: ArmSpec,
-    test: guards.Fingerprint,
     workers: Workers,
     report: Reporter,
 ) -> None:
@@ -57,7 +56,7 @@ def add_images(
     if spec.adds is None or added_key(spec) in repetition.added:
         return
     generator = None if spec.generator is None else repetition.trained[spec.generator].generator
-    repetition.added[added_key(spec)] = make_added(plan, repetition.draw, generator, spec, test, workers, report)
+    repetition.added[added_key(spec)] = make_added(plan, repetition.draw, generator, spec, workers, report)
 
 
 def begin(plan: Plan, repetition: Repetition, specs: list[ArmSpec], workers: Workers) -> Iterator[Pending]:

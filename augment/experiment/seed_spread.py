@@ -13,7 +13,6 @@ from augment import evaluation
 from augment.arms import ArmSpec
 from augment.arms.grammar import SYNTHETIC
 from augment.evaluation import Pending
-from augment.evidence.guards import Fingerprint
 from augment.evidence.spread import spread
 from augment.experiment.draw import Draw
 from augment.experiment.plan import Plan
@@ -32,9 +31,7 @@ class Repeat:
     pending: Pending
 
 
-def begin(
-    plan: Plan, repetitions: list[Repetition], test: Fingerprint, workers: Workers, report: Reporter
-) -> list[Repeat]:
+def begin(plan: Plan, repetitions: list[Repetition], workers: Workers, report: Reporter) -> list[Repeat]:
     """Begin the repeats of every seed but the first."""
     first, begun = repetitions[0], []
     chosen = repeated(plan)
@@ -49,8 +46,8 @@ def begin(
             again = Repetition(replace(draw, seeds=seeds, label=label, folder=folder))
             for spec in chosen:
                 if spec.generator is not None:
-                    again.trained[spec.generator] = obtain_generator(plan, again.draw, spec.generator, test, report)
-                    add_images(plan, again, spec, test, workers, report)
+                    again.trained[spec.generator] = obtain_generator(plan, again.draw, spec.generator, report)
+                    add_images(plan, again, spec, workers, report)
                     pending = begin_one(plan, again.draw, arm_of(again, spec), spec, workers)
                     begun.append(Repeat(spec, False, again.draw, pending))
     return begun

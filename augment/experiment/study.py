@@ -16,7 +16,6 @@ from augment import evaluation, store
 from augment.arms import ArmSpec
 from augment.errors import UsageError
 from augment.evaluation import Pending
-from augment.evidence.guards import Fingerprint
 from augment.evidence.verdict import Verdict, reached
 from augment.experiment import seed_spread
 from augment.experiment.config import RunConfig
@@ -101,17 +100,15 @@ def _within_time(plan: Plan, report: Reporter) -> Plan:
 
 def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> dict[str, Any]:
     """All repetitions; arms without a generator begin first, and workers train them while generators are trained."""
-    report.stage("Compare training and test images")
-    test = Fingerprint(plan.data.test.images)
     repetitions = [Repetition(draw_of(plan, index)) for index in range(plan.config.seeds)]
-    pending = [_begin(plan, repetition, "classical", test, workers, report) for repetition in repetitions]
+    pending = [_begin(plan, repetition, "classical", workers, report) for repetition in repetitions]
     for repetition, begun in zip(repetitions, pending, strict=True):
         for model in plan.models:
-            repetition.trained[model] = obtain_generator(plan, repetition.draw, model, test, report)
-        begun += _begin(plan, repetition, "generative", test, workers, report)
+            repetition.trained[model] = obtain_generator(plan, repetition.draw, model, report)
+        begun += _begin(plan, repetition, "generative", workers, report)
         _save_images(plan, repetition)
     scores = workers.submit(scoring(plan, repetitions[0], workers, report).compute)
-    repeats = seed_spread.begin(plan, repetitions, test, workers, report) if plan.config.seeds > 1 else []
+    repeats = seed_spread.begin(plan, repetitions, workers, report) if plan.config.seeds > 1 else []
     report.stage("Train classifiers and score the samples")
     entries = [(repetition, entry) for repetition, begun in zip(repetitions, pending, strict=True) for entry in begun]
     for done, (repetition, entry) in enumerate(entries):
@@ -119,16 +116,14 @@ def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> dict[str, Any]
         repetition.results += evaluation.collect([entry], repetition.draw.data, repetition.draw.budget, workers)
     spreads = seed_spread.collect(plan, repetitions, repeats, workers)
     (fidelity,) = workers.results([scores])
-    return document(plan, repetitions, fidelity, spreads, test)
+    return document(plan, repetitions, fidelity, spreads)
 
 
-def _begin(
-    plan: Plan, repetition: Repetition, family: str, test: Fingerprint, workers: Workers, report: Reporter
-) -> list[Pending]:
+def _begin(plan: Plan, repetition: Repetition, family: str, workers: Workers, report: Reporter) -> list[Pending]:
     """Begin the arms of one family; their images are made first."""
     specs: list[ArmSpec] = [spec for spec in plan.arms if spec.family == family]
     for spec in specs:
-        add_images(plan, repetition, spec, test, workers, report)
+        add_images(plan, repetition, spec, workers, report)
     return list(begin(plan, repetition, specs, workers))
 
 

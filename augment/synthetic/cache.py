@@ -18,7 +18,7 @@ MAKERS = (
     "augment.synthetic.smote",
     "augment.synthetic.acceptance",
     "augment.synthetic.teacher_filter",
-    "augment.arms.images",
+    "augment.synthetic.duplicates",
 )
 """Modules that make synthetic sets; what they import is part of the identity, too."""
 

@@ -94,10 +94,26 @@ def synthesise(
     if not rare:
         return _from_noise(generator, labels, seed, precision, workers, on_progress)
     chosen = torch.isin(labels, torch.tensor(rare, dtype=torch.int64))
-    _check_labels_followed(generator, labels[~chosen])
+    _check_labels_followed(generator, int((~chosen).sum()))
     first, rest = (_shifted(on_progress, before, len(labels)) for before in (0, int(chosen.sum())))
     made = _from_real(generator, labels[chosen], real, source, seed, precision, workers, first)
     return _joined(made, _from_noise(generator, labels[~chosen], seed, precision, workers, rest))
+
+
+def check_generator(
+    generator: Generator, counts: Sequence[int], real: Sequence[int], source: SourceStrategy | None
+) -> None:
+    """Raise what :func:`synthesise` would raise of an untrained generator: it may lack a tag for ``counts``.
+
+    real: images there are of each class, by which a source chooses its own.
+    """
+    _check_counts(generator, counts)
+    from_real: list[int] = []
+    if source is not None:
+        check_source(generator, source)
+        from_real = classes_from_real(source, counts, real)
+    wanted = sum(count for label, count in enumerate(counts) if label not in from_real)
+    _check_labels_followed(generator, wanted)
 
 
 def _check_counts(generator: Generator, counts: Sequence[int]) -> None:
@@ -109,8 +125,8 @@ def _check_counts(generator: Generator, counts: Sequence[int]) -> None:
         )
 
 
-def _check_labels_followed(generator: Generator, labels: Tensor) -> None:
-    if len(labels) and not generator.tags.conditional:
+def _check_labels_followed(generator: Generator, wanted: int) -> None:
+    if wanted and not generator.tags.conditional:
         raise ConfigError(
             f"{generator.name!r} with these options samples without classes, so its images have no labels to train a "
             f"classifier on. `augment models {generator.name}` shows the options that make it class-conditional."
@@ -130,7 +146,7 @@ def _from_noise(
     workers: Workers | None,
     on_progress: OnProgress | None,
 ) -> SyntheticSet:
-    _check_labels_followed(generator, labels)
+    _check_labels_followed(generator, len(labels))
     images = sample_images(generator, labels, seed=seed, precision=precision, workers=workers, on_progress=on_progress)
     parents = torch.full_like(labels, NO_PARENT)
     rows = provenance(generator, labels, seed, FROM_NOISE, parents, stream=seed)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
-from augment.synthetic.synthesis import SyntheticSet, provenance
 
 
 @dataclass(frozen=True)
@@ -39,23 +38,3 @@ class Arm:
     def synthetic(self) -> Tensor:
         """Which of the training images were added, bool ``(N,)``."""
         return torch.arange(len(self.real) + (len(self.added) if self.added is not None else 0)) >= len(self.real)
-
-
-def duplicates(real: LabelledImages, counts: tuple[int, ...], seed: int) -> SyntheticSet:
-    """``counts[c]`` copies of real images of each class, every image as often as the others of its class.
-
-    The control for added images as such: what they do here, no generator is needed for. A class without images gets
-    none.
-    """
-    rng = torch.Generator().manual_seed(seed)
-    chosen = []
-    for label, count in enumerate(counts):
-        rows = (real.labels == label).nonzero()[:, 0]
-        passes = -(-count // max(1, len(rows))) if len(rows) else 0
-        order = [rows[torch.randperm(len(rows), generator=rng)] for _ in range(passes)]
-        chosen.append(torch.cat([*order, rows[:0]])[:count])
-    index = torch.cat(chosen)
-    labels = real.labels[index]
-    return SyntheticSet(
-        real.images[index], labels, provenance(None, labels, seed, "duplicate", index, stream=None), index
-    )
