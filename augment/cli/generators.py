@@ -1,0 +1,167 @@
+"""The commands ``augment train``, ``sample`` and ``score``: one generator by itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from augment.cli.options import (
+    ClassCounts,
+    DataDir,
+    Dataset,
+    Device,
+    ImageSize,
+    ImbalanceFactor,
+    Json,
+    MaxMinutes,
+    Model,
+    Offline,
+    Precision,
+    Quiet,
+    Seed,
+    Set,
+    Size,
+    Steps,
+    Strict,
+    model_options,
+    parse_counts,
+)
+from augment.cli.output import print_json, reporting
+
+
+def train_command(
+    dataset: Dataset,
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Folder for the generator.")],
+    regime: Annotated[str, typer.Option(help="Train on a regime's draw instead of all training images.")] = "all",
+    size: Size = None,
+    imbalance_factor: ImbalanceFactor = 100.0,
+    class_counts: ClassCounts = None,
+    set_: Set = None,
+    seed: Seed = 0,
+    steps: Steps = None,
+    max_minutes: MaxMinutes = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the generator that is there.")] = False,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    strict: Strict = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    offline: Offline = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a generator and save it as a folder that describes itself."""
+    from augment.datasets import load_dataset
+    from augment.generation import regime_counts, train
+
+    with reporting(quiet=quiet or as_json) as report:
+        report.stage(f"Load {dataset}")
+        data = load_dataset(
+            dataset, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, report=report.note
+        )
+        counts = regime_counts(
+            data,
+            "explicit" if class_counts else regime,
+            size=size,
+            imbalance_factor=imbalance_factor,
+            explicit=parse_counts(class_counts),
+            seed=seed,
+        )
+        document = train(
+            data,
+            model,
+            out,
+            options=model_options(set_),
+            counts=counts,
+            seed=seed,
+            steps=steps,
+            max_minutes=max_minutes,
+            resume=resume,
+            overwrite=overwrite,
+            device=device,
+            precision=precision,
+            report=report,
+        )
+    if as_json:
+        print_json(document)
+    else:
+        sys.stdout.write(
+            f"{document['model']}: {document['steps']} steps in {document['seconds']:.1f} s "
+            f"({document['images_per_second']:,.0f} images/s, {document['stopped']}), saved in {document['folder']}\n"
+            f"Next: augment sample {document['folder']} --n 100\n"
+        )
+
+
+def sample_command(
+    folder: Annotated[Path, typer.Argument(help="A saved generator.")],
+    n: Annotated[int, typer.Option(help="Images in all, spread evenly over the classes.", min=1)] = 100,
+    class_counts: ClassCounts = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for PNG class folders. [default: FOLDER/samples]")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw images from a saved generator, an exact number per class, as PNG in class folders."""
+    from augment.generation import sample
+
+    with reporting(quiet=quiet or as_json) as report:
+        document = sample(
+            folder,
+            n=n,
+            counts=parse_counts(class_counts),
+            out=out,
+            seed=seed,
+            device=device,
+            precision=precision,
+            report=report,
+        )
+    if as_json:
+        print_json(document)
+    else:
+        sys.stdout.write(f"{document['n']} images in {document['folder']}, a sheet of them in {document['sheet']}\n")
+
+
+def score_command(
+    real: Annotated[str, typer.Option(help="A named data set (its test part) or a folder of class folders.")],
+    fake: Annotated[Path, typer.Option(help="A folder of images, flat or in class folders, or a saved generator.")],
+    n: Annotated[int, typer.Option(help="Images to score with, at most.", min=2)] = 2000,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    strict: Strict = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    inception: Annotated[Path | None, typer.Option(help="Inception weights (.pth) to use as extractor.")] = None,
+    offline: Offline = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score samples: FID and KID with their floors, IS, precision, recall, density, coverage, memorisation."""
+    from augment.scoring import score
+
+    with reporting(quiet=quiet or as_json) as report:
+        document = score(
+            real=real,
+            fake=fake,
+            n=n,
+            data_dir=data_dir,
+            image_size=image_size,
+            strict=strict,
+            seed=seed,
+            device=device,
+            inception=inception,
+            offline=offline,
+            report=report,
+        )
+    if as_json:
+        print_json(document)
+    else:
+        from augment.cli.tables import show_score
+
+        show_score(document)
