@@ -93,6 +93,20 @@ def test_an_arm_that_took_fewer_updates_makes_the_verdict_invalid(tmp_path, monk
     assert "equal updates" in result["verdict"]["text"]
 
 
+# ---------------------------------------------------------------- seeds
+
+
+def test_a_run_of_the_second_seed_alone_is_the_second_repetition(tmp_path):
+    """What a sweep's cells rest on; without the regime's seed other classes would be rare."""
+    both = study.run(config(tmp_path, seeds=2)).document
+    alone = study.run(config(tmp_path, seed=1, regime_seed=0)).document
+    other = study.run(config(tmp_path, seed=1)).document
+    assert alone["regime"]["class_counts"] == both["regime"]["class_counts"] != other["regime"]["class_counts"]
+    assert alone["seeds"] == both["seeds"][1:]
+    known = [(row["arm"], row["accuracy"]) for row in both["arms"] if row["seed"] == alone["arms"][0]["seed"]]
+    assert [(row["arm"], row["accuracy"]) for row in alone["arms"]] == known
+
+
 # ---------------------------------------------------------------- minutes
 
 

@@ -44,6 +44,9 @@ def run_command(
     size: Size = None,
     imbalance_factor: ImbalanceFactor = 100.0,
     class_counts: ClassCounts = None,
+    regime_seed: Annotated[
+        int | None, typer.Option(help="Decides which classes are rare.", show_default="--seed")
+    ] = None,
     set_: Set = None,
     arm: Annotated[
         list[str] | None,
@@ -112,6 +115,7 @@ def run_command(
         size=size,
         imbalance_factor=imbalance_factor,
         class_counts=counts,
+        regime_seed=regime_seed,
         options=model_options(set_),
         seed=seed,
         seeds=seeds,

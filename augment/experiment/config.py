@@ -17,8 +17,9 @@ class RunConfig(StudyConfig):
     """What a person asks of a run; the same names as the command line's options.
 
     arms: as in :mod:`augment.arms.grammar`; arm_set: ``quick`` or ``full``, quick where neither is given.  options: of
-    ``model``; those of another generator with its name before, as in ``{"other.steps": 200}``.  spread: train the
-    generator with other seeds on the first subset too, to tell their shares of the spread apart.  score_on:
+    ``model``; those of another generator with its name before, as in ``{"other.steps": 200}``.  regime_seed: decides
+    which classes are rare, in all seeds alike; None takes ``seed``, and a sweep gives all its cells the same.  spread:
+    train the generator with other seeds on the first subset too, to tell their shares of the spread apart.  score_on:
     ``validation`` scores on training images that a repetition did not draw, for whatever is still to be chosen.
     """
 
@@ -29,6 +30,7 @@ class RunConfig(StudyConfig):
     size: int | None = Field(None, ge=1)
     imbalance_factor: float = 100.0
     class_counts: tuple[int, ...] | None = None
+    regime_seed: int | None = Field(None, ge=0, le=2**31)
     seeds: int = Field(1, ge=1, le=1000)
     arms: tuple[str, ...] = ()
     arm_set: str | None = None

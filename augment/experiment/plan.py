@@ -132,7 +132,7 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
         size=config.size,
         imbalance_factor=config.imbalance_factor,
         explicit=config.class_counts,
-        seed=config.seed,
+        seed=config.seed if config.regime_seed is None else config.regime_seed,
     )
     usage = default_usage(counts, given)
     plan = Plan(
