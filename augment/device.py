@@ -19,6 +19,8 @@ PRECISIONS = ("auto", "bf16", "fp32")
 BF16_CPU_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 """Instruction sets without which bf16 on a CPU is emulated and slower than fp32."""
 
+CPUINFO = Path("/proc/cpuinfo")
+
 WORTHWHILE = 1.15
 """bf16 must be this much faster than fp32 before a CPU uses it by default: it costs 16 bits of mantissa."""
 
@@ -73,7 +75,7 @@ def _cuda_precision(name: str) -> str:
 
 def bf16_speedup() -> float:
     """How many times faster than fp32 a convolution trains in bf16 on this CPU; 0 without the instructions for it."""
-    model, flags = _processor(Path("/proc/cpuinfo"))
+    model, flags = processor()
     if not flags & BF16_CPU_FLAGS:
         return 0.0
     file = cache_folder() / "precision.json"
@@ -86,7 +88,7 @@ def bf16_speedup() -> float:
     return float(known[key])
 
 
-def _processor(cpuinfo: Path) -> tuple[str, frozenset[str]]:
+def processor(cpuinfo: Path = CPUINFO) -> tuple[str, frozenset[str]]:
     """Model name and instruction sets as Linux tells them; empty elsewhere."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -33,6 +33,10 @@ class DataError(AugmentError):
     exit_code = 3
 
 
+class BusyError(DataError):
+    """A folder that another process is writing into."""
+
+
 class MissingDataError(AugmentError):
     """A data set or weights that are not on this machine and could not be obtained."""
 

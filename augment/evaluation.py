@@ -1,19 +1,20 @@
-"""Evaluate arms, each at most once: the same images under the same budget and code give the same result."""
+"""Evaluate arms, each at most once: the same images under the same budget and code give the same result.
+
+That holds for runs side by side, too: who wants an arm that another process trains waits for its result.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from augment import arms, store
 from augment.arms import Arm, ArmResult, Budget
-from augment.datasets import ImageSet
+from augment.datasets import ImageSet, LabelledImages
 from augment.locations import cache_folder
 from augment.source_code import imported_sources
 from augment.workers import Job, Workers
@@ -37,18 +38,45 @@ def begin(
     files = {name: _file(identity, name) for name in classifiers}
     records = {name: store.read_json(file) if reuse else None for name, file in files.items()}
     missing = [name for name, record in records.items() if record is None]
-    job = workers.submit(arms.evaluate, arm, missing, data.test, len(data.classes), budget) if missing else None
-    if job is not None:
-        job.future.add_done_callback(partial(_keep, files))
+    wanted = {name: files[name] for name in missing}
+    lock = cache_folder() / "arms" / store.content_hash(identity) if reuse else None
+    job = workers.submit(_evaluate, arm, wanted, lock, data.test, len(data.classes), budget) if missing else None
     return Pending(arm.name, tuple(classifiers), records, job)
 
 
-def _keep(files: dict[str, Path], done: Future[list[ArmResult]]) -> None:
-    """Write results to the cache as soon as they are there, so that an interruption loses none."""
-    if done.exception() is None:
-        for result in done.result():
-            with contextlib.suppress(OSError):  # a cache that cannot be written only means computing again next time
-                store.write_json(files[result.classifier], result.record())
+def _evaluate(
+    arm: Arm,
+    files: Mapping[str, Path],
+    lock: Path | None,
+    test: LabelledImages,
+    num_classes: int,
+    budget: Budget,
+) -> list[ArmResult]:
+    """Results by classifier, each in its file as soon as it is there, so that an interruption loses none.
+
+    Runs in a worker. With a ``lock``, what another process computes at this moment is waited for and read.
+    """
+    if lock is None:
+        return _computed(arm, files, test, num_classes, budget)
+    with store.held(lock):
+        found = []
+        for name, file in files.items():
+            record = store.read_json(file)
+            if record is not None:
+                kept = arms.from_record(record, arm.name, name, budget, test.labels, num_classes)
+                found.append(replace(kept, cached=True))
+        missing = {name: file for name, file in files.items() if name not in {result.classifier for result in found}}
+        return found + (_computed(arm, missing, test, num_classes, budget) if missing else [])
+
+
+def _computed(
+    arm: Arm, files: Mapping[str, Path], test: LabelledImages, num_classes: int, budget: Budget
+) -> list[ArmResult]:
+    made = arms.evaluate(arm, list(files), test, num_classes, budget)
+    for result in made:
+        with contextlib.suppress(OSError):  # a cache that cannot be written only means computing again next time
+            store.write_json(files[result.classifier], result.record())
+    return made
 
 
 def collect(pending: Sequence[Pending], data: ImageSet, budget: Budget, workers: Workers) -> list[ArmResult]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,15 @@ from augment import regimes, store, trained
 from augment.datasets import ImageSet
 from augment.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError
+from augment.model_card.card import Evidence, write_card
+from augment.model_card.sections import SAMPLES, near_copies, unscored
 from augment.progress import Reporter
+from augment.regimes import Manifest
 from augment.registry import load_generator
 from augment.synthetic.synthesis import draw_unlabelled, synthesise
+from augment.tracking import check_tracker, tracked
+from augment.trained import Recipe
+from augment.training import Processes
 
 
 def train(
@@ -29,15 +37,19 @@ def train(
     overwrite: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    tracker: str | None = None,
     report: Reporter | None = None,
 ) -> dict[str, Any]:
     """Train ``model`` on the training part of ``data`` and save it in ``folder``; returns what the training cost.
 
     counts: images per class to draw; None takes all. 5% of each class are held back for validation.  resume: go on from
-    the last checkpoint, or start fresh where there is none.  Raises DataError for too few images, and when ``folder``
+    the last checkpoint, or start fresh where there is none.  In several processes of a launch all take part; the first
+    writes.  Raises DataError for too few images, and when ``folder``
     holds a finished generator (without ``resume`` or ``overwrite``) or files that are not a training's.
     """
     report = report or Reporter()
+    if tracker is not None:
+        check_tracker(tracker)
     report.stage(f"Train {model}")
     manifest = regimes.draw_split(
         data.train.labels,
@@ -49,6 +61,7 @@ def train(
         seed=seed,
     )
     where = choose_device(device)
+    processes = Processes.join(where)
     recipe = trained.make_recipe(
         model,
         options,
@@ -58,19 +71,35 @@ def train(
         steps=steps,
         max_minutes=max_minutes,
         device=str(where),
-        precision=choose_precision(precision, where),
+        precision=processes.told(lambda: choose_precision(precision, where)),
     )
-    with store.locked(folder):
-        if resume and trained.reusable(folder, recipe):
+    with store.locked(folder) if processes.writes else nullcontext():
+        if processes.told(lambda: _is_there(folder, recipe, resume=resume, overwrite=overwrite)):
             report.note(f"{folder} holds this generator already, trained to its end.")
         else:
-            _refuse_to_replace(folder, resume=resume, overwrite=overwrite)
             fit, validation = trained.generator_parts(manifest, data.train)
-            trained.fit_into(recipe, data.spec, fit, validation, folder, report, resume=resume)
-            with store.writing(folder):
-                store.write_json(folder / "manifest.json", manifest.to_json())
-    training = store.read_json(folder / "training.json") or {}
+            with tracked(tracker, folder, asdict(recipe), report) as telling:
+                trained.fit_into(recipe, data.spec, fit, validation, folder, telling, resume=resume)
+            if processes.writes:
+                _describe(folder, manifest, data)
+        training = processes.told(lambda: store.read_json(folder / "training.json") or {})
     return {"model": model, "folder": str(folder), **{key: training[key] for key in training if key != "recipe"}}
+
+
+def _is_there(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> bool:
+    """Whether the training is done already; raises DataError where it would replace something else."""
+    there = resume and trained.reusable(folder, recipe)
+    if not there:
+        _refuse_to_replace(folder, resume=resume, overwrite=overwrite)
+    return there
+
+
+def _describe(folder: Path, manifest: Manifest, data: ImageSet) -> None:
+    """What stands beside a generator that was trained by itself: what it learnt from, and its card."""
+    with store.writing(folder):
+        store.write_json(folder / "manifest.json", manifest.to_json())
+    told = Evidence({SAMPLES: unscored("it was trained and no more.")}, (near_copies({}),))
+    write_card(folder, load_generator(folder), manifest, data.classes, told)
 
 
 def regime_counts(

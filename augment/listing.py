@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +14,6 @@ from augment.errors import AugmentError
 from augment.progress import Reporter
 
 CORE_PACKAGES = (
-    "torch",
     "torchvision",
     "accelerate",
     "diffusers",
@@ -74,24 +72,19 @@ def inspect_dataset(
 
 def doctor() -> dict[str, Any]:
     """Versions, devices, precision, folders and plugins of this machine, each with what to do where something lacks."""
-    import torch
-
     from augment.datasets import known_datasets
     from augment.device import available_devices, bf16_speedup, choose_device, choose_precision
     from augment.locations import cache_folder
+    from augment.run_folder.environment import environment
 
     device = choose_device("auto")
     cache = cache_folder()
     return {
-        "augment": version("augment-toolkit"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
+        **environment(str(device)),
         "packages": {name: _version(name) for name in CORE_PACKAGES},
         "devices": available_devices(),
-        "device": str(device),
         "precision": choose_precision("auto", device),
         "bf16_speedup_on_cpu": bf16_speedup(),
-        "threads": torch.get_num_threads(),
         "cache": {"folder": str(cache), "writable": _writable(cache)},
         "datasets": list(known_datasets()),
         "models": [{"name": name, "problem": _problem(name)} for name in registry.registered()],

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
+
+from augment.launch import process_index
 
 
 class Reporter:
@@ -22,6 +26,9 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """Something a person should know, kept on the screen."""
+
+    def metrics(self, values: Mapping[str, float], step: int, folder: Path | None = None) -> None:
+        """Numbers for a tracker: of a training's ``step``, with the folder it writes to; without one, of a result."""
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +119,7 @@ class BarReporter(Reporter):
 
 
 def reporter(*, quiet: bool) -> Reporter:
-    """The reporter for this process: silent, bars on a terminal, lines elsewhere."""
-    if quiet:
+    """The reporter for this process: silent, bars on a terminal, lines elsewhere; of several the first reports."""
+    if quiet or process_index() > 0:
         return Reporter()
     return BarReporter() if sys.stderr.isatty() else LineReporter()

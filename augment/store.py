@@ -5,6 +5,8 @@ Everything is written beside its place and renamed, so a reader never meets half
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -13,9 +15,15 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from augment.errors import DataError
+from augment.errors import BusyError, DataError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+POLL_SECONDS = 0.2
+"""How often a process that waits looks whether it is its turn; signals arrive in between."""
 
 
 def content_hash(document: Any) -> str:
@@ -97,7 +105,7 @@ def finished(folder: Path, identity: str) -> dict[str, Any] | None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; raises DataError when another one is writing into it."""
+    """Hold a folder for this process; raises BusyError when another one is writing into it."""
     from filelock import FileLock, Timeout
 
     with writing(folder):
@@ -106,7 +114,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise DataError(
+            raise BusyError(
                 f"Another process is writing into {folder}. Wait for it, or choose another folder with --out."
             ) from None
     try:
@@ -115,18 +123,70 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def place(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Make ``folder`` through ``fill(temporary)`` and rename it into place; one that is already there is replaced."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+@contextmanager
+def held(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Make ``path``, a file or folder of a cache, while no other process does; waits for one that makes it.
+
+    waiting: called once where another holds it; look again for what it has made. A holder that dies, also by SIGKILL,
+    lets go. The lock is an empty file in ``.locks`` beside ``path``, left there: without a holder it means nothing, and
+    it may be removed while nothing runs. Where files cannot be locked, all go on at once, which only costs time.
+
+    Holds may nest only from caches of whole sets into those of single arms, so that no two wait for each other.
+    """
+    from filelock import FileLock
+
+    file = path.parent / ".locks" / f"{path.name}.lock"
+    lock = FileLock(file, fallback_to_soft=False)  # a soft lock would outlive a holder that dies
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not _free(lock):
+            waiting()
+            lock.acquire(poll_interval=POLL_SECONDS)
     try:
-        temporary.chmod(0o755)
-        fill(temporary)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        lock.release()
+
+
+def _free(lock: BaseFileLock) -> bool:
+    """Take the lock if nobody has it."""
+    from filelock import Timeout
+
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
+
+
+def place(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make ``folder`` through ``fill(temporary)`` and rename it into place; one that is already there is replaced.
+
+    With several writers each puts a whole folder there and takes away a whole one; the last stays. A folder that is
+    replaced is gone for a moment: who reads while others write holds it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    around = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    new = around / "new"
+    try:
+        new.mkdir(mode=0o755)
+        fill(new)
+        while not _renamed(new, folder):
+            with contextlib.suppress(FileNotFoundError):  # another writer took it away
+                os.rename(folder, Path(tempfile.mkdtemp(dir=around)) / "old")
+    finally:
+        shutil.rmtree(around, ignore_errors=True)
+
+
+def _renamed(new: Path, folder: Path) -> bool:
+    """Rename, unless there is a folder with something in it: that is moved, never emptied, as others may read it."""
+    try:
+        os.rename(new, folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 def save_class_folders(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from augment.errors import ConfigError, unknown_name
 
@@ -34,6 +34,14 @@ class StudyConfig(BaseModel):
     out: Path = Path("runs")
     resume: bool = True
     offline: bool = False
+    tracker: str | None = None
+
+    @field_validator("tracker")
+    @classmethod
+    def _known_tracker(cls, name: str | None) -> str | None:
+        from augment.tracking import check_tracker
+
+        return None if name is None else check_tracker(name)
 
     @classmethod
     def parse(cls, **values: Any) -> Self:
@@ -67,5 +75,5 @@ class StudyConfig(BaseModel):
         )
 
 
-NOT_IDENTITY = {"data_dir", "out", "offline", "resume", "device", "precision", "dataset", "options"}
+NOT_IDENTITY = {"data_dir", "out", "offline", "resume", "device", "precision", "dataset", "options", "tracker"}
 """Settings that do not change a result, or are recorded in resolved form."""

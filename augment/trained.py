@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,7 +21,10 @@ from augment.locations import cache_folder
 from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.source_code import imported_sources
-from augment.store import code_fingerprint, content_hash, place, read_json, write_json, writing
+from augment.store import code_fingerprint, content_hash, held, place, read_json, write_json, writing
+
+if TYPE_CHECKING:
+    from augment.training import TrainingResult
 
 SHOWN = ("val_loss", "val_ssim", "val_psnr")
 """Validation values on the progress line, beside every loss term; ``history.csv`` has all."""
@@ -93,14 +96,27 @@ def obtain(
 ) -> Trained:
     """Fill ``folder`` with the generator of ``recipe``: reused, resumed or trained, whichever is least work.
 
-    A kept generator that is damaged is named and made again; without ``reuse`` every one is.
+    A kept generator that is damaged is named and made again; without ``reuse`` every one is. One that another process
+    trains is waited for.
     """
     cache = cache_folder() / "generators" / recipe.key
-    for kept in (folder, cache) if reuse else ():
-        found = _reuse(kept, folder, recipe, report)
+    if not reuse:
+        fit_into(recipe, spec, train, validation, folder, report, resume=False)
+        with held(cache):
+            return _kept(folder, cache, report)
+    found = _reuse(folder, folder, recipe, report)
+    if found is not None:
+        return found
+    with held(cache, lambda: report.note(f"{recipe.model}: waiting for another process that trains the same.")):
+        found = _reuse(cache, folder, recipe, report)
         if found is not None:
             return found
-    fit_into(recipe, spec, train, validation, folder, report, resume=reuse)
+        fit_into(recipe, spec, train, validation, folder, report, resume=True)
+        return _kept(folder, cache, report)
+
+
+def _kept(folder: Path, cache: Path, report: Reporter) -> Trained:
+    """The generator that was trained into ``folder``, now in the cache, too."""
     try:
         place(cache, lambda temporary: _copy_files(folder, temporary))
     except OSError as error:  # the work is done and safe; a cache only spares doing it again
@@ -120,18 +136,21 @@ def fit_into(
 ) -> None:
     """Train into ``folder``; ``training.json`` is written last and marks it complete.
 
-    Until then the folder is no saved generator: what an earlier one left there must not be taken for this one.
+    Until then the folder is no saved generator: what an earlier one left there must not be taken for this one. In
+    several processes of a launch the first writes.
     """
-    from augment.training import Progress, fit
+    from augment.training import Processes, Progress, fit
 
     def on_progress(progress: Progress) -> None:
         shown = {name: value for name, value in progress.terms.items() if name in SHOWN or not name.startswith("val_")}
         terms = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
         report.advance(progress.step, progress.steps, f"{progress.images_per_second:,.0f} images/s  {terms}")
 
-    with writing(folder):
-        for name in ("training.json", "config.json"):
-            (folder / name).unlink(missing_ok=True)
+    processes = Processes.join(torch.device(recipe.device))
+    if processes.writes:
+        with writing(folder):
+            for name in ("training.json", "config.json"):
+                (folder / name).unlink(missing_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         generator = registry.create(recipe.model, spec, dict(recipe.options))
@@ -147,7 +166,15 @@ def fit_into(
         folder=folder,
         resume=resume,
         on_progress=on_progress,
+        on_row=lambda row: report.metrics(row, int(row["step"]), folder),
     )
+    if processes.writes:
+        _save(generator, recipe, result, folder)
+    if result.stopped != "finished":
+        report.note(f"{recipe.model}: stopped after {result.steps} of {recipe.steps} steps ({result.stopped}).")
+
+
+def _save(generator: Generator, recipe: Recipe, result: TrainingResult, folder: Path) -> None:
     with writing(folder):
         generator.save(folder)
         write_json(
@@ -163,8 +190,6 @@ def fit_into(
                 "skipped_updates": result.skipped_updates,
             },
         )
-    if result.stopped != "finished":
-        report.note(f"{recipe.model}: stopped after {result.steps} of {recipe.steps} steps ({result.stopped}).")
 
 
 def reusable(folder: Path, recipe: Recipe) -> bool:
@@ -185,8 +210,18 @@ def _reuse(kept: Path, folder: Path, recipe: Recipe, report: Reporter) -> Traine
     if kept != folder:
         with writing(folder):
             place(folder, lambda temporary: _copy_files(kept, temporary))
+    _tell_history(folder, report)
     report.note(f"{recipe.model}: cached, trained before with the same data, options and code.")
     return found
+
+
+def _tell_history(folder: Path, report: Reporter) -> None:
+    """The curves of a training that is over, for who follows this run."""
+    from augment.training.history import read_history
+
+    for row in read_history(folder / "history.csv"):
+        if "step" in row:
+            report.metrics(row, int(row["step"]), folder)
 
 
 def _copy_files(source: Path, target: Path) -> None:

@@ -6,18 +6,23 @@ the cores; two networks on a thread each are. Results do not depend on how many 
 
 from __future__ import annotations
 
+import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from threading import RLock
+from threading import RLock, Thread
 from typing import Any, Generic, TypeVar
 
 import torch
 
 T = TypeVar("T")
+
+WATCH = 0.2
+"""Seconds between two looks of a worker at whether the process that started it is still there."""
 
 
 @dataclass
@@ -60,7 +65,9 @@ class Workers:
         if self._executor is None:
             from loky import ProcessPoolExecutor
 
-            self._executor = ProcessPoolExecutor(self.count, env={"OMP_NUM_THREADS": "1"}, initializer=single_thread)
+            self._executor = ProcessPoolExecutor(
+                self.count, env={"OMP_NUM_THREADS": "1"}, initializer=single_thread, initargs=(os.getpid(),)
+            )
         return self._executor
 
     def _finish(self, job: Job[Any], remote: Future[Any]) -> None:
@@ -115,13 +122,23 @@ class Workers:
             self._executor.shutdown(wait=True, kill_workers=busy)
 
 
-def single_thread() -> None:
-    """Set up a worker: one thread, and signals to the whole group are left to the process that started it."""
+def single_thread(parent: int) -> None:
+    """Set up a worker: one thread, and signals to the whole group are left to the process that started it.
+
+    parent: number of that process; the worker ends when it is gone, even if it was killed.
+    """
     import signal
 
+    Thread(target=_end_without, args=(parent,), daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):  # that process ends its workers itself, with one message
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
+
+
+def _end_without(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH)
+    os._exit(1)
 
 
 @contextmanager

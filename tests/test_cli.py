@@ -30,7 +30,7 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
     code, out, err = augment("run", "--dataset", "digits", "--regime", "high", "--model", "dvae", "--json", *QUICK)
     assert (code, err) == (0, "")
     document = json.loads(out)
-    assert document["schema"] == "augment.run/3"
+    assert document["schema"] == "augment.run/4"
     assert document["dataset"] | {"sha256": "", "notes": []} == {
         "name": "digits",
         "sha256": "",
@@ -82,6 +82,8 @@ def test_run_folder_is_complete_and_an_identical_run_is_not_computed_again(augme
         "result.json",
         "samples.png",
         "reconstructions.png",
+        "gallery.safetensors",
+        "predictions.safetensors",
     }
     for words in ("Accuracy of cnn on the test images", "oversample", "KID", "one seed", "Guards: all"):
         assert words in out

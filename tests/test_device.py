@@ -15,7 +15,7 @@ def cpu(tmp_path, monkeypatch):
     monkeypatch.setenv("AUGMENT_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(device, "_processor", lambda file: ("Some CPU", frozenset({"avx512_bf16"})))
+    monkeypatch.setattr(device, "processor", lambda: ("Some CPU", frozenset({"avx512_bf16"})))
     return monkeypatch
 
 
@@ -65,7 +65,7 @@ def test_the_race_is_run_once_per_processor_and_version(cpu, tmp_path):
     assert [device.bf16_speedup() for _ in range(3)] == [2.5] * 3 and len(runs) == 1
     cpu.setattr(torch, "__version__", "99.0")
     device.bf16_speedup()
-    cpu.setattr(device, "_processor", lambda file: ("Another CPU", frozenset({"amx_bf16"})))
+    cpu.setattr(device, "processor", lambda: ("Another CPU", frozenset({"amx_bf16"})))
     device.bf16_speedup()
     assert len(runs) == 3
     file = tmp_path / "cache" / "precision.json"
@@ -86,7 +86,7 @@ def test_a_cache_that_cannot_be_written_does_not_matter(cpu, tmp_path):
 
 def test_a_cpu_without_the_instructions_is_not_raced(cpu, monkeypatch):
     cpu.setattr(device, "race", lambda: pytest.fail("raced"))
-    cpu.setattr(device, "_processor", lambda file: ("Old CPU", frozenset({"avx2"})))
+    cpu.setattr(device, "processor", lambda: ("Old CPU", frozenset({"avx2"})))
     assert device.choose_precision("auto", "cpu") == "fp32"
     assert device.choose_precision("auto", "mps") == "fp32"
 
@@ -94,8 +94,8 @@ def test_a_cpu_without_the_instructions_is_not_raced(cpu, monkeypatch):
 def test_processor_is_read_from_linux(tmp_path):
     file = tmp_path / "cpuinfo"
     file.write_text(CPUINFO.format(flags="avx512_bf16 sse"))
-    assert device._processor(file) == ("Some CPU", frozenset({"fpu", "avx512_bf16", "sse"}))
-    assert device._processor(tmp_path / "missing") == ("", frozenset())
+    assert device.processor(file) == ("Some CPU", frozenset({"fpu", "avx512_bf16", "sse"}))
+    assert device.processor(tmp_path / "missing") == ("", frozenset())
 
 
 @pytest.mark.parametrize("bf16", [True, False])

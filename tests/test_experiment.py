@@ -188,10 +188,11 @@ def test_every_set_of_images_is_saved_with_its_rows(tmp_path):
     settings = config(tmp_path, save_images=True, size=120, arms=("vae", "vae+balance+neighbourhood:below=20"))
     folder = study.run(settings).folder
     manifest = json.loads((folder / "manifest.json").read_text())
-    rows = [json.loads(line) for line in (folder / "synthetic-1" / "metadata.jsonl").read_text().splitlines()]
+    plain, near = (folder / "synthetic" / name for name in ("vae", "vae_balance_neighbourhood_below_20"))
+    rows = [json.loads(line) for line in (near / "metadata.jsonl").read_text().splitlines()]
     parents = {row["parent"] for row in rows if row["source"] == "neighbourhood"}
     assert parents and parents <= set(manifest["train"])
-    assert len(list((folder / "synthetic").rglob("*.png"))) < len(list((folder / "synthetic-1").rglob("*.png")))
+    assert len(list(plain.rglob("*.png"))) < len(list(near.rglob("*.png")))
 
 
 # ---------------------------------------------------------------- spread, defaults

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +31,7 @@ from augment.cli.options import (
 from augment.cli.output import print_json, reporting
 from augment.cli.run import arms_command, run_command
 from augment.errors import AugmentError, Stopped
+from augment.launch import first_to_speak, process_index, refuse_to_repeat
 
 app = typer.Typer(
     name="augment",
@@ -42,6 +45,11 @@ datasets_app = typer.Typer(help="List and look at data sets.", no_args_is_help=T
 plugins_app = typer.Typer(help="Check a generator against the contract, or begin a new one.", no_args_is_help=True)
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(plugins_app, name="plugins")
+
+
+@app.callback()
+def _begin(context: typer.Context) -> None:
+    refuse_to_repeat(context.invoked_subcommand)
 
 
 app.command("run")(run_command)
@@ -188,13 +196,31 @@ def main() -> None:
     """Entry point: run the command line, and turn expected errors into one message and an exit code."""
     _stop_on_signals()
     try:
-        app()
+        with _quiet_unless_first():
+            app()
     except AugmentError as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n" if _debugging() else f"Error: {error}\n")
+        _ignore_signals()  # a launcher ends its other processes when one has failed
+        if first_to_speak():
+            sys.stderr.write(f"{type(error).__name__}: {error}\n" if _debugging() else f"Error: {error}\n")
         raise SystemExit(error.exit_code) from (error if _debugging() else None)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
+
+
+@contextmanager
+def _quiet_unless_first() -> Iterator[None]:
+    """Of several processes of a launch the first prints results."""
+    if process_index() == 0:
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        yield
+
+
+def _ignore_signals() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _debugging() -> bool:

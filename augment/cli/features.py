@@ -20,6 +20,7 @@ from augment.cli.options import (
     Set,
     Steps,
     Strict,
+    Tracker,
     complete_dataset,
     complete_model,
     model_options,
@@ -79,6 +80,7 @@ def features_command(
     strict: Strict = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    tracker: Tracker = None,
     out: Annotated[Path, typer.Option(help="Folder for run folders.")] = Path("runs"),
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted study and reuse finished parts.")
@@ -119,6 +121,7 @@ def features_command(
         strict=strict,
         device=device,
         precision=precision,
+        tracker=tracker,
         out=out,
         resume=resume,
         offline=offline,

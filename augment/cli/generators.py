@@ -26,10 +26,12 @@ from augment.cli.options import (
     Size,
     Steps,
     Strict,
+    Tracker,
     model_options,
     parse_counts,
 )
 from augment.cli.output import print_json, reporting
+from augment.launch import leave
 
 
 def train_command(
@@ -51,6 +53,7 @@ def train_command(
     strict: Strict = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    tracker: Tracker = None,
     offline: Offline = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -85,8 +88,10 @@ def train_command(
             overwrite=overwrite,
             device=device,
             precision=precision,
+            tracker=tracker,
             report=report,
         )
+    leave()
     if as_json:
         print_json(document)
     else:

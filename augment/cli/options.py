@@ -67,6 +67,10 @@ def stay_offline(value: bool) -> bool:
 
 
 Offline = Annotated[bool, typer.Option("--offline", help="Never try the network.", callback=stay_offline)]
+Tracker = Annotated[
+    str | None,
+    typer.Option(help="Keep curves and results for tensorboard, wandb or mlflow, in the run's folder `tracker`."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 

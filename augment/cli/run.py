@@ -25,6 +25,7 @@ from augment.cli.options import (
     Size,
     Steps,
     Strict,
+    Tracker,
     model_options,
     parse_counts,
 )
@@ -89,6 +90,7 @@ def run_command(
     strict: Strict = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    tracker: Tracker = None,
     out: Annotated[Path, typer.Option(help="Folder for run folders.")] = Path("runs"),
     save_images: Annotated[bool, typer.Option("--save-images", help="Keep the synthetic images as PNG.")] = False,
     resume: Annotated[
@@ -130,6 +132,7 @@ def run_command(
         updates=updates,
         device=device,
         precision=precision,
+        tracker=tracker,
         out=out,
         save_images=save_images,
         resume=resume,

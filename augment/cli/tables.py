@@ -21,10 +21,11 @@ def terminal() -> Console:
 
 
 def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
-    """An empty table in the style of all."""
+    """An empty table in the style of all; where room is short, words are broken and numbers stay whole."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        number = column in right
+        table.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=number)
     return table
 
 

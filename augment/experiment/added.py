@@ -64,7 +64,7 @@ def make_added(
         report.stage(f"Make images of {spec.name}{draw.label}")
         return _made(plan, draw, generator, spec, counts, workers, report)
 
-    images, filter_report = cache.kept_or_drawn(identity, make, reuse=plan.config.resume)
+    images, filter_report = cache.kept_or_drawn(identity, make, reuse=plan.config.resume, report=report)
     _tell_shortfall(spec, counts, images, report)
     return Added(spec.generator, _located(images, draw), filter_report)
 

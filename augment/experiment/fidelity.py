@@ -1,4 +1,4 @@
-"""Fidelity of a run's own generator, by the first repetition: samples to score, and pictures of them."""
+"""Fidelity of a run's own generator, by the first repetition: samples to score, and what is shown of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from torch import Tensor
 
 from augment import store
 from augment.datasets import LabelledImages
+from augment.experiment.draw import Draw
 from augment.experiment.plan import Plan
 from augment.experiment.repetition import Repetition
 from augment.progress import Reporter
+from augment.run_folder.gallery import Gallery
+from augment.run_folder.gallery_choice import restored_beside_originals, samples_beside_nearest
 from augment.sampling import as_uint8
 from augment.scoring import Scoring, reconstructions, sample_like, split_references
 from augment.workers import Workers
@@ -18,7 +21,7 @@ PICTURED = 12
 
 
 def scoring(plan: Plan, repetition: Repetition, workers: Workers, report: Reporter) -> Scoring:
-    """Draw samples of the run's model, as many of each class as held-out images, and picture them."""
+    """Draw samples of the run's model, as many of each class as held-out images, and show some of them."""
     data, seed = repetition.draw.data, repetition.draw.seeds.sampling
     generator = repetition.trained[plan.config.model].generator
     references = split_references(data.test, plan.config.fidelity_images, seed)
@@ -33,6 +36,7 @@ def scoring(plan: Plan, repetition: Repetition, workers: Workers, report: Report
     )
     restored = reconstructions(generator, references.held_out)
     _draw_pictures(plan, fake, references.held_out, restored)
+    _save_gallery(plan, repetition.draw, fake, references.held_out, restored)
     return Scoring(
         dataset=plan.config.dataset,
         num_classes=len(data.classes),
@@ -52,3 +56,14 @@ def _draw_pictures(plan: Plan, fake: LabelledImages, held_out: LabelledImages, r
         if restored is not None:
             rows = [held_out.images[:PICTURED], as_uint8(restored[:PICTURED])]
             image_rows(rows, ["held out", "reconstructed"]).save(plan.folder / "reconstructions.png")
+
+
+def _save_gallery(
+    plan: Plan, draw: Draw, fake: LabelledImages, held_out: LabelledImages, restored: Tensor | None
+) -> None:
+    """The nearest images are sought among all that were drawn: those held back chose the weights that are kept."""
+    classes = plan.data.classes
+    samples = samples_beside_nearest(fake, draw.real, len(classes))
+    made = None if restored is None else restored_beside_originals(held_out, restored, len(classes))
+    with store.writing(plan.folder):
+        Gallery(plan.config.model, classes, samples, made).save(plan.folder)

@@ -28,7 +28,7 @@ from augment.synthetic.strategies import CountStrategy, SourceStrategy, Usage
 from augment.synthetic.synthesis import check_generator
 from augment.trained import Recipe
 
-SCHEMA = "augment.run/3"
+SCHEMA = "augment.run/4"
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,8 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
 
     What can be known without the data is checked before they are loaded.
     """
-    trained.check_model(config.model, config.options_of(config.model), config.steps)
+    check_names(config)
     given = None if config.strategy is None else Usage.parse(config.strategy)
-    _check_models(config, [parse_arm(name, config.model, given or Usage()) for name in config.arm_names])
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     loaded = config.load_data(report)
@@ -147,6 +146,26 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
         updates=config.updates or default_updates(sum(counts)),
     )
     return replace(plan, arms=tuple(_possible(plan, report)))
+
+
+def check_names(config: RunConfig) -> None:
+    """Check what can be known without the data: models, their options, arms, strategy.
+
+    Raises the error a person can act on.
+    """
+    trained.check_model(config.model, config.options_of(config.model), config.steps)
+    _check_models(config, _specs(config))
+
+
+def models_of(config: RunConfig) -> tuple[str, ...]:
+    """All generators that the arms of a run use, its own first; raises what is wrong with its arms."""
+    others = (spec.generator for spec in _specs(config) if spec.generator is not None)
+    return tuple(dict.fromkeys([config.model, *others]))
+
+
+def _specs(config: RunConfig) -> list[ArmSpec]:
+    given = Usage() if config.strategy is None else Usage.parse(config.strategy)
+    return [parse_arm(name, config.model, given) for name in config.arm_names]
 
 
 def without_test_images(data: ImageSet, test: Fingerprint, report: Reporter) -> ImageSet:

@@ -29,6 +29,11 @@ class Repetition:
     results: list[ArmResult] = field(default_factory=list)
 
 
+def generator_folder(plan: Plan, model: str) -> str:
+    """Where a generator is kept within the folder of a repetition; the run's own is in ``generator``."""
+    return "generator" if model == plan.config.model else f"generator-{model}"
+
+
 def obtain_generator(plan: Plan, draw: Draw, model: str, report: Reporter) -> Trained:
     """One generator of a repetition, trained or reused."""
     report.stage(f"Train {model}{draw.label}")
@@ -36,7 +41,7 @@ def obtain_generator(plan: Plan, draw: Draw, model: str, report: Reporter) -> Tr
     if validation is not None:
         guards.refuse_test_images(validation.images, plan.test, f"the weights of {model} that are kept")
     recipe = plan.recipe(model, draw.manifest, draw.seeds)
-    folder = draw.folder / ("generator" if model == plan.config.model else f"generator-{model}")
+    folder = draw.folder / generator_folder(plan, model)
     result = trained.obtain(recipe, plan.data.spec, fit, validation, folder, report, reuse=plan.config.resume)
     if model == plan.config.model:
         with store.writing(draw.folder):

@@ -65,12 +65,17 @@ def repeated(plan: Plan) -> list[ArmSpec]:
 
 
 def collect(plan: Plan, repetitions: list[Repetition], repeats: list[Repeat], workers: Workers) -> list[dict[str, Any]]:
-    """The ``spread`` section of a result, a row per arm and classifier; ``repeats`` have been begun."""
+    """The ``spread`` section of a result, a row per arm and classifier; ``repeats`` have been begun.
+
+    ``seconds`` are what the repeats took.
+    """
     again: dict[tuple[str, str, bool], list[float]] = {}
+    seconds: dict[tuple[str, str], float] = {}
     for repeat in repeats:
         for result in evaluation.collect([repeat.pending], repeat.draw.data, repeat.draw.budget, workers):
             key = (repeat.spec.name, result.classifier, repeat.same_generator)
             again.setdefault(key, []).append(result.scores.accuracy)
+            seconds[key[:2]] = seconds.get(key[:2], 0.0) + result.seconds
     rows = []
     for spec in dict.fromkeys(repeat.spec for repeat in repeats):
         for classifier in (name for name in plan.config.classifiers if spec.suits(name)):
@@ -84,5 +89,6 @@ def collect(plan: Plan, repetitions: list[Repetition], repeats: list[Repeat], wo
             others = again.get((spec.name, classifier, False))
             same_subset = None if others is None else [together[0], *others]
             found = spread(together, same_data, same_subset, generator=spec.generator is not None)
-            rows.append({"classifier": classifier, "arm": spec.name, "sd": found.to_json(), "text": found.text()})
+            named = {"classifier": classifier, "arm": spec.name, "seconds": round(seconds[spec.name, classifier], 3)}
+            rows.append({**named, "sd": found.to_json(), "text": found.text()})
     return rows

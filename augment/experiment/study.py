@@ -7,7 +7,6 @@ budget, and a generative arm is judged against the best arm without synthetic im
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,13 @@ from augment.experiment.document import document
 from augment.experiment.draw import draw_of
 from augment.experiment.estimate import within
 from augment.experiment.fidelity import scoring
+from augment.experiment.kept import save_images, save_predictions, write_cards
 from augment.experiment.plan import Plan, prepare
 from augment.experiment.repetition import Repetition, add_images, begin, obtain_generator
 from augment.progress import Reporter
-from augment.store import save_class_folders
+from augment.run_folder.environment import environment
+from augment.run_folder.finish import finish
+from augment.tracking import outcome, tracked
 from augment.workers import Workers, side_by_side
 
 
@@ -74,16 +76,21 @@ def run(config: RunConfig | None = None, report: Reporter | None = None, **setti
     if found is not None:
         report.note("Cached: this very run was finished before.")
         return Result(found, folder, cached=True)
-    with store.locked(folder):
+    with store.locked(folder), tracked(config.tracker, folder, plan.identity, report) as report:
         with store.writing(folder):
             store.write_json(folder / "config.json", {**plan.identity, "dataset": config.dataset})
-        timed = _within_time(plan, report)
+        timed, made_in = _within_time(plan, report), environment(plan.device)
         with side_by_side(len(plan.arms) * config.seeds, plan.device) as workers:
             finished = _carry_out(timed, workers, report)
-        seconds = round(time.perf_counter() - start, 2)
-        with store.writing(folder):
-            finished = {**finished, "seconds": seconds, "folder": str(folder), "identity": plan.key}
-            store.write_json(folder / "result.json", finished)
+        finished = finish(
+            folder,
+            finished,
+            identity=plan.key,
+            environment=made_in,
+            seconds=time.perf_counter() - start,
+            classifier_seconds=sum(row["seconds"] for row in (*finished["arms"], *finished["spread"])),
+        )
+        report.metrics(outcome(finished), 0)
     return Result(finished, folder, cached=False)
 
 
@@ -106,7 +113,7 @@ def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> dict[str, Any]
         for model in plan.models:
             repetition.trained[model] = obtain_generator(plan, repetition.draw, model, report)
         begun += _begin(plan, repetition, "generative", workers, report)
-        _save_images(plan, repetition)
+        save_images(plan, repetition)
     scores = workers.submit(scoring(plan, repetitions[0], workers, report).compute)
     repeats = seed_spread.begin(plan, repetitions, workers, report) if plan.config.seeds > 1 else []
     report.stage("Train classifiers and score the samples")
@@ -116,7 +123,10 @@ def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> dict[str, Any]
         repetition.results += evaluation.collect([entry], repetition.draw.data, repetition.draw.budget, workers)
     spreads = seed_spread.collect(plan, repetitions, repeats, workers)
     (fidelity,) = workers.results([scores])
-    return document(plan, repetitions, fidelity, spreads)
+    found = document(plan, repetitions, fidelity, spreads)
+    save_predictions(plan, repetitions)
+    write_cards(plan, repetitions, found)
+    return found
 
 
 def _begin(plan: Plan, repetition: Repetition, family: str, workers: Workers, report: Reporter) -> list[Pending]:
@@ -125,15 +135,3 @@ def _begin(plan: Plan, repetition: Repetition, family: str, workers: Workers, re
     for spec in specs:
         add_images(plan, repetition, spec, workers, report)
     return list(begin(plan, repetition, specs, workers))
-
-
-def _save_images(plan: Plan, repetition: Repetition) -> None:
-    """With ``save_images`` every synthetic set as PNG in class folders, each with its rows."""
-    if not plan.config.save_images:
-        return
-    made: Iterable[Any] = (added for added in repetition.added.values() if added.model is not None)
-    for index, added in enumerate(made):
-        images = added.images
-        name = "synthetic" if index == 0 else f"synthetic-{index}"
-        folder = repetition.draw.folder / name
-        save_class_folders(folder, images.images, images.labels, plan.data.classes, images.rows)

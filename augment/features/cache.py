@@ -15,7 +15,8 @@ from torch import Tensor
 from augment.capabilities import encode_options
 from augment.encoding import OnProgress, encode_set
 from augment.generator import Generator
-from augment.store import content_hash, write_bytes
+from augment.progress import Reporter
+from augment.store import content_hash, held, write_bytes
 from augment.trained import plugin_code
 from augment.workers import Workers
 
@@ -24,10 +25,12 @@ class FeatureCache:
     """Features kept on disk by the content of images, weights, options and code.
 
     folder: where they are kept; it need not exist. A folder that cannot be written only means encoding again.
+    report: is told where another process encodes the same and is waited for.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, report: Reporter | None = None) -> None:
         self.folder = folder
+        self.report = report or Reporter()
 
     def encode(
         self,
@@ -43,23 +46,27 @@ class FeatureCache:
         """As :func:`encode_set`; layers that were encoded before are read, the others come out of one pass."""
         base = [_identity(generator), _pixels(images), precision, _complete(generator, options)]
         files = {name: self._file(base, name) for name in dict.fromkeys(layers)}
-        found = {name: _read(file) for name, file in files.items()}
-        missing = [name for name, features in found.items() if features is None]
-        if missing:
-            made = encode_set(
-                generator,
-                images,
-                layers=missing,
-                precision=precision,
-                workers=workers,
-                on_progress=on_progress,
-                **options,
-            )
-            for name, features in zip(missing, made, strict=True):
-                found[name] = features
-                with contextlib.suppress(OSError):
-                    write_bytes(files[name], save({"features": features.contiguous()}))
+        with held(self.folder / content_hash(base), self._waiting):
+            found = {name: _read(file) for name, file in files.items()}
+            missing = [name for name, features in found.items() if features is None]
+            if missing:
+                made = encode_set(
+                    generator,
+                    images,
+                    layers=missing,
+                    precision=precision,
+                    workers=workers,
+                    on_progress=on_progress,
+                    **options,
+                )
+                for name, features in zip(missing, made, strict=True):
+                    found[name] = features
+                    with contextlib.suppress(OSError):
+                        write_bytes(files[name], save({"features": features.contiguous()}))
         return [features for features in (found[name] for name in layers) if features is not None]
+
+    def _waiting(self) -> None:
+        self.report.note("Waiting for another process that encodes the same images.")
 
     def _file(self, base: Sequence[Any], layer: str | None) -> Path:
         return self.folder / f"{content_hash([*base, layer])}.safetensors"

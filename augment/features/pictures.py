@@ -1,4 +1,4 @@
-"""The pictures of a feature study, drawn from its document and features."""
+"""The pictures of a feature study, drawn from its document and features, and what others need to draw more."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augment.datasets import LabelledImages
 from augment.features.few_labels import FeatureTable
 from augment.features.plan import FeaturesPlan
 from augment.generator import Generator
@@ -18,7 +19,17 @@ from augment.report.layer_charts import layer_map, timestep_curves
 from augment.report.maps import save_map
 from augment.report.pictures import image_rows
 from augment.report.projection import TITLES, Points, axis_names, project
-from augment.sampling import as_uint8
+from augment.run_folder.embeddings import Embedding, Embeddings
+from augment.run_folder.gallery import Gallery
+from augment.run_folder.gallery_choice import (
+    RECONSTRUCTED_EACH,
+    SAMPLES_EACH,
+    first_of_each,
+    of_each,
+    restored_beside_originals,
+    samples_beside_nearest,
+)
+from augment.sampling import as_uint8, sample_images
 from augment.scoring import reconstructions
 from augment.workers import Job, Workers
 
@@ -29,7 +40,7 @@ PICTURED = 12
 
 
 @dataclass(frozen=True)
-class Embedding:
+class PendingMap:
     """One map while it is computed."""
 
     method: str
@@ -43,24 +54,24 @@ class Embedding:
 
 
 @dataclass(frozen=True)
-class Embeddings:
+class PendingMaps:
     """All maps of one study, of the same images: training ones, as the test images are there for one score only."""
 
     rows: Tensor
     features: Tensor
-    maps: tuple[Embedding, ...]
+    maps: tuple[PendingMap, ...]
 
 
-def begin_embeddings(plan: FeaturesPlan, table: FeatureTable, workers: Workers) -> Embeddings:
+def begin_maps(plan: FeaturesPlan, table: FeatureTable, workers: Workers) -> PendingMaps:
     """Begin every map of ``--plot``, in two and in three dimensions."""
     rows = plan.reference[torch.linspace(0, len(plan.reference) - 1, min(MAPPED, len(plan.reference))).long()]
     features = table.of(rows)
     maps = [
-        Embedding(method, dimensions, workers.submit(_project, features, method, dimensions, plan.config.seed))
+        PendingMap(method, dimensions, workers.submit(_project, features, method, dimensions, plan.config.seed))
         for method in plan.config.plots
         for dimensions in (2, 3)
     ]
-    return Embeddings(rows, features, tuple(maps))
+    return PendingMaps(rows, features, tuple(maps))
 
 
 def _project(features: Tensor, method: str, dimensions: int, seed: int) -> Points:
@@ -70,20 +81,19 @@ def _project(features: Tensor, method: str, dimensions: int, seed: int) -> Point
 def draw_pictures(
     plan: FeaturesPlan,
     document: dict[str, Any],
-    embeddings: Embeddings,
+    maps: PendingMaps,
     generator: Generator,
     workers: Workers,
 ) -> None:
-    """Write accuracy curves, maps of the features, and where there are such the layer map and reconstructions."""
+    """Write accuracy curves, maps of the features, and where there are such the layer map, images and samples."""
     folder, title = plan.folder, f"{plan.data.name}, features of {plan.model}"
     for suffix in (".png", ".svg"):
         accuracy_curves(document["rows"], folder / f"accuracy{suffix}", title=title)
     if document["map"] is not None:
         _draw_search(document, folder, title, chance=1 / len(plan.data.classes))
-    if embeddings.maps:
-        _draw_embeddings(plan, embeddings, workers, title)
-    if generator.tags.reconstructs:
-        _draw_reconstructions(plan, generator)
+    if maps.maps:
+        _draw_maps(plan, maps, workers, title)
+    _save_gallery(plan, generator, workers)
 
 
 def _draw_search(document: dict[str, Any], folder: Path, title: str, *, chance: float) -> None:
@@ -94,25 +104,54 @@ def _draw_search(document: dict[str, Any], folder: Path, title: str, *, chance: 
             timestep_curves(grid, folder / f"timesteps{suffix}", chance, title=title)
 
 
-def _draw_embeddings(plan: FeaturesPlan, embeddings: Embeddings, workers: Workers, title: str) -> None:
-    """Each map as a picture, and all of them on one page, where a point shows its image."""
+def _draw_maps(plan: FeaturesPlan, pending: PendingMaps, workers: Workers, title: str) -> None:
+    """Each map as a picture, all of them on one page, where a point shows its image, and as numbers."""
     data, folder = plan.data, plan.folder
-    labels = data.train.labels[embeddings.rows]
-    maps, axes = [], {}
-    found = workers.results([each.points for each in embeddings.maps])
-    for each, points in zip(embeddings.maps, found, strict=True):
-        names = axis_names(each.method, embeddings.features, points)
+    labels = data.train.labels[pending.rows]
+    maps = []
+    found = workers.results([each.points for each in pending.maps])
+    for each, points in zip(pending.maps, found, strict=True):
+        names = axis_names(each.method, pending.features, points)
         path = folder / f"embedding-{each.method}-{each.dimensions}d.png"
         save_map(points, labels, data.classes, path, title=f"{title}: {each.title}", axes=names)
-        maps.append((each.title, points, labels))
-        axes[each.title] = names
-    images = data.train.images[embeddings.rows]
-    save_page(maps, data.classes, folder / "embeddings.html", title=title, images=images, axes=axes)
+        maps.append(Embedding(each.title, each.method, names, points))
+    save_page(
+        [(each.title, each.points, labels) for each in maps],
+        data.classes,
+        folder / "embeddings.html",
+        title=title,
+        images=data.train.images[pending.rows],
+        axes={each.title: each.axes for each in maps},
+    )
+    Embeddings(data.classes, labels.numpy(), tuple(maps)).save(folder)
 
 
-def _draw_reconstructions(plan: FeaturesPlan, generator: Generator) -> None:
-    held = plan.data.train.subset(torch.tensor(plan.manifest.validation or plan.manifest.train)[:PICTURED])
-    restored = reconstructions(generator, held)
-    if restored is not None:
-        rows = [held.images, as_uint8(restored)]
-        image_rows(rows, ["held out", "reconstructed"]).save(plan.folder / "reconstructions.png")
+def _save_gallery(plan: FeaturesPlan, generator: Generator, workers: Workers) -> None:
+    """Samples where the generator draws the classes of the data set, reconstructions where it makes any."""
+    data, num_classes = plan.data, len(plan.data.classes)
+    samples = made = None
+    if generator.tags.conditional and generator.spec.num_classes == num_classes > 1:
+        labels = torch.arange(num_classes).repeat_interleave(of_each(SAMPLES_EACH, num_classes))
+        how: dict[str, Any] = {"seed": plan.config.seed, "precision": plan.precision, "workers": workers}
+        drawn = LabelledImages(sample_images(generator, labels, **how), labels)
+        samples = samples_beside_nearest(drawn, data.train, num_classes)
+    if generator.tags.reconstructs:
+        held = _not_trained_on(plan)
+        held = held.subset(first_of_each(held.labels, RECONSTRUCTED_EACH, num_classes).sort().values)
+        restored = reconstructions(generator, held)
+        if restored is not None:
+            rows = [held.images[:PICTURED], as_uint8(restored[:PICTURED])]
+            image_rows(rows, ["held out", "reconstructed"]).save(plan.folder / "reconstructions.png")
+            made = restored_beside_originals(held, restored, num_classes)
+    if samples is not None or made is not None:
+        Gallery(plan.model, data.classes, samples, made).save(plan.folder)
+
+
+def _not_trained_on(plan: FeaturesPlan) -> LabelledImages:
+    """Images that the generator has not learnt from: those held back to validate it.
+
+    Where there are none, or nobody knows what a saved generator has seen, they are test images: nothing is chosen by
+    looking at pictures.
+    """
+    held = plan.manifest.validation
+    return plan.data.train.subset(held) if held and plan.config.generator is None else plan.data.test

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -23,6 +24,16 @@ from augment.trained import Trained
 from augment.workers import Workers
 
 
+def generator_folders(plan: FeaturesPlan) -> list[Path]:
+    """Where the generators of a study are kept, in the order of their training; none where a saved one is studied."""
+    if plan.config.generator is not None:
+        return []
+    if not plan.semi_supervised:
+        return [plan.folder / "generator"]
+    episodes = range(1, len(plan.episodes.seeds) + 1)
+    return [plan.folder / "generators" / f"k{k}-episode{index}" for k in plan.episodes.ks for index in episodes]
+
+
 @dataclass(frozen=True)
 class FeatureSource:
     """Trains, encodes and chooses for one plan, on these workers."""
@@ -31,10 +42,11 @@ class FeatureSource:
     workers: Workers
     report: Reporter
 
-    def obtain(self, labelled: Tensor | None = None, name: str = "generator") -> Trained:
-        """The generator: the saved one, one that was trained before, or trained now into the folder ``name``.
+    def obtain(self, labelled: Tensor | None = None, number: int = 0) -> Trained:
+        """The generator: the saved one, one that was trained before, or trained now.
 
-        labelled: training images whose labels a semi-supervised generator is shown.
+        labelled: training images whose labels a semi-supervised generator is shown.  number: its place among
+        :func:`generator_folders`.
         """
         plan = self.plan
         if plan.config.generator is not None:
@@ -48,7 +60,7 @@ class FeatureSource:
                 spec,
                 fit,
                 validation,
-                plan.folder / name,
+                generator_folders(plan)[number],
                 self.report,
                 reuse=plan.config.resume,
             )
@@ -60,7 +72,8 @@ class FeatureSource:
     ) -> list[Tensor]:
         """Features of uint8 images, one tensor per layer; read where they were encoded before."""
         plan = self.plan
-        encode: Any = FeatureCache(cache_folder() / "features").encode if plan.config.resume else encode_set
+        cache = FeatureCache(cache_folder() / "features", self.report)
+        encode: Any = cache.encode if plan.config.resume else encode_set
         found: list[Tensor] = encode(
             generator,
             images,

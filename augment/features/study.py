@@ -7,6 +7,7 @@ timestep, the layer and all regularisation are chosen on training images. Test i
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,16 @@ from augment.features.config import FeaturesConfig
 from augment.features.document import Findings, document
 from augment.features.few_labels import Cell, FeatureTable, score_heads
 from augment.features.layer_search import LayerMap
-from augment.features.pictures import begin_embeddings, draw_pictures
+from augment.features.pictures import begin_maps, draw_pictures
 from augment.features.plan import FeaturesPlan, prepare
 from augment.features.second_stage import Pictures, score_second_stage
-from augment.features.source import FeatureSource, pixels
+from augment.features.source import FeatureSource, generator_folders, pixels
+from augment.model_card.card import Evidence, write_card
+from augment.model_card.sections import FEATURES, SAMPLES, features_section, near_copies, unscored
 from augment.progress import Reporter
+from augment.run_folder.environment import environment
+from augment.run_folder.finish import finish
+from augment.tracking import outcome, tracked
 from augment.trained import Trained
 from augment.workers import Job, Workers, side_by_side
 
@@ -60,14 +66,21 @@ def study_features(config: FeaturesConfig, report: Reporter | None = None) -> Fe
     if found is not None:
         report.note("Cached: this very study was finished before.")
         return FeaturesResult(found, folder, cached=True)
-    with store.locked(folder), side_by_side(len(plan.episodes.ks) * config.episodes, plan.device) as workers:
+    with store.locked(folder), tracked(config.tracker, folder, plan.identity, report) as report:
         with store.writing(folder):
             store.write_json(folder / "config.json", {**plan.identity, "dataset": config.dataset})
-        finished = _carry_out(plan, workers, report)
-        with store.writing(folder):
-            seconds = round(time.perf_counter() - start, 2)
-            finished = {**finished, "seconds": seconds, "folder": str(folder), "identity": plan.key}
-            store.write_json(folder / "result.json", finished)
+        made_in = environment(plan.device)
+        with side_by_side(len(plan.episodes.ks) * config.episodes, plan.device) as workers:
+            finished = _carry_out(plan, workers, report)
+        finished = finish(
+            folder,
+            finished,
+            identity=plan.key,
+            environment=made_in,
+            seconds=time.perf_counter() - start,
+            classifier_seconds=sum(row["seconds"] for row in finished["rows"]),
+        )
+        report.metrics(outcome(finished), 0)
     return FeaturesResult(finished, folder, cached=False)
 
 
@@ -83,7 +96,7 @@ def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> dict[s
         jobs += _begin_heads(plan, workers, "untrained", table, ours.t, ours.layer)
     if not ours.cells:
         jobs += _begin_heads(plan, workers, plan.model, ours.table, ours.t, ours.layer)
-    embeddings = begin_embeddings(plan, ours.table, workers)
+    maps = begin_maps(plan, ours.table, workers)
     report.stage("Fit heads and train networks from scratch")
     scored = _collected(plan, networks, workers, report)
     for done, cells in enumerate(workers.in_order(jobs), start=1):
@@ -100,7 +113,8 @@ def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> dict[s
     finished = document(plan, findings)
     report.stage("Draw pictures")
     with store.writing(plan.folder):
-        draw_pictures(plan, finished, embeddings, ours.generators[-1].generator, workers)
+        draw_pictures(plan, finished, maps, ours.generators[-1].generator, workers)
+    _write_cards(plan, ours.generators, finished)
     if plan.config.export is not None:
         _export(plan, plan.config.export, ours.table)
     return finished
@@ -144,7 +158,7 @@ def _with_labels(source: FeatureSource) -> _Ours:
             report.stage(f"Train {plan.model} with k = {k}, episode {index + 1} ({len(generators) + 1} of {total})")
             episode = plan.episodes.single(k, index)
             labelled = episode.rows(k)[0]
-            generators.append(source.obtain(labelled, f"generators/k{k}-episode{index + 1}"))
+            generators.append(source.obtain(labelled, len(generators)))
             rows = torch.cat([labelled, plan.reference]).unique()
             table = source.table(generators[-1].generator, rows, t, layer)
             found.append(score_heads(plan.model, table, episode, plan.config.heads, t=t, layer=layer))
@@ -199,6 +213,14 @@ def _order(plan: FeaturesPlan, cell: Cell) -> tuple[int, int, int]:
     methods = (plan.model, *plan.config.baselines)
     heads = (None, *plan.config.heads, *plan.config.second_stage)
     return methods.index(cell.method), heads.index(cell.head), cell.k
+
+
+def _write_cards(plan: FeaturesPlan, generators: Sequence[Trained], document: dict[str, Any]) -> None:
+    """A model card for every generator that was trained here."""
+    told = unscored("a feature study draws no samples to score.")
+    evidence = Evidence({FEATURES: features_section(document), SAMPLES: told}, (near_copies({}),))
+    for folder, trained in zip(generator_folders(plan), generators, strict=False):  # a saved one has its own folder
+        write_card(folder, trained.generator, plan.manifest, plan.data.classes, evidence)
 
 
 def _export(plan: FeaturesPlan, path: Path, table: FeatureTable) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from augment import store
 from augment.locations import cache_folder
+from augment.progress import Reporter
 from augment.source_code import imported_sources
 from augment.synthetic.synthesis import SyntheticSet
 
@@ -26,17 +27,26 @@ Drawn = tuple[SyntheticSet, dict[str, Any] | None]
 """A set, and the report of its filter where it had one."""
 
 
-def kept_or_drawn(identity: Mapping[str, Any], draw: Callable[[], Drawn], *, reuse: bool) -> Drawn:
+def kept_or_drawn(
+    identity: Mapping[str, Any], draw: Callable[[], Drawn], *, reuse: bool, report: Reporter | None = None
+) -> Drawn:
     """The set of ``identity`` from the cache, or drawn now and kept; without ``reuse`` it is always drawn.
 
-    identity: everything the images depend on besides the code that draws them, which is added here.
+    identity: everything the images depend on besides the code that draws them, which is added here. A set that another
+    process draws is waited for; ``report`` says so.
     """
+    report = report or Reporter()
     code = store.code_fingerprint(imported_sources(*MAKERS))
     folder = cache_folder() / "synthetic" / store.content_hash({**identity, "code": code})
-    found = _read(folder) if reuse else None
-    if found is not None:
-        return found
-    drawn = draw()
+    if not reuse:
+        drawn = draw()
+        with store.held(folder):
+            return _kept(folder, drawn)
+    with store.held(folder, lambda: report.note("Waiting for another process that makes the same synthetic images.")):
+        return _read(folder) or _kept(folder, draw())
+
+
+def _kept(folder: Path, drawn: Drawn) -> Drawn:
     with contextlib.suppress(OSError):  # a cache that cannot be written only means drawing again next time
         store.place(folder, lambda temporary: _write(temporary, drawn))
     return drawn

@@ -6,6 +6,7 @@ so that a plugin is its loss and its networks.
 
 from augment.training.fitting import TrainingResult, fit
 from augment.training.history import Progress
+from augment.training.processes import Processes
 from augment.training.state import Diverged
 
-__all__ = ["Diverged", "Progress", "TrainingResult", "fit"]
+__all__ = ["Diverged", "Processes", "Progress", "TrainingResult", "fit"]

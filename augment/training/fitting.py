@@ -60,6 +60,7 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    on_row: Callable[[dict[str, float]], None] | None = None,
 ) -> TrainingResult:
     """Train ``generator``; on return it holds the weights to use, on the CPU, in eval mode, ``after_training`` done.
 
@@ -67,7 +68,9 @@ def fit(
     steps: updates, instead of the config's.  stop_at: end at this step of the same schedule.  max_seconds: wall-clock
     budget; the schedule follows the larger of step share and time share, so a run that is cut short still decays.
     folder: gets ``history.csv`` and ``checkpoint/``.  resume: go on from the folder's checkpoint, if there is one.
-    on_progress: called about twice a second. The caller's random state, grad mode and thread count are left alone.
+    on_progress: called about twice a second.  on_row: called with every new row of the history, ``images_per_second``
+    added; both in the first of several processes only. The caller's random state, grad mode and thread count are left
+    alone.
 
     Raises DataError for images that do not fit, a folder that cannot be written and a checkpoint that is damaged or
     another training's; ConfigError for a device, precision or budget that is not possible; Diverged when updates stay
@@ -89,9 +92,10 @@ def fit(
             stop_at=stop_at,
             max_seconds=max_seconds,
             folder=folder,
-            precision=_precision(precision, processes.device, found),
+            precision=processes.told(lambda: _precision(precision, processes.device, found)),
             identity=identity,
             on_progress=on_progress if processes.writes else None,
+            on_row=on_row if processes.writes else None,
         )
         loop = Loop(generator, train, validation, plan, processes, interruption)
         if found is not None:
@@ -149,7 +153,13 @@ def _open(
     processes.wait()
     identity = checkpoint.identity(generator, train, validation, seed=seed, steps=steps)
     file = checkpoint.last_file(folder)
-    if not (resume and file.exists()):
+    there = resume and file.exists()
+    if processes.told(lambda: there) != there:
+        raise DataError(
+            f"Process 1 and process {processes.index + 1} of {processes.count} do not find the same at {file}. All of "
+            "them need one folder: give --out on a file system that their machines share."
+        )
+    if not there:
         return identity, None
     found = checkpoint.read(file)
     checkpoint.check_identity(file, found.document.get("identity", {}), identity)

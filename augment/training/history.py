@@ -94,3 +94,12 @@ def write_history(file: Path, rows: Sequence[Mapping[str, float]]) -> None:
     for row in rows:
         writer.writerow({name: int(value) if name == "step" else f"{value:.6g}" for name, value in row.items()})
     write_text(file, text.getvalue())
+
+
+def read_history(file: Path) -> list[dict[str, float]]:
+    """The rows of :func:`write_history`, without what is empty; none where there is no such file or it is damaged."""
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(lines)]
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error):
+        return []

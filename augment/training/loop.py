@@ -187,6 +187,12 @@ class Loop:
     def _row(self, measured: dict[str, float]) -> None:
         row = {"step": float(self.state.step), "seconds": self.state.seconds, "lr": self.updates.lr}
         self.state.history.append({**row, **self.meter.flush(self.processes), **measured})
+        if self.plan.on_row is not None:
+            self.plan.on_row({**self.state.history[-1], "images_per_second": self._speed(time.monotonic())})
+
+    def _speed(self, now: float) -> float:
+        """Images per second since this session began."""
+        return (self.state.step - self.first_step) * self.batches.size / max(now - self.entered, 1e-9)
 
     def _validate(self) -> bool:
         """Measure the averaged weights and add a row; True when they are the best so far."""
@@ -210,19 +216,19 @@ class Loop:
 
     def _tell(self, on_progress: Callable[[Progress], None], now: float) -> None:
         self.told_at = now
-        images = (self.state.step - self.first_step) * self.batches.size
         on_progress(
             Progress(
                 step=self.state.step,
                 steps=self.plan.steps,
                 seconds=now - self.began,
-                images_per_second=images / max(now - self.entered, 1e-9),
+                images_per_second=self._speed(now),
                 terms={**{name: value.item() for name, value in self.terms.items()}, **self.measured},
             )
         )
 
     def _stop(self, number: int) -> NoReturn:
         save(self)
+        self.processes.wait()  # a launcher ends all when the first has ended, and this one writes
         state, folder = self.state, self.plan.folder
         kept = (
             f"The checkpoint is in {folder / 'checkpoint'}; give the same command with --resume to go on."

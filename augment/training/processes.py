@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast, reduce
+from accelerate.utils import broadcast, broadcast_object_list, reduce
 from torch import Tensor
+
+from augment.errors import AugmentError
+
+T = TypeVar("T")
+
+
+class Parted(AugmentError):
+    """The processes of a training lost each other: one has ended, or cannot be reached."""
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Turn the failure of a joint operation into an error that says what it means."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise Parted(
+            f"Another process of this training has ended, or cannot be reached ({reason}). If it was killed, memory "
+            "may have run out. The last checkpoint is kept; start all again with --resume to go on from it."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -43,7 +67,9 @@ class Processes:
         """Replace each tensor by its mean over processes, in place; ``share`` weighs this process's part (mean 1)."""
         if self.count == 1 or not tensors:
             return
-        flat: Tensor = reduce(torch.cat([tensor.reshape(-1) for tensor in tensors]) * share, reduction="mean")
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors]) * share
+        with _together():
+            flat = reduce(flat, reduction="mean")
         for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(mean.view(tensor.shape))
 
@@ -62,7 +88,9 @@ class Processes:
         if self.count > 1:
             for tensor in tensors:
                 whole = tensor.detach().contiguous()
-                tensor.detach().copy_(broadcast(whole))
+                with _together():
+                    whole = broadcast(whole)
+                tensor.detach().copy_(whole)
 
     def as_first(self, values: Mapping[str, float]) -> dict[str, float]:
         """The numbers process 0 has under these names."""
@@ -77,10 +105,20 @@ class Processes:
         if self.count == 1:
             return elapsed, signal_number
         told = torch.tensor([elapsed if self.writes else 0.0, float(signal_number)], device=self.device)
-        together: list[float] = reduce(told, reduction="max").tolist()
+        with _together():
+            together: list[float] = reduce(told, reduction="max").tolist()
         return together[0], int(together[1])
+
+    def told(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives in the first process, in all of them; it is called in that one alone."""
+        found = [make() if self.writes else None]
+        if self.count > 1:
+            with _together():
+                broadcast_object_list(found)
+        return found[0]  # type: ignore[return-value]
 
     def wait(self) -> None:
         """Until all processes are here."""
         if self.count > 1:
-            PartialState().wait_for_everyone()
+            with _together():
+                PartialState().wait_for_everyone()

@@ -30,6 +30,7 @@ class Plan:
     precision: str
     identity: dict[str, Any]
     on_progress: Callable[[Progress], None] | None
+    on_row: Callable[[dict[str, float]], None] | None = None
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""What a finished run leaves behind: its result, and the images, predictions and maps that reports show."""

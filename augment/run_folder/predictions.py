@@ -1,0 +1,67 @@
+"""What every classifier of a run said of every image it was scored on: kept, so that runs can be compared in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment.run_folder import tensor_file
+from augment.run_folder.tensor_file import TensorFile
+
+FILE = "predictions.safetensors"
+TRUTH = "truth"
+
+Classes = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predicted classes by repetition, classifier and arm, and the true ones; rows are in the order of the test part.
+
+    truths: ``(n,)`` of each repetition, which differ in what is scored on unless that is the test part.  predicted:
+    ``(n,)`` for each ``(repetition, classifier, arm)``.
+    """
+
+    truths: Mapping[int, Classes]
+    predicted: Mapping[tuple[int, str, str], Classes]
+
+    def truth(self, repetition: int) -> Classes | None:
+        """True classes ``(n,)`` of a repetition, counted from 0; None where it is not known."""
+        return self.truths.get(repetition)
+
+    def of(self, repetition: int, classifier: str, arm: str) -> Classes | None:
+        """Predicted classes ``(n,)``; None where these are not known."""
+        return self.predicted.get((repetition, classifier, arm))
+
+    def save(self, folder: Path) -> None:
+        """Write :data:`FILE` into ``folder``, atomically; raises OSError where that is impossible."""
+        arrays: dict[str, NDArray[Any]] = {f"{TRUTH}/{index}": truth for index, truth in self.truths.items()}
+        for (index, classifier, arm), predicted in self.predicted.items():
+            arrays[f"{index}/{classifier}/{arm}"] = predicted
+        tensor_file.write(folder / FILE, TensorFile(arrays, {}))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """What :meth:`save` wrote into ``folder``; None where nothing is there, or something is wrong with it."""
+        content = tensor_file.read(folder / FILE)
+        if content is None:
+            return None
+        truths: dict[int, Classes] = {}
+        predicted: dict[tuple[int, str, str], Classes] = {}
+        try:
+            for key, array in content.arrays.items():
+                first, rest = key.split("/", 1)
+                if first == TRUTH:
+                    truths[int(rest)] = array
+                else:
+                    classifier, arm = rest.split("/", 1)
+                    predicted[int(first), classifier, arm] = array
+        except ValueError:
+            return None
+        paired = all(key[0] in truths and len(truths[key[0]]) == len(array) for key, array in predicted.items())
+        return cls(truths, predicted) if paired else None
