@@ -29,6 +29,7 @@ from augment.cli.options import (
     complete_model,
 )
 from augment.cli.output import print_json, reporting
+from augment.cli.results import compare_command, results_command
 from augment.cli.run import arms_command, run_command
 from augment.errors import AugmentError, Stopped
 from augment.launch import first_to_speak, process_index, refuse_to_repeat
@@ -58,6 +59,8 @@ app.command("features")(features_command)
 app.command("train")(train_command)
 app.command("sample")(sample_command)
 app.command("score")(score_command)
+app.command("results")(results_command)
+app.command("compare")(compare_command)
 
 
 @app.command("models")

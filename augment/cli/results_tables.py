@@ -1,0 +1,145 @@
+"""What ``augment results`` prints: a table that fits 80 columns, or CSV with every column."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from augment.cli.tables import new_table, terminal
+from augment.evidence.statistics import signed
+from augment.results.selection import Row, value_of
+
+Cell = Callable[[Row], str]
+
+NOT_SHOWN = ("settings", "folders")
+"""Columns of lists, which only JSON holds."""
+
+
+def write_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Rows as CSV (RFC 4180) with a header, numbers in full; nothing where there are no rows and no columns."""
+    names = list(columns) or [name for name in (rows[0] if rows else ()) if name not in NOT_SHOWN]
+    writer = csv.writer(sys.stdout)
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_plain(value_of(row, name)) for name in names])
+
+
+def _plain(value: Any) -> Any:
+    return ";".join(map(str, value)) if isinstance(value, list) else value
+
+
+RUNS: Mapping[str, Cell] = {
+    "study": lambda row: "\n".join(_study(row)),
+    "arm\nagainst": lambda row: _lines(*(_spaced(row[name]) for name in ("arm", "against"))),
+    "accuracy\n%": lambda row: _accuracy(row).replace(" ", "\n"),
+    "difference\nverdict": lambda row: _lines(_difference(row), row["decision"]),
+    "KID\nx 1000": lambda row: _lines(_thousand(row["kid"]), _floor(row)),
+}
+"""Three lines a row, so that 80 columns are enough."""
+
+FEATURES: Mapping[str, Cell] = {
+    "data": lambda row: row["dataset"],
+    "model": lambda row: _lines(_model(row), _layer(row)),
+    "head": lambda row: row["head"],
+    "k": lambda row: f"{row['k']}",
+    "accuracy %": lambda row: _accuracy(row),
+    "against": lambda row: row["against"] or "-",
+    "difference": lambda row: _difference(row),
+    "episodes": lambda row: f"{row['episodes']}",
+}
+
+RIGHT = ("k", "accuracy %", "accuracy\n%", "difference", "difference\nverdict", "episodes", "KID\nx 1000")
+
+
+def show_runs(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """A row per study and classifier, or the columns that were asked for."""
+    title = "Runs: the best arm with a generator against the best one without; all intervals are of 95% over seeds"
+    _show("Runs" if columns else title, rows, columns, RUNS)
+
+
+def show_features(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """A row per feature study and k, or the columns that were asked for."""
+    title = "Feature studies: k labels per class, against the best baseline; intervals are of 95% over episodes"
+    _show("Feature studies" if columns else title, rows, columns, FEATURES)
+
+
+def _show(title: str, rows: Sequence[Row], columns: Sequence[str], cells: Mapping[str, Cell]) -> None:
+    out = terminal()
+    if not rows:
+        out.print(f"{title.partition(':')[0]}: none.")
+        return
+    if columns:
+        out.print(_asked_for(title, rows, columns))
+        return
+    table = new_table(title, *cells, right=RIGHT)
+    for row in rows:
+        table.add_row(*(escape(cell(row)) for cell in cells.values()))
+    out.print(table)
+
+
+def _asked_for(title: str, rows: Sequence[Row], columns: Sequence[str]) -> Table:
+    numeric = [name for name in columns if any(isinstance(value_of(row, name), int | float) for row in rows)]
+    table = new_table(title, *map(escape, columns), right=[escape(name) for name in numeric])
+    for row in rows:
+        table.add_row(*(escape(_short(value_of(row, name))) for name in columns))
+    return table
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(_plain(value))
+
+
+def _lines(first: str, second: str | None) -> str:
+    return f"{first}\n{second}" if second else first
+
+
+def _study(row: Row) -> tuple[str, str, str]:
+    seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
+    return (
+        f"{row['dataset']} {row['regime']} {row['size']:,}",
+        f"{_model(row)}, {row['classifier']}",
+        f"{seeds}, {row['seconds']:,.0f} s",
+    )
+
+
+def _spaced(arm: str) -> str:
+    """An arm that can be broken between its components."""
+    return arm.replace("+", " + ")
+
+
+def _model(row: Row) -> str:
+    return f"{row['model']} {row['differs']}".strip()
+
+
+def _layer(row: Row) -> str:
+    return ", ".join(f"{name} {row[name]}" for name in ("t", "layer") if row[name] is not None)
+
+
+def _accuracy(row: Row) -> str:
+    """Mean and half the width of its 95% interval."""
+    low, high = row["accuracy_low"], row["accuracy_high"]
+    return f"{100 * row['accuracy']:.1f}" + ("" if low is None else f" ±{50 * (high - low):.1f}")
+
+
+def _difference(row: Row) -> str:
+    """In points, with its 95% interval, or p where one seed gives none."""
+    if row["difference"] is None:
+        return "-"
+    if row["low"] is None:
+        return _lines(signed(row["difference"]), f"p {row['p']:.2g}")
+    return _lines(signed(row["difference"]), f"{signed(row['low'])} to {signed(row['high'])}")
+
+
+def _thousand(value: float | None) -> str:
+    return "-" if value is None else f"{1000 * value:.1f}"
+
+
+def _floor(row: Row) -> str | None:
+    return None if row["kid_floor"] is None else f"({_thousand(row['kid_floor'])})"

@@ -1,0 +1,1 @@
+"""Finished runs read again: as tables, side by side, and joined over seeds."""

@@ -1,0 +1,169 @@
+"""Two runs side by side: what differs in their settings, and what that does to every arm, in paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from augment.errors import DataError
+from augment.progress import Reporter
+from augment.results.pairing import ArmPair, arms_of, pair_arms, why_unpaired
+from augment.results.records import load_records
+from augment.results.settings import differing
+from augment.results.studies import Study, studies
+
+SCHEMA = "augment.compare/1"
+
+SCORES = ("kid", "fid", "is", "precision", "recall", "density", "coverage", "memorisation", "near_copies", "ssim")
+"""Fidelity that is put side by side."""
+
+NAMED = 8
+"""Studies that a message lists."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting, or a score, that A and B have; floor: of real images, for a score."""
+
+    name: str
+    a: Any
+    b: Any
+    floor_a: float | None = None
+    floor_b: float | None = None
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Two studies, and all that sets them apart.
+
+    unpaired: why seeds and images of the two cannot be paired; empty where they can.  seeds: those of both.
+    class_counts: real training images by class, empty where both have the same.  only_a, only_b: arms with their
+    classifier that the other does not have.
+    """
+
+    a: Study
+    b: Study
+    settings: tuple[Difference, ...]
+    class_counts: tuple[Difference, ...]
+    arms: tuple[ArmPair, ...]
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    fidelity: tuple[Difference, ...]
+    seeds: tuple[int, ...]
+    unpaired: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``--json``."""
+        return {
+            "schema": SCHEMA,
+            "a": _side(self.a),
+            "b": _side(self.b),
+            "settings": [{"name": row.name, "a": row.a, "b": row.b} for row in self.settings],
+            "class_counts": [{"class": row.name, "a": row.a, "b": row.b} for row in self.class_counts],
+            "seeds": list(self.seeds),
+            "unpaired": self.unpaired or None,
+            "arms": [
+                {**asdict(row), "comparison": None if row.comparison is None else row.comparison.to_json()}
+                for row in self.arms
+            ],
+            "only_a": list(self.only_a),
+            "only_b": list(self.only_b),
+            "fidelity": [asdict(row) for row in self.fidelity],
+        }
+
+
+def _side(study: Study) -> dict[str, Any]:
+    return {
+        "folders": [str(record.folder) for record in study.runs],
+        "dataset": study.dataset,
+        "regime": study.regime,
+        "size": study.size,
+        "model": study.model,
+        "seeds": list(study.seeds),
+        "verdicts": [verdict.to_json() for verdict in study.verdicts],
+        "seconds": round(sum(record.seconds for record in study.runs), 2),
+    }
+
+
+def compare_folders(first: Path, second: Path, report: Reporter | None = None) -> SideBySide:
+    """Compare the runs in two folders; each is a run folder, or one above the runs of a single study.
+
+    Raises DataError for a folder without a run, or with several studies, which are listed.
+    """
+    return side_by_side(_one(first, report), _one(second, report))
+
+
+def _one(path: Path, report: Reporter | None) -> Study:
+    found = load_records([path], report)
+    if not found.runs:
+        raise DataError(f"{path} holds a feature study alone; compare takes runs. `augment results {path}` shows it.")
+    joined = studies(found.runs)
+    if len(joined) == 1:
+        return joined[0]
+    listed = [f"\n  {study.runs[0].folder}  {_named(study)}" for study in joined[:NAMED]]
+    more = f"\n  and {len(joined) - NAMED} more" if len(joined) > NAMED else ""
+    raise DataError(
+        f"{path} holds {len(joined)} studies; compare takes one on each side. Give one of:{''.join(listed)}{more}"
+    )
+
+
+def _named(study: Study) -> str:
+    seeds = ", ".join(map(str, study.seeds))
+    return f"{study.dataset} {study.regime} {study.size:,} {study.label}, seed{'s' if ',' in seeds else ''} {seeds}"
+
+
+def side_by_side(a: Study, b: Study) -> SideBySide:
+    """B minus A for every arm that both have, in points; p corrected over the arms of a classifier."""
+    unpaired = why_unpaired(a, b)
+    seeds = () if unpaired else tuple(seed for seed in a.seeds if seed in b.seeds)
+    ours, theirs = arms_of(a), arms_of(b)
+    return SideBySide(
+        a,
+        b,
+        settings=tuple(_settings(a, b)),
+        class_counts=tuple(_class_counts(a, b)),
+        arms=tuple(pair_arms(a, b, seeds, unpaired)),
+        only_a=tuple(f"{row.arm} ({row.classifier})" for key, row in ours.items() if key not in theirs),
+        only_b=tuple(f"{row.arm} ({row.classifier})" for key, row in theirs.items() if key not in ours),
+        fidelity=tuple(_fidelity(a, b)),
+        seeds=seeds,
+        unpaired=unpaired,
+    )
+
+
+def _settings(a: Study, b: Study) -> Iterator[Difference]:
+    """Only what differs; what lies in a study's name first."""
+    full = [
+        {
+            "dataset": study.dataset,
+            "regime": study.regime,
+            "size": study.size,
+            "model": study.model,
+            "seeds": list(study.seeds),
+            **study.settings,
+            "code": study.runs[0].identity.get("code"),
+            "device": study.document["generators"][0].get("device"),
+        }
+        for study in (a, b)
+    ]
+    for name in differing(full):
+        yield Difference(name, full[0].get(name), full[1].get(name))
+
+
+def _class_counts(a: Study, b: Study) -> Iterator[Difference]:
+    """Of the first seed of each; a class that one of them does not have is None there."""
+    ours, theirs = (dict(zip(study.classes, study.class_counts, strict=True)) for study in (a, b))
+    if ours != theirs:
+        for name in dict.fromkeys((*ours, *theirs)):
+            yield Difference(name, ours.get(name), theirs.get(name))
+
+
+def _fidelity(a: Study, b: Study) -> Iterator[Difference]:
+    """Scores of the first seed of each."""
+    ours, theirs = (study.document.get("fidelity", {}) for study in (a, b))
+    for name in SCORES:
+        if ours.get(name) is not None or theirs.get(name) is not None:
+            floor = f"{name}_floor"
+            yield Difference(name, ours.get(name), theirs.get(name), ours.get(floor), theirs.get(floor))

@@ -1,0 +1,125 @@
+"""Arms of two runs in pairs: what may be paired, and what the test of each pair says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from augment.evidence.statistics import Comparison, compare, corrected
+from augment.results.settings import plain_arm
+from augment.results.studies import ArmScores, Study
+from augment.run_folder.predictions import Predictions
+
+Right = list[list[bool]]
+"""For each seed, which test images an arm got right."""
+
+
+@dataclass(frozen=True)
+class ArmPair:
+    """An arm that both runs have.
+
+    arm: as in ``result.json``, with ``model`` for the run's own generator.  accuracy_a, accuracy_b: means over all
+    seeds of each, in [0, 1].  comparison: B minus A over the seeds of both, None where nothing can be tested; ``why``
+    says the reason.
+    """
+
+    classifier: str
+    arm: str
+    accuracy_a: float
+    accuracy_b: float
+    comparison: Comparison | None
+    why: str = ""
+
+
+def why_unpaired(a: Study, b: Study) -> str:
+    """Seeds pair what was scored on the same images; empty where that is so, and there is a seed of both."""
+    data_a, data_b = a.document["dataset"], b.document["dataset"]
+    if data_a["sha256"] != data_b["sha256"]:
+        return f"the data differ: {_data(data_a)} and {_data(data_b)}"
+    on_a, on_b = a.document["scored_on"], b.document["scored_on"]
+    if on_a != on_b:
+        return (
+            f"they were scored on different images: {on_a['images']:,} {on_a['part']} images and "
+            f"{on_b['images']:,} {on_b['part']} images"
+        )
+    drawn = [study.document["regime"]["manifest_sha256"] for study in (a, b)]
+    if on_a["part"] != "test" and drawn[0] != drawn[1]:
+        return "they were scored on validation images, which are others where other training images are drawn"
+    if not set(a.seeds) & set(b.seeds):
+        return f"no seed is in both: {', '.join(map(str, a.seeds))} and {', '.join(map(str, b.seeds))}"
+    return ""
+
+
+def _data(document: Mapping[str, Any]) -> str:
+    return f"{document['name']} (sha256 {document['sha256'][:8]})"
+
+
+def arms_of(study: Study) -> dict[tuple[str, str], ArmScores]:
+    """By classifier and name, the run's own generator called ``model``."""
+    return {(row.classifier, plain_arm(row.arm, study.model)): row for row in study.arms}
+
+
+def pair_arms(a: Study, b: Study, seeds: Sequence[int], unpaired: str) -> Iterator[ArmPair]:
+    """Every arm that both have, over ``seeds``, those of both; p corrected over the arms of a classifier.
+
+    unpaired: why nothing can be paired, as :func:`why_unpaired` says it.
+    """
+    ours, theirs = arms_of(a), arms_of(b)
+    pairs = [_pair(a, b, key, ours[key], theirs[key], seeds, unpaired) for key in ours if key in theirs]
+    judged = iter(corrected([pair.comparison for pair in pairs if pair.comparison is not None]))
+    for pair in pairs:
+        yield pair if pair.comparison is None else replace(pair, comparison=next(judged))
+
+
+def _pair(
+    a: Study,
+    b: Study,
+    key: tuple[str, str],
+    ours: ArmScores,
+    theirs: ArmScores,
+    seeds: Sequence[int],
+    unpaired: str,
+) -> ArmPair:
+    classifier, arm = key
+    pair = ArmPair(classifier, arm, _mean(ours.accuracy), _mean(theirs.accuracy), None, unpaired)
+    if unpaired:
+        return pair
+    accuracies = [[row.accuracy[study.seeds.index(seed)] for seed in seeds] for study, row in ((b, theirs), (a, ours))]
+    correct, why = _correct(((b, theirs), (a, ours)), seeds)
+    if correct is None and len(seeds) == 1:
+        return replace(pair, why=why)
+    right = (None, None) if correct is None else correct
+    return replace(pair, comparison=compare(classifier, arm, "A", accuracies[0], accuracies[1], *right))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _correct(sides: Sequence[tuple[Study, ArmScores]], seeds: Sequence[int]) -> tuple[tuple[Right, Right] | None, str]:
+    """Which test images each side got right, a row per seed; None, and why, where that is not known."""
+    truths: list[list[list[int]]] = []
+    found: list[Right] = []
+    for study, row in sides:
+        kept = [_predicted(study, row, seed) for seed in seeds]
+        known = [one for one in kept if one is not None]
+        if len(known) < len(kept):
+            return None, "one seed, and predictions.safetensors is missing, so images cannot be compared one by one"
+        truths.append([truth for truth, _ in known])
+        found.append([right for _, right in known])
+    if truths[0] != truths[1]:
+        return None, "one seed, and the test images are in another order, so they cannot be compared one by one"
+    return (found[0], found[1]), ""
+
+
+def _predicted(study: Study, row: ArmScores, seed: int) -> tuple[list[int], list[bool]] | None:
+    """The true classes, and where the arm was right."""
+    repetition = study.repetitions[study.seeds.index(seed)]
+    kept = Predictions.load(repetition.record.folder)
+    if kept is None:
+        return None
+    truth, predicted = kept.truth(repetition.index), kept.of(repetition.index, row.classifier, row.arm)
+    if truth is None or predicted is None:
+        return None
+    return truth.tolist(), (truth == predicted).tolist()

@@ -1,0 +1,125 @@
+"""What the seeds of several runs say together: comparisons, verdicts, and whom synthetic images help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from augment.evidence.effects import class_effects, class_groups
+from augment.evidence.statistics import Comparison, compare, corrected, mean_with_interval
+from augment.evidence.verdict import Verdict, decide
+from augment.results.records import RunRecord
+
+if TYPE_CHECKING:
+    from augment.results.studies import ArmScores, Study
+
+
+def judged(runs: Sequence[RunRecord], arms: Sequence[ArmScores]) -> tuple[tuple[Comparison, ...], tuple[Verdict, ...]]:
+    """Comparisons and verdicts over all seeds of ``arms``; those of a single run are in its document."""
+    if len(runs) == 1:
+        return recorded(runs[0].document)
+    found = _comparisons(arms)
+    failed = tuple(dict.fromkeys(name for record in runs for name in record.failed_guards))
+    return tuple(found), tuple(_verdicts(arms, found, failed))
+
+
+def recorded(document: Mapping[str, Any]) -> tuple[tuple[Comparison, ...], tuple[Verdict, ...]]:
+    """The comparisons and verdicts of ``result.json``."""
+    found = tuple(
+        Comparison(**{**row, "ci95": _interval(row), "deltas": tuple(row["deltas"])}) for row in document["comparisons"]
+    )
+    return found, tuple(Verdict(**{**row, "ci95": _interval(row)}) for row in document["verdicts"])
+
+
+def _interval(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    return None if row["ci95"] is None else (row["ci95"][0], row["ci95"][1])
+
+
+def _comparisons(arms: Sequence[ArmScores]) -> list[Comparison]:
+    """Every arm against the best one without a generator, as a run of all seeds would compare them."""
+    found: list[Comparison] = []
+    for classifier in dict.fromkeys(row.classifier for row in arms):
+        own = [row for row in arms if row.classifier == classifier]
+        classical = [row for row in own if row.family == "classical"]
+        if not classical:
+            continue
+        best = max(classical, key=lambda row: sum(row.accuracy))
+        for family in ("generative", "classical"):
+            others = [row for row in own if row.family == family and row is not best]
+            found += corrected([compare(classifier, row.arm, best.arm, row.accuracy, best.accuracy) for row in others])
+    return found
+
+
+def _verdicts(arms: Sequence[ArmScores], found: Sequence[Comparison], failed: Sequence[str]) -> Iterator[Verdict]:
+    """One for each classifier in order, or one in all where a guard failed."""
+    generative = {row.arm for row in arms if row.family == "generative"}
+    rows = [comparison for comparison in found if comparison.arm in generative]
+    classifiers = dict.fromkeys(comparison.classifier for comparison in rows)
+    if failed or not classifiers:
+        yield decide(rows, failed)
+        return
+    for classifier in classifiers:
+        yield decide([row for row in rows if row.classifier == classifier])
+
+
+def effects(study: Study) -> list[dict[str, Any]]:
+    """For each comparison of an arm with a generator, as in ``result.json``: recall by groups of classes and by class.
+
+    A group holds the classes that have many, medium or few images in that seed. By class only where the same classes
+    are rare in all seeds.
+    """
+    generative = {row.arm for row in study.arms if row.family == "generative"}
+    return [
+        {
+            "classifier": comparison.classifier,
+            "arm": comparison.arm,
+            "against": comparison.against,
+            "groups": list(_groups(study, comparison)),
+            "classes": _classes(study, comparison) if study.one_order else [],
+        }
+        for comparison in study.comparisons
+        if comparison.arm in generative
+    ]
+
+
+def _recalls(study: Study, comparison: Comparison) -> tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]:
+    ours, theirs = (study.scores(comparison.classifier, arm) for arm in (comparison.arm, comparison.against))
+    assert ours is not None and theirs is not None  # a comparison is of two arms of the study
+    return ours.recall, theirs.recall
+
+
+def _classes(study: Study, comparison: Comparison) -> list[dict[str, Any]]:
+    ours, theirs = _recalls(study, comparison)
+    rows = class_effects(study.classes, study.class_counts, ours, theirs, _support(study))
+    return [row.to_json() for row in rows]
+
+
+def _support(study: Study) -> list[int]:
+    """Test images of each class, from any row: they are the same in all."""
+    return [sum(line) for line in study.arms[0].confusion]
+
+
+def _groups(study: Study, comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """A group of which a seed has no class is left out, as its seeds would not be the same."""
+    tested = {index for index, images in enumerate(_support(study)) if images}
+    by_seed = [
+        {group: [index for index in members if index in tested] for group, members in class_groups(counts).items()}
+        for counts in study.counts
+    ]
+    pairs = list(zip(*_recalls(study, comparison), strict=True))
+    for group in by_seed[0]:
+        if not all(groups.get(group) for groups in by_seed):
+            continue
+        members = [groups[group] for groups in by_seed]
+        delta, interval = mean_with_interval([_gain(*pair, own) for pair, own in zip(pairs, members, strict=True)])
+        yield {
+            "group": group,
+            "classes": [study.classes[index] for index in members[0]] if study.one_order else [],
+            "images": sum(study.counts[0][index] for index in members[0]),
+            "delta": delta,
+            "ci95": None if interval is None else list(interval),
+        }
+
+
+def _gain(ours: Sequence[float], theirs: Sequence[float], members: Sequence[int]) -> float:
+    return 100 * sum(ours[index] - theirs[index] for index in members) / len(members)

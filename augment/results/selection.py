@@ -1,0 +1,113 @@
+"""Rows chosen and put in order: what ``--where``, ``--sort`` and ``--columns`` mean."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from augment.errors import UsageError, unknown_name
+
+Row = Mapping[str, Any]
+"""Values by column; ``settings`` holds everything that was set, by name."""
+
+OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+WRITTEN = re.compile(r"\s*([^=<>!\s]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """``name operator value``; of several values, one has to be equal (with ``!=``, none)."""
+
+    name: str
+    sign: str
+    values: tuple[str, ...]
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """From ``regime=high``, ``size>=2000`` or ``model=vae,ddpm``; raises UsageError for anything else."""
+        found = WRITTEN.fullmatch(text)
+        if found is None:
+            raise UsageError(f"--where {text!r}: write it as regime=high, size>=2000 or decision=helps,hurts.")
+        name, sign, rest = found.groups()
+        values = tuple(part.strip() for part in rest.split(",")) if sign in ("=", "!=") else (rest,)
+        return cls(name, sign, values, text)
+
+    def holds(self, row: Row) -> bool:
+        """For a row without a value only ``!=`` holds; raises UsageError where text is compared with a number."""
+        value = value_of(row, self.name)
+        if self.sign == "!=":
+            return value is None or not any(self._equal(value, text) for text in self.values)
+        if value is None:
+            return False
+        if self.sign == "=":
+            return any(self._equal(value, text) for text in self.values)
+        if not _is_number(value):
+            raise UsageError(f"--where {self.text!r}: {self.name} is no number; only = and != compare text.")
+        return OPERATORS[self.sign](value, self._number(self.values[0]))
+
+    def _equal(self, value: Any, text: str) -> bool:
+        if _is_number(value):
+            return bool(value == self._number(text))
+        if isinstance(value, list):
+            return text in map(str, value)
+        return str(value).casefold() == text.casefold()
+
+    def _number(self, text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise UsageError(f"--where {self.text!r}: {self.name} is a number; compare it with one.") from None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def value_of(row: Row, name: str) -> Any:
+    """A column's value, or that of a setting of this name; None where there is none."""
+    return row[name] if name in row else row["settings"].get(name)
+
+
+def sort_keys(text: str | None) -> list[str]:
+    """Names separated by commas, ``-`` before one for descending."""
+    return [key.strip() for key in (text or "").split(",") if key.strip()]
+
+
+def select(rows: Sequence[Row], conditions: Sequence[Condition], keys: Sequence[str]) -> list[Row]:
+    """Rows for which every condition holds, in the order ``keys`` ask for; rows without a value come last."""
+    found = [row for row in rows if all(condition.holds(row) for condition in conditions)]
+    for key in reversed(keys):
+        found = _sorted(found, key.lstrip("-"), descending=key.startswith("-"))
+    return found
+
+
+def _sorted(rows: Sequence[Row], name: str, *, descending: bool) -> list[Row]:
+    known = [row for row in rows if value_of(row, name) is not None]
+    rest = [row for row in rows if value_of(row, name) is None]
+    return sorted(known, key=lambda row: _rank(value_of(row, name)), reverse=descending) + rest
+
+
+def _rank(value: Any) -> tuple[int, float, str]:
+    """Numbers by size, then text by the alphabet."""
+    return (0, float(value), "") if _is_number(value) else (1, 0.0, str(value).casefold())
+
+
+def check_names(names: Iterable[str], rows: Sequence[Row]) -> None:
+    """Raises UsageError for a name that is neither a column nor a setting of any row, with the known ones."""
+    columns = dict.fromkeys(name for row in rows for name in row if name != "settings")
+    settings = dict.fromkeys(name for row in rows for name in row["settings"])
+    for name in names:
+        if name not in columns and name not in settings:
+            raise UsageError(unknown_name("column", name, [*columns, *settings]))

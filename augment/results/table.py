@@ -1,0 +1,192 @@
+"""What ``augment results`` lists: a row for each study and classifier, and one for each feature study and k."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from augment.evidence.statistics import Comparison, mean_with_interval
+from augment.evidence.verdict import Verdict
+from augment.results.records import Found, RunRecord
+from augment.results.selection import Condition, Row, check_names, select, sort_keys, value_of
+from augment.results.settings import apart, settings_of
+from augment.results.studies import ArmScores, Study, studies
+
+SCHEMA = "augment.results/1"
+
+
+def run_rows(records: Sequence[RunRecord], *, each: bool = False) -> list[Row]:
+    """A row per study and classifier, over all seeds; with ``each`` one per run and classifier.
+
+    accuracy: in [0, 1], its mean over seeds with ``accuracy_low`` and ``accuracy_high``, bounds of the 95% interval,
+    None with one seed.  arm: the best with a generator.  against: the best without.  difference, low, high: in
+    percentage points, None where a guard failed.  p: corrected for the arms tried.  kid, kid_floor: means over runs,
+    of the first seed of each.  seconds: wall clock of all runs together.
+    """
+    return [
+        _run_row(study, classifier)
+        for study in studies(records, join=not each)
+        for classifier in dict.fromkeys(row.classifier for row in study.arms)
+    ]
+
+
+def _run_row(study: Study, classifier: str) -> dict[str, Any]:
+    verdict = _verdict(study, classifier)
+    compared = _compared(study, classifier)
+    trusted = compared if verdict.decision not in ("invalid", "nothing to compare") else None
+    best = _best(study, classifier, compared)
+    mean, interval = mean_with_interval(best.accuracy)
+    low, high = (None, None) if trusted is None or trusted.ci95 is None else trusted.ci95
+    return {
+        "dataset": study.dataset,
+        "regime": study.regime,
+        "size": study.size,
+        "model": study.model,
+        "differs": study.label.removeprefix(study.model).strip(),
+        "classifier": classifier,
+        "arm": best.arm,
+        "accuracy": mean,
+        "accuracy_low": None if interval is None else interval[0],
+        "accuracy_high": None if interval is None else interval[1],
+        "against": None if compared is None else compared.against,
+        "difference": None if trusted is None else trusted.delta,
+        "low": low,
+        "high": high,
+        "p": verdict.p,
+        "decision": verdict.decision,
+        "kid": _score(study, "kid"),
+        "kid_floor": _score(study, "kid_floor"),
+        "seconds": round(sum(record.seconds for record in study.runs), 2),
+        "seeds": len(study.seeds),
+        "folders": [str(record.folder) for record in study.runs],
+        "settings": dict(study.settings),
+    }
+
+
+def _verdict(study: Study, classifier: str) -> Verdict:
+    """Of this classifier; a failed guard's, and one on nothing, are on all of them."""
+    found = [verdict for verdict in study.verdicts if verdict.classifier in (classifier, None)]
+    return found[0] if found else Verdict("", "nothing to compare")
+
+
+def _compared(study: Study, classifier: str) -> Comparison | None:
+    """The best arm with a generator against the best one without."""
+    generative = {row.arm for row in study.arms if row.family == "generative"}
+    rows = [row for row in study.comparisons if row.classifier == classifier and row.arm in generative]
+    return max(rows, key=lambda row: row.delta, default=None)
+
+
+def _best(study: Study, classifier: str, compared: Comparison | None) -> ArmScores:
+    """The arm that a row is about: without a comparison, the most accurate one, with a generator where there is one."""
+    own = [row for row in study.arms if row.classifier == classifier]
+    if compared is not None:
+        own = [row for row in own if row.arm == compared.arm]
+    return max(own, key=lambda row: (row.family == "generative", sum(row.accuracy)))
+
+
+def _score(study: Study, name: str) -> float | None:
+    values = [record.document.get("fidelity", {}).get(name) for record in study.runs]
+    known = [float(value) for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def feature_rows(records: Sequence[RunRecord]) -> list[Row]:
+    """A row per feature study and k, for the head that the verdict is on.
+
+    accuracy: in [0, 1], its mean over episodes, with the bounds of its 95% interval.  against: the best baseline at
+    this k.  difference, low, high: in percentage points.  p: not corrected.
+    """
+    groups: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in records:
+        if record.kind == "features":
+            groups.setdefault((record.dataset, record.model), []).append(record)
+    found = {}
+    for group in groups.values():
+        known = [settings_of(record) for record in group]
+        for record, settings, differs in zip(group, known, apart(known), strict=True):
+            found[id(record)] = list(_feature_rows(record, settings, differs))
+    return [row for record in records for row in found.get(id(record), [])]
+
+
+def _feature_rows(
+    record: RunRecord, settings: Mapping[str, Any], differs: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    document = record.document
+    chosen, head = document["chosen"], document["protocol"]["heads"][0]
+    own = {row["k"]: row for row in document["rows"] if (row["method"], row["head"]) == (record.model, head)}
+    for k, row in own.items():
+        compared = _against_best(document, k)
+        low, high = compared.get("ci95") or (None, None)
+        yield {
+            "dataset": record.dataset,
+            "model": record.model,
+            "differs": " ".join(f"{name}={value}" for name, value in differs.items()),
+            "t": chosen["t"],
+            "layer": chosen["layer"],
+            "dimensions": chosen["dimensions"],
+            "head": head,
+            "k": k,
+            "accuracy": row["accuracy"],
+            "accuracy_low": None if row["ci95"] is None else row["ci95"][0],
+            "accuracy_high": None if row["ci95"] is None else row["ci95"][1],
+            "against": compared.get("against"),
+            "difference": compared.get("delta"),
+            "low": low,
+            "high": high,
+            "p": compared.get("p"),
+            "episodes": row["episodes"],
+            "seconds": record.seconds,
+            "folders": [str(record.folder)],
+            "settings": dict(settings),
+        }
+
+
+def _against_best(document: Mapping[str, Any], k: int) -> Mapping[str, Any]:
+    """The comparison with the baseline that is hardest to beat at this k; empty without baselines."""
+    rows = [row for row in document["comparisons"] if row["k"] == k]
+    return min(rows, key=lambda row: float(row["delta"]), default={})
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Rows of runs and of feature studies; see :func:`run_rows` and :func:`feature_rows`."""
+
+    runs: Sequence[Row]
+    features: Sequence[Row]
+    found: Found
+
+    def to_json(self, columns: Sequence[str] = (), kind: str | None = None) -> dict[str, Any]:
+        """The document of ``--json``: all columns or some, of both kinds or of ``run`` or ``features``."""
+        return {
+            "schema": SCHEMA,
+            "runs": [] if kind == "features" else _cut(self.runs, columns),
+            "features": [] if kind == "run" else _cut(self.features, columns),
+            "unfinished": [str(folder) for folder in self.found.unfinished],
+            "damaged": [{"folder": str(folder), "reason": reason} for folder, reason in self.found.damaged],
+            "stale": [str(folder) for folder in self.found.stale],
+        }
+
+
+def _cut(rows: Sequence[Row], columns: Sequence[str]) -> list[Row]:
+    return [{name: value_of(row, name) for name in columns} for row in rows] if columns else list(rows)
+
+
+def listing(
+    found: Found,
+    conditions: Sequence[Condition] = (),
+    sort: str | None = None,
+    *,
+    each: bool = False,
+    columns: Sequence[str] = (),
+) -> Listing:
+    """Rows for which all conditions hold, sorted; rows of a kind without the column of a condition are left out.
+
+    columns: looked at here only to be refused before anything is shown. Raises UsageError for an unknown column.
+    """
+    keys = sort_keys(sort)
+    runs, features = run_rows(found.records, each=each), feature_rows(found.records)
+    named = [*(condition.name for condition in conditions), *(key.lstrip("-") for key in keys), *columns]
+    if named:
+        check_names(named, [*runs, *features])
+    return Listing(select(runs, conditions, keys), select(features, conditions, keys), found)

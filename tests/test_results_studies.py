@@ -1,0 +1,260 @@
+"""Runs joined over seeds: what is joined, what is not, and the numbers that come of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from augment.experiment.study import run
+from augment.results.records import RunRecord, load_records
+from augment.results.settings import settings_of
+from augment.results.studies import studies
+
+GIVEN = ("delta", "p", "p_holm", "p_wilcoxon", "p_permutation")
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """A small real run with three seeds; its trees differ from seed to seed."""
+    base = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUGMENT_HOME", str(base / "augment-home"))
+        found = run(
+            dataset="digits",
+            model="vae",
+            size=200,
+            seeds=3,
+            steps=2,
+            options={"width": 8, "latent_dim": 4},
+            arms=("real", "oversample", "model", "model+oversample"),
+            classifiers=("cart-pixels",),
+            fidelity_images=50,
+            out=base / "results-run",
+        )
+    (record,) = load_records([found.folder]).records
+    return record
+
+
+def edited(record: RunRecord, **changes) -> RunRecord:
+    """A copy whose document and settings can be changed."""
+    identity = copy.deepcopy(dict(record.identity))
+    document = copy.deepcopy({**record.document, **changes})
+    return RunRecord(record.kind, record.folder, document, identity["config"], identity)
+
+
+def one_seed(record: RunRecord, index: int) -> RunRecord:
+    """The run that would have been made of one seed alone, with the same classes rare."""
+    seeds = record.document["seeds"][index]
+    rows = [row for row in record.document["arms"] if row["seed"] == seeds["classifier"]]
+    single = edited(record, arms=rows, seeds=[seeds], comparisons=[], verdicts=[], effects=[])
+    single.identity["config"].update(seed=seeds["subset"], seeds=1, regime_seed=0)
+    return single
+
+
+def parts(record: RunRecord) -> list[RunRecord]:
+    return [one_seed(record, index) for index in range(3)]
+
+
+def without_failed_guards(record: RunRecord) -> RunRecord:
+    guards = [{**guard, "passed": True} for guard in record.document["guards"]]
+    return edited(record, guards=guards)
+
+
+def test_a_run_is_a_study_as_its_document_says(whole):
+    (study,) = studies([whole])
+    document = whole.document
+    assert (study.dataset, study.regime, study.size, study.model) == ("digits", "high", 200, "vae")
+    assert (study.seeds, study.runs, study.label) == ((0, 1, 2), (whole,), "vae")
+    assert [row.to_json() for row in study.comparisons] == document["comparisons"]
+    assert [row.to_json() for row in study.verdicts] == document["verdicts"]
+    assert study.effects == document["effects"]
+
+
+def test_three_folders_of_a_seed_say_what_one_folder_of_three_says(whole):
+    (together,) = studies([whole])
+    (joined,) = studies(parts(whole))
+    assert joined.seeds == (0, 1, 2)
+    assert len(joined.runs) == 3
+    for ours, theirs in zip(joined.comparisons, together.comparisons, strict=True):
+        assert (ours.classifier, ours.arm, ours.against, ours.n, ours.test) == (
+            theirs.classifier,
+            theirs.arm,
+            theirs.against,
+            3,
+            "paired t over seeds",
+        )
+        assert ours.deltas == pytest.approx(theirs.deltas)
+        assert ours.ci95 == pytest.approx(theirs.ci95)
+        assert [getattr(ours, name) for name in GIVEN] == pytest.approx([getattr(theirs, name) for name in GIVEN])
+        assert ours.seeds_needed == theirs.seeds_needed
+    assert joined.arms == together.arms
+    assert joined.verdicts == together.verdicts
+
+
+def test_the_order_of_folders_does_not_matter(whole):
+    (first,) = studies(parts(whole))
+    (second,) = studies(parts(whole)[::-1])
+    assert (first.seeds, first.arms, first.comparisons) == (second.seeds, second.arms, second.comparisons)
+
+
+def test_effects_of_three_folders_are_those_of_one(whole):
+    (joined,) = studies(parts(whole))
+    for ours, theirs in zip(joined.effects, whole.document["effects"], strict=True):
+        for kind in ("groups", "classes"):
+            assert len(ours[kind]) == len(theirs[kind]) > 0
+            for mine, other in zip(ours[kind], theirs[kind], strict=True):
+                assert mine["delta"] == pytest.approx(other["delta"])
+                assert mine["ci95"] == (None if other["ci95"] is None else pytest.approx(other["ci95"]))
+                assert {k: v for k, v in mine.items() if k not in ("delta", "ci95")} == {
+                    k: v for k, v in other.items() if k not in ("delta", "ci95")
+                }
+
+
+def test_intervals_are_those_of_a_paired_t_test(whole):
+    made = parts(whole)
+    wanted = {"real": (0.50, 0.61, 0.52), "oversample": (0.60, 0.62, 0.66), "vae": (0.71, 0.69, 0.80)}
+    for index, record in enumerate(made):
+        for row in record.document["arms"]:
+            row["accuracy"] = wanted.get(row["arm"], (0.1, 0.2, 0.15))[index]
+    (study,) = studies(made)
+    row = next(row for row in study.comparisons if row.arm == "vae")
+    deltas = 100 * (np.array(wanted["vae"]) - np.array(wanted["oversample"]))
+    test = stats.ttest_1samp(deltas, 0)
+    assert row.against == "oversample"
+    assert row.delta == pytest.approx(deltas.mean())
+    assert row.ci95 == pytest.approx(tuple(test.confidence_interval(0.95)))
+    assert row.p == pytest.approx(test.pvalue)
+    other = 100 * (np.array([0.1, 0.2, 0.15]) - np.array(wanted["oversample"]))
+    smaller, larger = sorted([test.pvalue, stats.ttest_1samp(other, 0).pvalue])
+    held = {smaller: 2 * smaller, larger: max(larger, 2 * smaller)}
+    assert row.p_holm == pytest.approx(held[test.pvalue])
+
+
+def test_a_guard_that_failed_in_any_run_makes_the_verdict_invalid(whole):
+    good = [without_failed_guards(record) for record in parts(whole)]
+    (study,) = studies(good)
+    assert [verdict.decision for verdict in study.verdicts] == ["hurts"]
+    good[1].document["guards"][0]["passed"] = False
+    (study,) = studies(good)
+    assert [verdict.decision for verdict in study.verdicts] == ["invalid"]
+    assert good[1].document["guards"][0]["name"] in study.verdicts[0].text
+
+
+@pytest.mark.parametrize(
+    ("change", "label"),
+    [
+        (lambda identity: identity["recipes"]["vae"]["options"].update(beta=7.0), "vae beta=7.0"),
+        (lambda identity: identity["recipes"]["vae"].update(steps=9), "vae steps=9"),
+        (lambda identity: identity["config"].update(score_on="validation"), "vae score_on=validation"),
+        (lambda identity: identity["arms"].append("smote"), "vae arms=smote"),
+        (lambda identity: identity.update(strategy="ratio"), "vae strategy=ratio"),
+        (lambda identity: identity.update(updates=11), "vae updates=11"),
+    ],
+)
+def test_another_setting_is_another_study_and_named(whole, change, label):
+    plain, other = parts(whole)[:2]
+    change(other.identity)
+    found = studies([plain, other])
+    assert len(found) == 2
+    assert found[1].label == label
+    assert found[0].label != found[1].label
+
+
+def test_other_data_are_another_study(whole):
+    plain, other = parts(whole)[:2]
+    other.document["dataset"]["sha256"] = "f" * 64
+    first, second = studies([plain, other])
+    assert second.label == "vae data=ffffffff"
+
+
+def test_code_seeds_and_what_seeds_draw_do_not_keep_runs_apart(whole):
+    first, second = parts(whole)[:2]
+    second.identity["code"] = "another"
+    recipe = second.identity["recipes"]["vae"]
+    recipe.update(seed=99, data_sha256="other", code="another", device="cuda")
+    second.identity["config"]["spread"] = True
+    (study,) = studies([first, second])
+    assert study.seeds == (0, 1)
+    assert any("versions of the code" in note for note in study.notes)
+
+
+def test_of_two_results_of_a_seed_the_newest_counts(whole):
+    old, new = one_seed(whole, 0), one_seed(whole, 0)
+    old.document["finished_at"], new.document["finished_at"] = "2030-01-01T00:00:00", "2031-01-01T00:00:00"
+    for row in new.document["arms"]:
+        row["accuracy"] = 0.25
+    for records in ([old, new], [new, old]):
+        (study,) = studies(records)
+        assert study.seeds == (0,)
+        assert {value for row in study.arms for value in row.accuracy} == {0.25}
+        assert study.notes == ("1 older result of the same seeds left out.",)
+    (study,) = studies([whole, *parts(whole)[:2], old])
+    assert study.seeds == (0, 1, 2)
+
+
+def reordered(record: RunRecord) -> RunRecord:
+    """The same with other classes rare, as without ``regime_seed`` another seed draws them."""
+    record.document["regime"]["class_counts"].reverse()
+    record.identity["config"]["regime_seed"] = None
+    return record
+
+
+def test_seeds_that_draw_other_rare_classes_are_joined_by_groups_alone(whole):
+    first, second = one_seed(whole, 0), reordered(one_seed(whole, 1))
+    (study,) = studies([first, second])
+    assert not study.one_order
+    assert "Which classes are rare differs from seed to seed." in study.notes
+    effect = next(row for row in study.effects if row["arm"] == "vae")
+    assert effect["classes"] == []
+    few = next(row for row in effect["groups"] if row["group"] == "few")
+    gains = []
+    for record, counts in ((first, first.class_counts), (second, second.class_counts)):
+        recalls = {row["arm"]: np.array([one["recall"] for one in row["per_class"]]) for row in record.document["arms"]}
+        rare = np.array(counts) < max(counts) / 10
+        gains.append(100 * (recalls["vae"] - recalls[effect["against"]])[rare].mean())
+    assert few["delta"] == pytest.approx(np.mean(gains))
+    assert few["ci95"] == pytest.approx(tuple(stats.ttest_1samp(gains, 0).confidence_interval(0.95)))
+
+
+def test_one_seed_with_several_orders_of_classes_is_not_repeated_but_several_studies(whole):
+    first, second = one_seed(whole, 0), reordered(one_seed(whole, 0))
+    second.identity["config"]["regime_seed"] = 5
+    assert [study.label for study in studies([first, second])] == ["vae regime_seed=0", "vae regime_seed=5"]
+
+
+def test_a_run_without_its_settings_stands_alone(whole, tmp_path):
+    bare = [RunRecord("run", tmp_path / str(index), part.document, {}, {}) for index, part in enumerate(parts(whole))]
+    assert [study.seeds for study in studies(bare)] == [(0,), (1,), (2,)]
+
+
+def test_without_joining_each_run_is_a_study(whole):
+    found = studies(parts(whole), join=False)
+    assert [study.seeds for study in found] == [(0,), (1,), (2,)]
+    assert {study.label for study in found} == {"vae"}
+
+
+def test_arms_hold_every_seed_in_order(whole):
+    (study,) = studies(parts(whole))
+    scores = study.scores("cart-pixels", "vae")
+    rows = [row for row in whole.document["arms"] if row["arm"] == "vae"]
+    assert scores.accuracy == tuple(row["accuracy"] for row in rows)
+    assert np.array(scores.confusion).tolist() == sum(np.array(row["confusion"]) for row in rows).tolist()
+    assert np.array(scores.recall).shape == (3, 10)
+    assert scores.seconds == pytest.approx(sum(row["seconds"] for row in rows))
+    assert study.scores("cart-pixels", "nothing") is None
+
+
+def test_settings_have_the_names_of_options_and_no_seed(whole):
+    found = settings_of(whole)
+    assert (found["latent_dim"], found["steps"], found["imbalance_factor"]) == (4, 2, 100.0)
+    assert found["arms"] == ["real", "oversample", "model", "model+oversample"]
+    assert not {"seed", "seeds", "regime_seed", "size", "model", "code"} & set(found)
+    json.dumps(found)
+    second = edited(whole)
+    second.identity["recipes"]["other"] = {"options": {"width": 3}, "steps": 1, "precision": "fp32"}
+    assert settings_of(second)["other.width"] == 3
+    assert settings_of(second)["width"] == 8
