@@ -31,6 +31,7 @@ from augment.cli.options import (
 from augment.cli.output import print_json, reporting
 from augment.cli.results import compare_command, results_command
 from augment.cli.run import arms_command, run_command
+from augment.cli.sweep import sweep_command
 from augment.errors import AugmentError, Stopped
 from augment.launch import first_to_speak, process_index, refuse_to_repeat
 
@@ -56,6 +57,7 @@ def _begin(context: typer.Context) -> None:
 app.command("run")(run_command)
 app.command("arms")(arms_command)
 app.command("features")(features_command)
+app.command("sweep")(sweep_command)
 app.command("train")(train_command)
 app.command("sample")(sample_command)
 app.command("score")(score_command)

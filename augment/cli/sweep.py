@@ -1,0 +1,178 @@
+"""The command ``augment sweep``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from augment.cli.options import Json, Offline, Quiet, Set, complete_dataset, complete_model, model_options
+from augment.cli.output import print_json, reporting
+
+if TYPE_CHECKING:
+    from augment.sweep.cell import Cell
+    from augment.sweep.config import SweepConfig
+    from augment.sweep.executor import Executor
+    from augment.sweep.folder import SweepFolder
+    from augment.sweep.study import Start
+
+PARTLY_FAILED = 6
+"""Exit code where a cell failed."""
+
+
+class ExecutorName(StrEnum):
+    """What carries cells out."""
+
+    local = "local"
+    ray = "ray"
+
+
+SEVERAL = "; several by commas."
+
+
+def sweep_command(
+    study: Annotated[Path | None, typer.Argument(help="A study file: YAML with options as keys.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help=f"Named data sets or folders{SEVERAL}", autocompletion=complete_dataset)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"Registered generators{SEVERAL}", autocompletion=complete_model)
+    ] = None,
+    regime: Annotated[str | None, typer.Option(help=f"balanced, semi, high ...{SEVERAL} [default: high]")] = None,
+    size: Annotated[str | None, typer.Option(help=f"Training images in all{SEVERAL} [default: 5000]")] = None,
+    imbalance_factor: Annotated[
+        str | None, typer.Option(help=f"Largest over smallest class, for high{SEVERAL} [default: 100]")
+    ] = None,
+    class_counts: Annotated[
+        list[str] | None, typer.Option(help="Explicit counts per class; repeatable for several grids of counts.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds of every combination, each a run of its own.")] = None,
+    seed: Annotated[int | None, typer.Option(help="First seed.", show_default="0")] = None,
+    set_: Set = None,
+    arm: Annotated[list[str] | None, typer.Option(help="An arm of every run; repeatable.")] = None,
+    arms: Annotated[str | None, typer.Option(help=f"Sets of arms, quick or full{SEVERAL}")] = None,
+    classifier: Annotated[list[str] | None, typer.Option(help="A classifier of every run; repeatable.")] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="How synthetic images are used; repeatable to compare several.")
+    ] = None,
+    steps: Annotated[str | None, typer.Option(help=f"Training steps of the generators{SEVERAL}")] = None,
+    updates: Annotated[str | None, typer.Option(help=f"Optimizer updates of the CNN{SEVERAL}")] = None,
+    max_minutes: Annotated[str | None, typer.Option(help="Minutes for each run.")] = None,
+    score_on: Annotated[str | None, typer.Option(help="test or validation.", show_default="test")] = None,
+    command: Annotated[str | None, typer.Option(help="What a cell is: run or features. [default: run]")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Folder that holds the data set's files.")] = None,
+    image_size: Annotated[str | None, typer.Option(help=f"Resize image folders to so many pixels{SEVERAL}")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", show_default="auto")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.", show_default="auto")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder or URL for sweep folders.", show_default="runs")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the sweep's folder. [default: the study file's]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Cells side by side on this machine. [default: by cores, memory, GPUs]", min=1)
+    ] = None,
+    retries: Annotated[int, typer.Option(help="Further attempts of a cell whose worker died.", min=0)] = 1,
+    executor: Annotated[ExecutorName, typer.Option(help="This machine, or a Ray cluster.")] = ExecutorName.local,
+    address: Annotated[str, typer.Option(help="Of the Ray cluster: auto, host:port, ray://host:port.")] = "auto",
+    cpus_per_cell: Annotated[float, typer.Option(help="CPUs of a cell on a cluster.", min=0.1)] = 1.0,
+    gpus_per_cell: Annotated[float, typer.Option(help="GPUs of a cell on a cluster, also a part.", min=0.0)] = 0.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the cells, what is done, and the time it takes; do nothing.")
+    ] = False,
+    offline: Offline = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Carry out a whole grid of runs, each combination of values and seeds; whatever was finished before stays.
+
+    Options given here replace those of the study file. A sweep that was stopped or killed goes on with the same
+    command. Exit code 6: some cells failed; they are tried again by the same command.
+    """
+    given = {
+        "dataset": dataset,
+        "model": model,
+        "regime": regime,
+        "size": size,
+        "imbalance_factor": imbalance_factor,
+        "class_counts": class_counts,
+        "seeds": seeds,
+        "seed": seed,
+        "set": model_options(set_),
+        "arm": arm,
+        "arms": arms,
+        "classifier": classifier,
+        "strategy": strategy,
+        "steps": steps,
+        "updates": updates,
+        "max_minutes": max_minutes,
+        "score_on": score_on,
+        "command": command,
+        "data_dir": data_dir,
+        "image_size": image_size,
+        "device": device,
+        "precision": precision,
+        "out": out,
+        "name": name,
+        "offline": offline,
+    }
+    config = _config(study, {key: value for key, value in given.items() if value not in (None, [], {}, False)})
+    if dry_run:
+        count = workers if executor is ExecutorName.local else workers or 1
+        _estimate(config, count, as_json=as_json, quiet=quiet)
+        return
+    if executor is ExecutorName.local:
+        start: Start = partial(_start_local, workers=workers, retries=retries)
+    else:
+        start = partial(_start_ray, address=address, cpus=cpus_per_cell, gpus=gpus_per_cell, retries=retries)
+    _sweep(config, start, as_json=as_json, quiet=quiet)
+
+
+def _start_local(folder: SweepFolder, cells: Sequence[Cell], *, workers: int | None, retries: int) -> Executor:
+    from augment.sweep.local import LocalExecutor
+    from augment.sweep.machine import divided
+
+    share = divided(cells, workers)
+    return LocalExecutor(folder, workers=share.workers, threads=share.threads, gpus=share.gpus, retries=retries)
+
+
+def _start_ray(
+    folder: SweepFolder, cells: Sequence[Cell], *, address: str, cpus: float, gpus: float, retries: int
+) -> Executor:
+    from augment.sweep.on_ray import RayExecutor
+
+    return RayExecutor(address, folder.location, cpus=cpus, gpus=gpus, retries=retries)
+
+
+def _config(study: Path | None, given: Mapping[str, Any]) -> SweepConfig:
+    from augment.sweep.config import SweepConfig
+    from augment.sweep.study_file import overridden, read_study
+
+    return SweepConfig.parse(given if study is None else overridden(read_study(study), given))
+
+
+def _estimate(config: SweepConfig, workers: int | None, *, as_json: bool, quiet: bool) -> None:
+    from augment.cli.sweep_tables import show_estimate
+    from augment.sweep.estimate import estimate_sweep
+    from augment.sweep.folder import SweepFolder
+    from augment.sweep.grid import cells
+    from augment.sweep.machine import divided
+
+    with reporting(quiet=quiet or as_json) as report:
+        found = cells(config, report)
+        records = SweepFolder(config.location).records()
+        share = divided(found, workers)
+        estimate = estimate_sweep(config.location, found, records, report, workers=share.workers, threads=share.threads)
+    print_json(estimate.to_json()) if as_json else show_estimate(estimate)
+
+
+def _sweep(config: SweepConfig, start: Start, *, as_json: bool, quiet: bool) -> None:
+    from augment.cli.sweep_tables import show_sweep
+    from augment.sweep.study import sweep
+
+    with reporting(quiet=quiet or as_json) as report:
+        result = sweep(config, start, report)
+    print_json(result.to_json()) if as_json else show_sweep(result)
+    if result.failed:
+        raise typer.Exit(PARTLY_FAILED)

@@ -1,0 +1,125 @@
+"""What ``augment sweep`` prints: a line per combination, cells that failed and why, and what a dry run found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from augment.cli.tables import new_table, terminal
+from augment.evidence.statistics import signed
+from augment.store import read_json
+from augment.sweep.places import path_of
+from augment.sweep.progress import duration
+
+if TYPE_CHECKING:
+    from augment.sweep.cell import Cell
+    from augment.sweep.estimate import SweepEstimate
+    from augment.sweep.study import SweepResult
+
+SHOWN_FAILURES = 20
+
+SHOWN_CELLS = 200
+"""Lines of cells that a dry run prints."""
+
+Axes = tuple[tuple[str, str | int], ...]
+
+
+def show_sweep(result: SweepResult) -> None:
+    """All combinations with their best arms, failed cells, the folder and what to do next."""
+    console = terminal()
+    groups: dict[Axes, list[Cell]] = {}
+    for cell in result.cells:
+        groups.setdefault(_without_seed(cell), []).append(cell)
+    table = new_table(
+        "Mean accuracy over seeds, of the first classifier: the best arm with a generator, and the best one without",
+        *("cells", "seeds", "arm\nagainst", "accuracy\n%", "difference"),
+        right=("seeds", "accuracy\n%", "difference"),
+    )
+    for axes, cells in groups.items():
+        documents = [document for cell in cells if (document := _document(result, cell)) is not None]
+        ended = sum(result.outcomes[cell.key].status == "finished" for cell in cells)
+        seeds = str(ended) if ended == len(cells) else f"{ended} of {len(cells)}"
+        table.add_row(escape(" ".join(_shown(value) for _, value in axes)), seeds, *_best(documents))
+    console.print(table)
+    _show_failed(result)
+    counts = result.counts
+    before = f" ({counts['before']} of them before)" if counts["before"] else ""
+    console.print(
+        f"{counts['finished']} of {counts['cells']} cells finished{before}, {counts['failed']} failed, "
+        f"in {duration(result.seconds)}. Written to {escape(result.folder.location)}",
+        soft_wrap=True,
+    )
+    if counts["finished"]:
+        console.print(f"Next: augment report {escape(result.folder.location)}", soft_wrap=True)
+
+
+def _show_failed(result: SweepResult) -> None:
+    console, failed = terminal(), result.failed
+    for cell, outcome in failed[:SHOWN_FAILURES]:
+        console.print(f"[bold]Failed[/]: {escape(cell.name)}: {escape(str(outcome.error))}", soft_wrap=True)
+    if len(failed) > SHOWN_FAILURES:
+        console.print(f"and {len(failed) - SHOWN_FAILURES} more; --json lists them all.")
+    if failed:
+        console.print("The same command tries these again; the others stay as they are.\n")
+
+
+def _without_seed(cell: Cell) -> Axes:
+    return tuple((name, value) for name, value in cell.coordinates.items() if name != "seed")
+
+
+def _shown(value: str | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def _document(result: SweepResult, cell: Cell) -> Mapping[str, Any] | None:
+    """The result of a finished run; None also for one at a URL, which `augment results` is for."""
+    folder, outcome = path_of(result.folder.location), result.outcomes[cell.key]
+    if cell.command != "run" or folder is None or outcome.folder is None:
+        return None
+    return read_json(Path(folder) / outcome.folder / "result.json")
+
+
+def _best(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
+    """The best generative and the best classical arm over runs that differ in their seeds, and points in between."""
+    if not documents:
+        return "-", "-", "-"
+    scores: dict[str, dict[str, list[float]]] = {"generative": {}, "classical": {}}
+    classifier = documents[0]["arms"][0]["classifier"]
+    for row in (row for document in documents for row in document["arms"] if row["classifier"] == classifier):
+        scores[row["family"]].setdefault(row["arm"], []).append(row["accuracy"])
+    best = [max(((fmean(values), arm) for arm, values in arms.items()), default=None) for arms in scores.values()]
+    arms = ("-" if one is None else escape(one[1].replace("+", " + ")) for one in best)
+    accuracies = ("-" if one is None else f"{100 * one[0]:.1f}" for one in best)
+    ours, cheap = best
+    difference = "-" if ours is None or cheap is None else signed(100 * (ours[0] - cheap[0]))
+    return "\n".join(arms), "\n".join(accuracies), difference
+
+
+def show_estimate(found: SweepEstimate) -> None:
+    """Cells, which of them are done, and the time the others take."""
+    console = terminal()
+    table = new_table(f"{len(found.cells)} cells", "cell", "status")
+    for cell in found.cells[:SHOWN_CELLS]:
+        table.add_row(escape(cell.name), found.status(cell))
+    console.print(table)
+    if len(found.cells) > SHOWN_CELLS:
+        console.print(f"and {len(found.cells) - SHOWN_CELLS:,} more; --json lists them all.")
+    numeric = ("cells", "done", "each", "left, one worker")
+    times = new_table("Expected time", "data set", "model", *numeric, "known from", right=numeric)
+    for time in found.times:
+        each, left = (_time(value) for value in (time.each, time.left))
+        row = (str(time.cells), str(time.done), each, left, time.source or "-")
+        times.add_row(escape(time.dataset), escape(time.model), *row)
+    console.print(times)
+    total = "an unknown time" if found.seconds is None else f"about {duration(found.seconds)}"
+    side_by_side = f"{found.workers} worker{'s' if found.workers > 1 else ''}"
+    console.print(f"What is left takes {total} with {side_by_side}.")
+    console.print(f"Nothing was done; results would be in {escape(found.location)}.", soft_wrap=True)
+
+
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else duration(seconds)

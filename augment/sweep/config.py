@@ -1,0 +1,215 @@
+"""What a person asks of a sweep: the options of ``augment run``, each with one value or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from augment import store
+from augment.errors import ConfigError, unknown_name
+from augment.study_config import StudyConfig
+from augment.sweep.cell import Command
+
+SPELLED: Mapping[Command, Mapping[str, str]] = {
+    "run": {"arm": "arms", "arms": "arm_set", "classifier": "classifiers"},
+    "features": {"head": "heads", "baseline": "baselines", "plot": "plots"},
+}
+"""Options whose setting has another name."""
+
+OWN = ("command", "name", "out", "seed", "seeds", "set")
+"""Keys of a sweep itself."""
+
+REFUSED = {
+    "resume": "A sweep always goes on where it was; choose another name to begin anew.",
+    "spread": "Every seed is a run of its own here; use `augment run --spread`.",
+    "export": "All cells would write the same file; use `augment features --export`.",
+    "regime_seed": "All cells have the first seed as it, so that the same classes are rare in all seeds.",
+    **{
+        name: f"Give --{name.replace('_', '-')} on the command line; it may differ from machine to machine."
+        for name in ("workers", "executor", "address", "retries", "cpus_per_cell", "gpus_per_cell", "dry_run", "json")
+    },
+}
+"""Names that are known and yet no key of a study file, and what to do instead."""
+
+WHOLE = frozenset({"strategy", "data_dir", "layer", "generator"})
+"""Settings whose text may hold a comma."""
+
+NUMBERS = frozenset({"class_counts", "labels_per_class", "t"})
+"""Settings that are lists of whole numbers."""
+
+
+class SweepConfig(BaseModel):
+    """A grid: every combination of ``values``, each with ``seeds`` seeds.
+
+    command: what a cell is, ``run`` or ``features``.  name: of the folder in ``out``, which may be a URL.  values: by
+    the name of a setting of :class:`~augment.experiment.config.RunConfig` (or
+    :class:`~augment.features.config.FeaturesConfig`), what it takes in turn.  options: of generators; with a model's
+    name before, as in ``MODEL.steps``, of that one alone.  seed: the first of ``seeds``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: Command = "run"
+    name: str = Field(min_length=1)
+    out: str = "runs"
+    values: dict[str, tuple[Any, ...]]
+    options: dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(0, ge=0, le=2**31)
+    seeds: int = Field(1, ge=1, le=1000)
+
+    called: ClassVar[str] = "sweep"
+
+    @property
+    def location(self) -> str:
+        """The sweep's folder, a path or a URL."""
+        return f"{self.out.rstrip('/')}/{self.name}" if "://" in self.out else str(Path(self.out) / self.name)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Settings with more than one value."""
+        return tuple(name for name, values in self.values.items() if len(values) > 1)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> Self:
+        """Read keys named like options, with dashes or underscores; a list gives several values in turn.
+
+        Settings that are lists themselves (``arm``, ``classifier``, ``class_counts``) take a list of lists for that.
+        Raises ConfigError that names the key, the value and what is allowed.
+        """
+        keys = _normal(given)
+        command: Any = keys.get("command", "run")
+        if command not in SPELLED:
+            raise ConfigError(f"command: {command}: {unknown_name('command of a sweep', str(command), SPELLED)}")
+        settings = _settings_of(command)
+        for key in keys:
+            _check_key(key, command, settings)
+        values = _values({key: value for key, value in keys.items() if key not in OWN}, command, settings)
+        own = {key: keys[key] for key in ("seed", "seeds", "out", "name") if keys.get(key) is not None}
+        asked = {"command": command, "values": values, "options": flat_options(keys.get("set")), **own}
+        asked.setdefault("name", f"sweep-{store.content_hash({**asked, 'out': None})[:8]}")
+        try:
+            config = cls.model_validate({**asked, "out": str(asked.get("out", "runs"))})
+        except ValidationError as error:
+            raise ConfigError("\n".join(map(_explained, error.errors()))) from None
+        return config._checked()
+
+    def _checked(self) -> Self:
+        if store.safe_name(self.name) != self.name:
+            example = store.safe_name(self.name)
+            raise ConfigError(f"name: {self.name}: letters, digits, - _ and . make a name, as in {example}.")
+        for needed in ("dataset",) if "generator" in self.values else ("dataset", "model"):
+            if needed not in self.values:
+                raise ConfigError(f"A sweep needs a {needed}: give --{needed}, or the key {needed} in the study file.")
+        if "class_counts" in self.values and "explicit" not in self.values["regime"]:
+            raise ConfigError("class_counts go with regime explicit (or with no regime), and only with it.")
+        return self
+
+
+def _normal(given: Mapping[Any, Any]) -> dict[str, Any]:
+    """Keys with underscores; raises ConfigError where one comes twice."""
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        name = str(key).replace("-", "_")
+        if name in found:
+            raise ConfigError(f"{key}: this key comes twice, once with - and once with _. Keep one of them.")
+        found[name] = value
+    return found
+
+
+def _settings_of(command: Command) -> type[StudyConfig]:
+    if command == "run":
+        from augment.experiment.config import RunConfig
+
+        return RunConfig
+    from augment.features.config import FeaturesConfig
+
+    return FeaturesConfig
+
+
+def _check_key(key: str, command: Command, settings: type[StudyConfig]) -> None:
+    if key in REFUSED:
+        raise ConfigError(f"{key} is no key of a sweep. {REFUSED[key]}")
+    spelled = SPELLED[command]
+    known = {*OWN, *spelled, *settings.model_fields} - {*spelled.values(), "options", *REFUSED} | set(spelled)
+    if key not in known:
+        raise ConfigError(unknown_name("key of a sweep", key, known))
+
+
+def _values(keys: Mapping[str, Any], command: Command, settings: type[StudyConfig]) -> dict[str, tuple[Any, ...]]:
+    found: dict[str, tuple[Any, ...]] = {}
+    for key, value in keys.items():
+        if value is None:
+            continue
+        field = SPELLED[command].get(key, key)
+        values = _of_list(key, field, value) if _is_list(settings, field) else _of_scalar(key, field, value)
+        if not values:
+            raise ConfigError(f"{key}: {value}: give at least one value, or leave the key out.")
+        found[field] = tuple(one for index, one in enumerate(values) if one not in values[:index])
+    if command == "run":
+        found.setdefault("regime", ("explicit",) if "class_counts" in found else ("high",))
+    return found
+
+
+def _is_list(settings: type[StudyConfig], field: str) -> bool:
+    annotation = settings.model_fields[field].annotation
+    return any(get_origin(kind) is tuple for kind in (annotation, *get_args(annotation)))
+
+
+def _of_scalar(key: str, field: str, value: Any) -> list[Any]:
+    values = value if isinstance(value, list | tuple) else [value]
+    nested = [one for one in values if isinstance(one, list | tuple | (() if field == "encode" else dict))]
+    if nested:
+        raise ConfigError(f"{key}: {nested[0]}: a single value is needed here, or a list of single values.")
+    if field in WHOLE or not isinstance(value, str):
+        return list(values)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _of_list(key: str, field: str, value: Any) -> list[Any]:
+    """A list is one value of such a setting; several are lists in a list, or texts with commas in a list."""
+    if not isinstance(value, list | tuple):
+        return [_one_list(key, field, value)]
+    several = any(isinstance(one, list | tuple) or (field in NUMBERS and isinstance(one, str)) for one in value)
+    return [_one_list(key, field, one) for one in value] if several else [tuple(value)] if value else []
+
+
+def _one_list(key: str, field: str, value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    if isinstance(value, dict):
+        raise ConfigError(f"{key}: {value}: a list is needed here.")
+    parts = [part.strip() for part in str(value).split(",") if part.strip()]
+    if field not in NUMBERS:
+        return tuple(part for part in parts if part != "none")
+    if parts == ["auto"]:
+        return "auto"
+    try:
+        return tuple(int(part) for part in parts)
+    except ValueError:
+        raise ConfigError(f"{key}: {value}: whole numbers separated by commas are needed, like 400,200,100.") from None
+
+
+def flat_options(given: Any) -> dict[str, Any]:
+    """Options of generators from ``set``: those of one model have its name and a dot before, or are nested under it."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"set: {given}: options are needed as key: value, for example set: {{latent_dim: 16}}.")
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        pairs: Iterable[tuple[str, Any]] = [(str(key), value)]
+        if isinstance(value, Mapping):
+            pairs = [(f"{key}.{name}", one) for name, one in value.items()]
+        for name, one in pairs:
+            if name in found:
+                raise ConfigError(f"set: {name} is given twice. Keep one of them.")
+            found[name] = one
+    return found
+
+
+def _explained(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    return f"{key}: {item.get('input')}: {item['msg']}."
