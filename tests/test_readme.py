@@ -7,11 +7,15 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.main import get_command
 
 from augment.cli import app
+from augment.sweep.config import SweepConfig
+from augment.sweep.grid import combinations
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 LINES = [line.split("#")[0].strip() for line in re.findall(r"^    (?:\.venv/bin/)?(augment .+)$", README, re.MULTILINE)]
 INLINE = [text for text in re.findall(r"`(augment [^`]+)`", README) if "..." not in text]
 
@@ -29,6 +33,15 @@ def test_command_and_its_options_exist(line):
     words = shlex.split(line)[1:]
     used = {word for word in words if word.startswith("--")}
     assert used <= option_names(words), line
+
+
+def test_study_files_are_grids():
+    """The README's, and the one that it runs."""
+    (shown,) = re.findall(r"```yaml\n(.+?)```", README, re.DOTALL)
+    for name, text in (("shown", shown), ("study", (ROOT / "examples" / "study.yaml").read_text(encoding="utf-8"))):
+        config = SweepConfig.parse({"name": name, **yaml.safe_load(text)})
+        assert config.axes == ("regime", "size", "model")
+        assert len(list(combinations(config))) == 36
 
 
 def run_example(contains, **replaced):

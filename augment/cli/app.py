@@ -29,6 +29,7 @@ from augment.cli.options import (
     complete_model,
 )
 from augment.cli.output import print_json, reporting
+from augment.cli.report import report_command
 from augment.cli.results import compare_command, results_command
 from augment.cli.run import arms_command, run_command
 from augment.cli.sweep import sweep_command
@@ -58,6 +59,7 @@ app.command("run")(run_command)
 app.command("arms")(arms_command)
 app.command("features")(features_command)
 app.command("sweep")(sweep_command)
+app.command("report")(report_command)
 app.command("train")(train_command)
 app.command("sample")(sample_command)
 app.command("score")(score_command)

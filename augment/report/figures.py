@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from augment.errors import ConfigError
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
+
+T = TypeVar("T", int, float)
 
 PALETTE = (
     *("#2d87f0", "#ff782d", "#1e5a69", "#a5003c", "#4be1a5", "#5a3cb4", "#f0c300", "#b45ab4", "#966900", "#ff96ff"),
@@ -108,7 +110,7 @@ def percent_axis(axes: Axes, low: float, high: float, name: str) -> None:
     axes.set_ylabel(name)
 
 
-def spaced(values: Sequence[int], places: Sequence[float], gap: float = 0.07) -> list[int]:
+def spaced(values: Sequence[T], places: Sequence[float], gap: float = 0.07) -> list[T]:
     """Of the ascending ``values`` at ``places`` those whose tick labels have room: ``gap`` of the axis between two."""
     least = gap * (places[-1] - places[0])
     shown = [0]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import NDArray
 
 from augment.errors import DataError
+from augment.report.chart import PointGroup
 from augment.report.figures import (
-    UNLABELLED_COLOUR,
     add_legend,
     add_title,
     check_suffix,
@@ -20,11 +20,13 @@ from augment.report.figures import (
     literal,
     write,
 )
-from augment.report.projection import Points
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+    from torch import Tensor
+
+Points = NDArray[np.float32]
 
 LEGEND_CLASSES = 20
 """Classes that a legend names; a line says how many more there are."""
@@ -58,27 +60,40 @@ def map_figure(
     points: Points, labels: Tensor, classes: Sequence[str], *, title: str, axes: Sequence[str] = ()
 ) -> Figure:
     """The figure that :func:`save_map` writes: one collection of points for each class that has some."""
+    check_map(points, labels, classes)
+    groups = [
+        PointGroup("unlabelled" if label < 0 else classes[label], tuple(map(tuple, points[rows].tolist())), label)
+        for label, rows in class_rows(labels).items()
+    ]
+    return groups_figure(groups, title=title, axes=axes, dimensions=points.shape[1])
+
+
+def groups_figure(
+    groups: Sequence[PointGroup], *, title: str, axes: Sequence[str] = (), dimensions: int | None = None
+) -> Figure:
+    """The figure of a map whose points are grouped by class already; ``dimensions``: those of the points where None."""
     from matplotlib.figure import Figure
 
-    check_map(points, labels, classes)
+    rows = [point for group in groups for point in group.points]
+    deep = (dimensions or max(map(len, rows), default=2)) == 3
+    points = np.array(rows, dtype=np.float64).reshape(len(rows), 3 if deep else 2)
     figure = Figure(figsize=(INCHES + 1.9, INCHES + 0.4), layout="constrained")
-    panel = _flat_panel(figure) if points.shape[1] == 2 else _deep_panel(figure)
+    panel = _deep_panel(figure) if deep else _flat_panel(figure)
     area = float(np.clip(20000 / max(1, len(points)), 5, 40))  # square points
-    by_class = class_rows(labels)
-    for label, rows in by_class.items():
+    for group in groups:
         panel.scatter(
-            *points[rows].T,
-            s=area * (1 if label >= 0 else 0.6),
-            color=class_colour(label),
-            marker=class_marker(label),
-            alpha=0.8 if label >= 0 else 0.45,
+            *zip(*group.points, strict=True),
+            s=area * (1 if group.index >= 0 else 0.6),
+            color=class_colour(group.index),
+            marker=class_marker(group.index),
+            alpha=0.8 if group.index >= 0 else 0.45,
             linewidths=0,
-            zorder=2 if label >= 0 else 1,
+            zorder=2 if group.index >= 0 else 1,
         )
     _frame(panel, points)
     for axis, name in zip("xyz", axes, strict=False):
-        literal([getattr(panel, f"set_{axis}label")(name, labelpad=-8 if points.shape[1] == 3 else 4)])
-    _class_legend(panel, list(by_class), classes)
+        literal([getattr(panel, f"set_{axis}label")(name, labelpad=-8 if deep else 4)])
+    _class_legend(panel, groups)
     add_title(figure, title)
     return figure
 
@@ -119,9 +134,9 @@ def _deep_panel(figure: Figure) -> Any:
     return panel
 
 
-def _frame(panel: Any, points: Points) -> None:
+def _frame(panel: Any, points: NDArray[np.float64]) -> None:
     """Equal scales, and the same room around the points on each side, also where all points coincide."""
-    wide = points.astype(np.float64) if len(points) else np.zeros((1, points.shape[1]))
+    wide = points if len(points) else np.zeros((1, points.shape[1]))
     low, high = wide.min(axis=0), wide.max(axis=0)
     span = float((high - low).max()) or 1.0
     reach = np.maximum((high - low) / 2, 0.05 * span) + 0.04 * span
@@ -130,21 +145,23 @@ def _frame(panel: Any, points: Points) -> None:
     panel.set_aspect("equal")
 
 
-def _class_legend(panel: Any, labels: Sequence[int], classes: Sequence[str]) -> None:
-    named = [label for label in labels if label >= 0]
-    shown, names = named[:LEGEND_CLASSES], [classes[label] for label in named[:LEGEND_CLASSES]]
-    handles = [_key(class_colour(label), class_marker(label)) for label in shown]
+def _class_legend(panel: Any, groups: Sequence[PointGroup]) -> None:
+    named = [group for group in groups if group.index >= 0]
+    shown = named[:LEGEND_CLASSES]
+    names, handles = [group.name for group in shown], [_key(group.index) for group in shown]
     if len(named) > LEGEND_CLASSES:
-        handles.append(_key("none", ""))
+        handles.append(_key(None))
         names.append(f"and {len(named) - LEGEND_CLASSES} more classes")
-    if -1 in labels:
-        handles.append(_key(UNLABELLED_COLOUR, "o"))
-        names.append("unlabelled")
+    for group in (group for group in groups if group.index < 0):
+        handles.append(_key(group.index))
+        names.append(group.name)
     if handles:
         add_legend(panel, handles, names)
 
 
-def _key(colour: str, marker: str) -> Line2D:
+def _key(index: int | None) -> Line2D:
+    """The marker of a class for the legend; None is an empty one."""
     from matplotlib.lines import Line2D
 
+    colour, marker = ("none", "") if index is None else (class_colour(index), class_marker(index))
     return Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=7, markeredgewidth=0)

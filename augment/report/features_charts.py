@@ -1,0 +1,245 @@
+"""Charts of a feature study: accuracy over labels, the map of t and layers, the generator's training, embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from augment.report import chart_numbers as numbers
+from augment.report.chart import Chart, HeatMap, Lines, PointGroup, Scatter, Series, Table, file_name
+from augment.report.sections import FEATURES
+from augment.report.training_charts import training_charts
+from augment.results.records import RunRecord
+from augment.run_folder.embeddings import Embedding, Embeddings
+
+MOST_POINTS = 1500
+"""Of a map; of more, so many evenly spaced ones are drawn."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The record with what its charts are called."""
+
+    record: RunRecord
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set."""
+        return str(self.record.document["dataset"]["name"])
+
+    @property
+    def model(self) -> str:
+        """Name of the generator."""
+        return str(self.record.document["generator"]["name"])
+
+    @property
+    def words(self) -> str:
+        """For titles."""
+        return f"{self.dataset}, features of {self.model}"
+
+    @property
+    def facets(self) -> dict[str, str]:
+        """What the page's filters look at."""
+        return {"dataset": self.dataset, "model": self.model}
+
+    def name(self, *kind: str) -> str:
+        """A file name that no other record's chart has."""
+        identity = str(self.record.document.get("identity", self.record.folder.name))[:8]
+        return file_name("features", *kind, self.dataset, self.model, identity)
+
+
+def features_charts(record: RunRecord) -> list[Chart]:
+    """All charts of a feature study.
+
+    A chart of accuracy over labels for each head, the map of t and layers and its curves where several were tried, the
+    training of the generator, and maps of the features. What is missing in the folder leaves its charts out.
+    """
+    subject = Subject(record)
+    files = [record.folder / "generator" / "history.csv"]
+    return [
+        *_accuracies(subject),
+        *_search(subject),
+        *_embeddings(subject),
+        *training_charts(files, name=subject.name, model=subject.model, words=subject.words, facets=subject.facets),
+    ]
+
+
+# accuracy over labels
+
+
+def _accuracies(subject: Subject) -> Iterator[Chart]:
+    """A chart for each head; methods without one, as a classifier from scratch, stand in each."""
+    rows = subject.record.document.get("rows") or ()
+    baselines = subject.record.document.get("baselines") or ()
+    methods = [method for method in dict.fromkeys(row["method"] for row in rows) if method not in baselines]
+    heads = list(dict.fromkeys(row["head"] for row in rows if row["head"] is not None)) or [None]
+    for head in heads if rows else ():
+        lines = _lines([row for row in rows if row["head"] in (head, None)], methods)
+        yield Lines(
+            name=subject.name("accuracy", *([head] if head else [])),
+            section=FEATURES,
+            title=f"Accuracy with few labels: {subject.words}{f', {head} head' if head else ''}",
+            caption="Test accuracy over labelled images per class, the mean over episodes with its 95% interval. "
+            "Grey: methods that need no generator.",
+            facets=subject.facets,
+            table=_accuracy_table(lines),
+            series=tuple(lines),
+            x_title="labelled images per class",
+            y_title="test accuracy",
+            x_log=True,
+            percent=True,
+        )
+
+
+def _lines(rows: Sequence[Row], methods: Sequence[str]) -> list[Series]:
+    """By method, and by t and layer where a method has several for the same number of labels."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    places = [(row["method"], row["k"]) for row in rows]
+    several = {method for method, k in places if places.count((method, k)) > 1}
+    for row in rows:
+        where = _where(row) if row["method"] in several else ""
+        found.setdefault((row["method"], where), []).append(row)
+    ranks = {key: rank for rank, key in enumerate(key for key in found if key[0] in methods)}
+    return [
+        _line(", ".join(filter(None, key)), sorted(points, key=lambda row: row["k"]), ranks.get(key))
+        for key, points in found.items()
+    ]
+
+
+def _where(row: Row) -> str:
+    return ", ".join([*([f"t {row['t']}"] if row["t"] is not None else []), *([row["layer"]] if row["layer"] else [])])
+
+
+def _line(name: str, points: Sequence[Row], rank: int | None) -> Series:
+    return Series(
+        name=name,
+        x=tuple(float(row["k"]) for row in points),
+        y=tuple(float(row["accuracy"]) for row in points),
+        low=tuple(None if row["ci95"] is None else float(row["ci95"][0]) for row in points),
+        high=tuple(None if row["ci95"] is None else float(row["ci95"][1]) for row in points),
+        rank=rank,
+        dashed=rank is None,
+        notes=tuple(_where(row) for row in points),
+    )
+
+
+def _accuracy_table(lines: Sequence[Series]) -> Table:
+    """A row for each method, a column for each number of labels."""
+    ks = sorted({x for line in lines for x in line.x})
+    rows = []
+    for line in lines:
+        found = dict(zip(line.x, zip(line.y, line.low, line.high, strict=True), strict=True))
+        rows.append((line.name, *(_accuracy_text(*found[k]) if k in found else "" for k in ks)))
+    return Table(("accuracy in %, labels per class:", *(f"{k:,.0f}" for k in ks)), tuple(rows))
+
+
+def _accuracy_text(value: float, low: float | None, high: float | None) -> str:
+    half = "" if low is None or high is None else f" ± {numbers.per_cent((high - low) / 2)}"
+    return numbers.per_cent(value) + half
+
+
+# t and layers
+
+
+def _search(subject: Subject) -> Iterator[Chart]:
+    found = subject.record.document.get("map")
+    grid = (found or {}).get("grid") or ()
+    if not grid or found is None:
+        return
+    layers = list(dict.fromkeys(row["layer"] for row in grid))
+    steps = sorted({row["t"] for row in grid}, key=lambda t: -1 if t is None else t)
+    cells = {(row["layer"], row["t"]): float(row["accuracy"]) for row in grid}
+    names = tuple("features" if layer is None else str(layer) for layer in layers)
+    labels = tuple("" if t is None else str(t) for t in steps)
+    values = tuple(tuple(cells.get((layer, t)) for t in steps) for layer in layers)
+    chosen = found.get("chosen") or {}
+    place = (chosen.get("layer"), chosen.get("t"))
+    if len(cells) > 1:
+        frame = (layers.index(place[0]), steps.index(place[1])) if place in cells else None
+        yield _map(subject, names, labels, values, frame)
+    if len(steps) > 1:
+        yield _curves_over_t(subject, names, labels, values)
+
+
+def _map(
+    subject: Subject,
+    names: tuple[str, ...],
+    labels: tuple[str, ...],
+    values: tuple[tuple[float | None, ...], ...],
+    frame: tuple[int, int] | None,
+) -> HeatMap:
+    text = tuple(tuple("" if value is None else numbers.per_cent(value) for value in row) for row in values)
+    return HeatMap(
+        name=subject.name("layers"),
+        section=FEATURES,
+        title=f"Validation accuracy by noise level t and layer: {subject.words}",
+        caption="Accuracy in per cent on training images held out for the choice. The chosen t and layer are framed.",
+        facets=subject.facets,
+        table=numbers.class_table("layer", names, [f"t {label}" if label else "accuracy" for label in labels], text),
+        x=labels,
+        y=names,
+        values=values,
+        text=text,
+        x_title="noise level t" if labels != ("",) else "",
+        y_title="layer",
+        frame=frame,
+    )
+
+
+def _curves_over_t(
+    subject: Subject,
+    names: tuple[str, ...],
+    labels: tuple[str, ...],
+    values: tuple[tuple[float | None, ...], ...],
+) -> Lines:
+    lines = []
+    for rank, (name, row) in enumerate(zip(names, values, strict=True)):
+        known = [(float(place), value) for place, value in enumerate(row) if value is not None]
+        lines.append(Series(name, tuple(x for x, _ in known), tuple(y for _, y in known), rank=rank))
+    text = [["" if value is None else numbers.per_cent(value) for value in row] for row in values]
+    return Lines(
+        name=subject.name("timesteps"),
+        section=FEATURES,
+        title=f"Validation accuracy over the noise level t: {subject.words}",
+        caption="A line for each layer; the noise levels that were tried stand evenly spaced.",
+        facets=subject.facets,
+        table=numbers.class_table("layer", names, [f"t {label}" for label in labels], text),
+        series=tuple(lines),
+        x_title="noise level t",
+        y_title="validation accuracy",
+        percent=True,
+        x_labels=labels,
+    )
+
+
+# embeddings
+
+
+def _embeddings(subject: Subject) -> Iterator[Chart]:
+    found = Embeddings.load(subject.record.folder)
+    for each in found.maps if found is not None else ():
+        if found is not None and len(found.labels):
+            yield _scatter(subject, found, each)
+
+
+def _scatter(subject: Subject, found: Embeddings, each: Embedding) -> Scatter:
+    width = -(-len(found.labels) // MOST_POINTS)
+    labels, points = found.labels[::width].tolist(), each.points[::width].tolist()
+    groups = []
+    for label in sorted(set(labels)):
+        rows = tuple(tuple(point) for point, of in zip(points, labels, strict=True) if of == label)
+        groups.append(PointGroup(found.classes[label], rows, label))
+    meaning = "" if each.axes else " Only neighbourhoods mean something, axes and distances do not."
+    return Scatter(
+        name=subject.name("embedding", each.method, f"{each.dimensions}d"),
+        section=FEATURES,
+        title=f"{each.title} of {subject.words}",
+        caption=f"{len(labels):,} training images, a point each, by class; the method saw no labels.{meaning}",
+        facets=subject.facets,
+        table=Table(("class", "points"), tuple((group.name, f"{len(group.points):,}") for group in groups)),
+        groups=tuple(groups),
+        axes=each.axes,
+    )

@@ -1,0 +1,325 @@
+"""Charts over all studies of a report: accuracy over size, arms against the best classical one, classes, cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from augment.evidence.statistics import signed
+from augment.report import chart_numbers as numbers
+from augment.report.chart import Chart, Interval, Intervals, Lines, Series, Table, file_name
+from augment.report.class_maps import class_map
+from augment.report.sections import ACCURACY, ARMS, CLASSES
+from augment.results.studies import ArmScores, Study
+
+MOST_CHARTS = 60
+"""More than anyone looks through; those of the largest sizes come first, and the last ones are left out."""
+
+MOST_ROWS = 60
+"""Rows of a forest plot."""
+
+SPREADS_BY = 10
+"""Sizes and costs of which the largest is so many times the smallest stand on a logarithmic axis."""
+
+BEST_CLASSICAL = "best classical arm"
+PLAIN = "real"
+"""The arm without any augmentation, drawn beside the best classical one."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Studies that can be compared: one data set, regime and classifier; ``sizes`` ascend."""
+
+    dataset: str
+    regime: str
+    classifier: str
+    sizes: Mapping[int, tuple[Study, ...]]
+    ranks: Mapping[str, int]
+
+    @property
+    def largest(self) -> int:
+        """The largest size."""
+        return max(self.sizes)
+
+    def facets(self, size: int | None = None) -> dict[str, str]:
+        """What the page's filters look at; without a size the chart is of all sizes."""
+        found = {"dataset": self.dataset, "regime": self.regime, "classifier": self.classifier}
+        return found if size is None else {**found, "size": str(size)}
+
+    def words(self, size: int | None = None) -> str:
+        """``fashionmnist, regime high, cnn``, for titles."""
+        images = "" if size is None else f", {size:,} images"
+        return f"{self.dataset}, regime {self.regime}{images}, {self.classifier}"
+
+    def name(self, kind: str, size: int | None = None) -> str:
+        """File name of a chart."""
+        return file_name(kind, self.dataset, self.regime, *([] if size is None else [str(size)]), self.classifier)
+
+
+def overview_charts(studies: Sequence[Study]) -> list[Chart]:
+    """All charts over several studies, at most 60: with more, the caption of the first says how many are left out.
+
+    By data set, regime and classifier: accuracy over size; for each size, all arms against the best classical one; at
+    the largest size recall and precision by class, and gain against cost. A chart that would say nothing is left out.
+    """
+    groups = _groups(studies)
+    others = [(group, size) for group in groups for size in group.sizes if size != group.largest]
+    found = [
+        *(_accuracy(group) for group in groups),
+        *(_forest(group, group.largest) for group in groups),
+        *(_classes(group, "recall") for group in groups),
+        *(_classes(group, "precision") for group in groups),
+        *(_forest(group, size) for group, size in others),
+        *(_cost(group) for group in groups),
+    ]
+    charts = _unique([chart for chart in found if chart is not None])
+    return _ordered(_bounded(charts))
+
+
+def _groups(studies: Sequence[Study]) -> list[Group]:
+    """By data set with its classes, regime and classifier, in the order of appearance."""
+    ranks = {label: rank for rank, label in enumerate(dict.fromkeys(study.label for study in studies))}
+    found: dict[tuple[str, tuple[str, ...], str, str], dict[int, list[Study]]] = {}
+    for study in studies:
+        for classifier in numbers.classifiers_of([study]):
+            key = (study.dataset, study.classes, study.regime, classifier)
+            found.setdefault(key, {}).setdefault(study.size, []).append(study)
+    return [
+        Group(dataset, regime, classifier, {size: tuple(sizes[size]) for size in sorted(sizes)}, ranks)
+        for (dataset, _, regime, classifier), sizes in found.items()
+    ]
+
+
+def _unique(charts: Sequence[Chart]) -> list[Chart]:
+    """Data sets of one name but other classes get numbers."""
+    seen: dict[str, int] = {}
+    found = []
+    for chart in charts:
+        seen[chart.name] = seen.get(chart.name, 0) + 1
+        found.append(replace(chart, name=f"{chart.name}--{seen[chart.name]}") if seen[chart.name] > 1 else chart)
+    return found
+
+
+def _bounded(charts: list[Chart]) -> list[Chart]:
+    rest = len(charts) - MOST_CHARTS
+    if rest <= 0:
+        return charts
+    note = f" {rest} more charts are left out of this report: make one of fewer runs to see them."
+    return [replace(charts[0], caption=charts[0].caption + note), *charts[1:MOST_CHARTS]]
+
+
+def _ordered(charts: list[Chart]) -> list[Chart]:
+    """By section, as a page shows them."""
+    sections = (ACCURACY, ARMS, CLASSES)
+    return sorted(charts, key=lambda chart: sections.index(chart.section))
+
+
+# accuracy over size
+
+
+def _accuracy(group: Group) -> Chart | None:
+    lines = [line for line in (*_models(group), *_baselines(group)) if line.x]
+    if not lines:
+        return None
+    head, words = "Accuracy over data-set size", "the mean over seeds with its 95% t interval"
+    table = _accuracy_table(lines)
+    if len(group.sizes) > 1:
+        return Lines(
+            name=group.name("accuracy"),
+            section=ACCURACY,
+            title=f"{head}: {group.words()}",
+            caption=f"Test accuracy of each model's best arm, {words}; one seed has none. Grey: without a generator.",
+            facets=group.facets(),
+            table=table,
+            series=tuple(lines),
+            x_title="training images",
+            y_title="test accuracy",
+            x_log=max(group.sizes) >= SPREADS_BY * min(group.sizes),
+            percent=True,
+        )
+    (size,) = group.sizes
+    arms = [(line, line.notes[0] if line.name in (line.key, BEST_CLASSICAL) else line.name) for line in lines]
+    rows = [Interval(arm, line.y[0], line.low[0], line.high[0], line.key, line.key is not None) for line, arm in arms]
+    return Intervals(
+        name=group.name("accuracy", size),
+        section=ACCURACY,
+        title=f"Accuracy by model: {group.words(size)}",
+        caption=f"Test accuracy of each model's best arm, {words}. Grey: without a generator.",
+        facets=group.facets(size),
+        table=table,
+        rows=tuple(sorted(rows, key=lambda row: -row.value)),
+        x_title="test accuracy",
+        zero=False,
+        percent=True,
+    )
+
+
+def _models(group: Group) -> list[Series]:
+    """A line for each model: its best arm at each size."""
+    arms: dict[tuple[str, str], dict[int, ArmScores]] = {}
+    for size, studies in group.sizes.items():
+        for study in studies:
+            best = numbers.best_arm(study.arms, group.classifier, "generative")
+            if best is not None:
+                arms.setdefault((study.label, study.model), {})[size] = best
+    return [_line(label, found, model, group.ranks[label]) for (label, model), found in arms.items()]
+
+
+def _baselines(group: Group) -> list[Series]:
+    """The best arm without a generator at each size, and real images alone where these are not the best throughout."""
+    best: dict[int, ArmScores] = {}
+    plain: dict[int, ArmScores] = {}
+    for size, studies in group.sizes.items():
+        arms = numbers.classical_arms(studies, group.classifier)
+        found = numbers.best_arm(arms, group.classifier, "classical")
+        if found is not None:
+            best[size] = found
+        plain.update((size, arm) for arm in arms if arm.arm == PLAIN)
+    lines = [_line(BEST_CLASSICAL, best, None, None)]
+    return lines if plain == best else [*lines, _line(PLAIN, plain, None, None)]
+
+
+def _line(name: str, arms: Mapping[int, ArmScores], key: str | None, rank: int | None) -> Series:
+    points = [(size, *numbers.accuracy_with_interval(arm), arm.arm) for size, arm in sorted(arms.items())]
+    return Series(
+        name=name,
+        x=tuple(float(size) for size, _, _, _ in points),
+        y=tuple(value for _, value, _, _ in points),
+        low=tuple(bounds and bounds[0] for _, _, bounds, _ in points),
+        high=tuple(bounds and bounds[1] for _, _, bounds, _ in points),
+        key=key,
+        rank=rank,
+        dashed=rank is None,
+        notes=tuple(arm for _, _, _, arm in points),
+    )
+
+
+def _accuracy_table(lines: Sequence[Series]) -> Table:
+    rows = []
+    for line in lines:
+        for index, x in enumerate(line.x):
+            low, high = line.low[index], line.high[index]
+            bounds = None if low is None or high is None else (low, high)
+            value = numbers.per_cent(line.y[index])
+            rows.append((line.name, f"{x:,.0f}", line.notes[index], value, numbers.per_cent_bounds(bounds)))
+    return Table(("model", "training images", "arm", "accuracy %", "95% interval"), tuple(rows))
+
+
+# arms against the best classical one
+
+
+def _forest(group: Group, size: int) -> Chart | None:
+    found = _forest_rows(group, size)
+    if not found:
+        return None
+    rows = sorted(found, key=lambda each: -each[0].value)
+    against = sorted({reference for _, reference in rows})
+    what = f"{against[0]}, the best classical one" if len(against) == 1 else "the best classical one"
+    cut = f" The best {MOST_ROWS} of {len(rows)} arms." if len(rows) > MOST_ROWS else ""
+    return Intervals(
+        name=group.name("arms", size),
+        section=ARMS,
+        title=f"Arms against {what}: {group.words(size)}",
+        caption=f"Difference in test accuracy to {' or '.join(against)}, in points, with its 95% interval over paired "
+        f"seeds. Right of 0 is better; an interval over 0 is no evidence. Grey: without a generator.{cut}",
+        facets=group.facets(size),
+        table=Table(
+            ("arm", "against", "difference in points", "95% interval"),
+            tuple((row.name, reference, signed(row.value), _points(row)) for row, reference in rows),
+        ),
+        rows=tuple(row for row, _ in rows[:MOST_ROWS]),
+        x_title="difference in points",
+    )
+
+
+def _forest_rows(group: Group, size: int) -> list[tuple[Interval, str]]:
+    """Each arm with what it is compared with; arms without a generator once, from the study with the most seeds."""
+    rows: list[tuple[Interval, str]] = []
+    classical: dict[str, tuple[int, Interval, str]] = {}
+    for study in group.sizes[size]:
+        families = {arm.arm: arm.family for arm in study.arms if arm.classifier == group.classifier}
+        for row in (row for row in study.comparisons if row.classifier == group.classifier):
+            low, high = row.ci95 or (None, None)
+            if families.get(row.arm) == "generative":
+                name = numbers.arm_name(study, row.arm)
+                rows.append((Interval(name, row.delta, low, high, study.model, True), row.against))
+            elif row.arm not in classical or classical[row.arm][0] < row.n:
+                classical[row.arm] = (row.n, Interval(row.arm, row.delta, low, high), row.against)
+    return [*rows, *((row, against) for _, row, against in classical.values())]
+
+
+def _points(row: Interval) -> str:
+    return "" if row.low is None or row.high is None else f"{signed(row.low)} to {signed(row.high)}"
+
+
+# classes
+
+
+def _classes(group: Group, measure: str) -> Chart | None:
+    """Recall or precision of the best arms by class, at the largest size."""
+    size = group.largest
+    studies = group.sizes[size]
+    best = numbers.best_arm(numbers.classical_arms(studies, group.classifier), group.classifier, "classical")
+    arms = [] if best is None else [(best.arm, best)]
+    for study in studies:
+        found = numbers.best_arm(study.arms, group.classifier, "generative")
+        if found is not None:
+            arms.append((numbers.arm_name(study, found.arm), found))
+    if len(arms) < 2:
+        return None
+    counts = {study.class_counts for study in studies}
+    names, (first,) = [name for name, _ in arms], studies[:1]
+    rows = [numbers.over_seeds(getattr(arm, measure)) for _, arm in arms]
+    return class_map(
+        rows,
+        names,
+        first.classes,
+        first.class_counts,
+        name=group.name(measure, size),
+        title=f"{measure.capitalize()} by class: {group.words(size)}",
+        caption=f"{measure.capitalize()} in per cent of the best arm without a generator (first row) and "
+        "of each model's best arm, mean over seeds.",
+        facets=group.facets(size),
+        counted=len(counts) == 1 and all(study.one_order for study in studies),
+    )
+
+
+# cost
+
+
+def _cost(group: Group) -> Chart | None:
+    """Gain of each model's best arm against what a seed took, at the largest size."""
+    lines, rows = [], []
+    for study in group.sizes[group.largest]:
+        gains = [row for row in study.comparisons if row.classifier == group.classifier]
+        best = numbers.best_arm(study.arms, group.classifier, "generative")
+        gain = next((row for row in gains if best is not None and row.arm == best.arm), None)
+        minutes = _minutes(study)
+        if gain is None or minutes <= 0:
+            continue
+        low, high = gain.ci95 or (None, None)
+        line = Series(study.label, (minutes,), (gain.delta,), (low,), (high,), study.model, group.ranks[study.label])
+        lines.append(replace(line, notes=(gain.arm,)))
+        bounds = _points(Interval("", gain.delta, low, high))
+        rows.append((study.label, gain.arm, f"{minutes:.2f}", signed(gain.delta), bounds))
+    if len(lines) < 2:
+        return None
+    return Lines(
+        name=group.name("cost", group.largest),
+        section=ARMS,
+        title=f"Gain against cost: {group.words(group.largest)}",
+        caption="Difference of each model's best arm to the best classical one, over the minutes that a seed of its "
+        "study took with all arms and classifiers. What came from a cache took no time.",
+        facets=group.facets(group.largest),
+        table=Table(("model", "arm", "minutes per seed", "difference in points", "95% interval"), tuple(rows)),
+        series=tuple(lines),
+        x_title="minutes per seed",
+        y_title="points of accuracy",
+        x_log=max(line.x[0] for line in lines) >= SPREADS_BY * min(line.x[0] for line in lines),
+        zero=True,
+    )
+
+
+def _minutes(study: Study) -> float:
+    seconds = [(run.document.get("cost") or {}).get("seconds", run.document.get("seconds", 0.0)) for run in study.runs]
+    return float(sum(seconds)) / 60 / max(1, len(study.seeds))

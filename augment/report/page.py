@@ -1,0 +1,112 @@
+"""The report: one self-contained HTML page about runs and feature studies, with a picture of each chart beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from augment import store
+from augment.progress import Reporter
+from augment.report import page_parts as parts
+from augment.report.chart import Chart
+from augment.report.page_content import MOST_DETAILED, alarms_of, detailed, render, tallies_of
+from augment.results.records import Found, RunRecord
+from augment.results.studies import Study, studies
+
+Figures = Literal["auto", "all", "none"]
+
+MOST_STATIC = 60
+"""Charts up to which all are drawn beside the page unless a person decides otherwise."""
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What was written. figures: files beside the page; left_out: charts without such files.
+
+    verdicts: of every study and classifier.  problems: title and number of what a reader must know first.
+    """
+
+    path: Path
+    records: int
+    studies: int
+    charts: int
+    figures: tuple[Path, ...]
+    left_out: int
+    verdicts: tuple[parts.VerdictRow, ...]
+    features: tuple[str, ...]
+    summary: tuple[str, ...]
+    problems: tuple[tuple[str, int], ...]
+
+
+def write_report(
+    found: Found,
+    out: str | Path,
+    *,
+    title: str | None = None,
+    figures: Figures = "auto",
+    sweeps: Sequence[Path] = (),
+    report: Reporter | None = None,
+) -> ReportResult:
+    """Write the page to ``out`` and its figures to ``<out without suffix>-figures/``.
+
+    figures: ``all`` charts as PNG and SVG, ``none``, or ``auto``: all when there are at most 60, else the overview's.
+    sweeps: folders of sweeps whose failed cells are named.  The page is replaced at once or not at all. Raises
+    DataError where it cannot be written.
+    """
+    report = report or Reporter()
+    out = Path(out)
+    report.stage("Join seeds")
+    joined = studies(found.runs)
+    report.stage("Make the charts")
+    overview, details = _charts(joined, found.features, report)
+    charts = [*overview, *details]
+    alarms = alarms_of(found, joined, sweeps)
+    rows = parts.verdict_rows(joined)
+    report.stage("Write the page")
+    page = render(found, joined, charts, rows, alarms, title)
+    with store.writing(out.parent):
+        store.write_text(out, page)
+    drawn = charts if figures == "all" or len(charts) <= MOST_STATIC else overview
+    drawn = [] if figures == "none" else drawn
+    files = _save_static(drawn, out.with_name(f"{out.stem}-figures"), report)
+    return ReportResult(
+        path=out,
+        records=len(found.records),
+        studies=len(joined),
+        charts=len(charts),
+        figures=tuple(files),
+        left_out=len(charts) - len(drawn),
+        verdicts=tuple(rows),
+        features=tuple(f"{run.dataset}, {run.model}: {run.document['verdict']}" for run in found.features),
+        summary=tuple(tally["sentence"] for tally in tallies_of(rows)),
+        problems=tuple((alarm["title"], alarm["count"]) for alarm in alarms),
+    )
+
+
+def _charts(
+    joined: Sequence[Study], features: Sequence[RunRecord], report: Reporter
+) -> tuple[list[Chart], list[Chart]]:
+    from augment.report.features_charts import features_charts
+    from augment.report.overview_charts import overview_charts
+    from augment.report.study_charts import study_charts
+
+    overview = list(overview_charts(joined))
+    shown, details = detailed(joined), []
+    for done, study in enumerate(shown):
+        report.advance(done, len(shown), study.label)
+        details += study_charts(study)
+    for run in features[:MOST_DETAILED]:
+        details += features_charts(run)
+    return overview, details
+
+
+def _save_static(charts: Sequence[Chart], folder: Path, report: Reporter) -> list[Path]:
+    if not charts:
+        return []
+    from augment.report.static_charts import save_static
+
+    report.stage(f"Draw {len(charts)} charts as PNG and SVG")
+    with store.writing(folder):
+        return save_static(charts, folder)

@@ -1,0 +1,259 @@
+"""What the page says, section by section, put into its template with style and scripts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from augment.report import page_parts as parts
+from augment.report.chart import Chart, HeatMap, Scatter
+from augment.report.page_origin import origin
+from augment.report.page_pictures import galleries
+from augment.report.sections import FIDELITY, ORIGIN, RECONSTRUCTIONS, SAMPLES, SECTIONS, VERDICTS
+from augment.results.records import Found, RunRecord
+from augment.results.studies import Study
+
+FOLDER = Path(__file__).parent
+
+MOST_CARDS = 6
+"""Verdicts up to which each has a card with its sentence; more make a table."""
+
+MOST_DETAILED = 48
+"""Studies whose own charts and images a page holds; the overview and the table have all."""
+
+MOST_NAMED = 12
+"""Problems of one kind that are named at once; the others can be opened."""
+
+IDS = {VERDICTS: "verdicts", FIDELITY: "fidelity", ORIGIN: "origin"}
+"""Sections that the template fills in its own way."""
+
+
+def render(
+    found: Found,
+    joined: Sequence[Study],
+    charts: Sequence[Chart],
+    rows: Sequence[parts.VerdictRow],
+    alarms: Sequence[Mapping[str, Any]],
+    title: str | None,
+) -> str:
+    """The whole page as text.
+
+    joined: the studies of ``found``; rows: their verdicts.  alarms: as of :func:`alarms_of`.  title: None for a
+    question with the names of the data sets.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string((FOLDER / "report_page.html").read_text("utf-8"))
+    scripts = _scripts()
+    features = [_feature_row(run) for run in found.features]
+    images = _galleries(joined, found.features)
+    fidelity = parts.fidelity_table(joined)
+    filtered = [row.facets for row in rows] + [row["facets"] for row in features]
+    return template.render(
+        title=title or _title(found),
+        subtitle=_subtitle(found, joined),
+        footer=_footer(found),
+        policy=_policy(scripts),
+        css=Markup((FOLDER / "report_page.css").read_text("utf-8")),
+        plotly=Markup(scripts[0]),
+        script=Markup(scripts[1]),
+        alarms=alarms,
+        verdicts=rows,
+        features=features,
+        tallies=tallies_of(rows),
+        order={decision: rank for rank, decision in enumerate(parts.DECISIONS)},
+        most_cards=MOST_CARDS,
+        fidelity=fidelity,
+        filters=parts.filters(charts, filtered),
+        origins=_origins(joined, found.features),
+        sections=_sections(charts, images, bool(fidelity["rows"]), _left_out(joined)),
+    )
+
+
+def detailed(found: Sequence[Study]) -> list[Study]:
+    """Studies whose own charts a page shows: of each data set, regime and model the largest size, 48 at most."""
+    largest: dict[tuple[str, str, str], Study] = {}
+    for study in found:
+        key = (study.dataset, study.regime, study.label)
+        if key not in largest or study.size > largest[key].size:
+            largest[key] = study
+    return list(largest.values())[:MOST_DETAILED]
+
+
+def _scripts() -> tuple[str, str]:
+    """plotly.js and the page's own script, as they stand between their tags."""
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs(), (FOLDER / "report_page.js").read_text("utf-8")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Nothing is loaded, and no script runs but these: what slips in with a name is text to the browser, too.
+
+    plotly.js compiles the shaders of its maps in space with ``new Function``, hence ``unsafe-eval``.
+    """
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed} 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
+        "form-action 'none'; base-uri 'none'"
+    )
+
+
+def _sections(
+    charts: Sequence[Chart], images: Sequence[Mapping[str, Any]], scored: bool, left_out: str
+) -> list[dict[str, Any]]:
+    """Sections that have something in them, in the order of reading; unknown headings come before the origin."""
+    headings = dict.fromkeys([*SECTIONS[:-1], *(chart.section for chart in charts), ORIGIN])
+    found = []
+    for number, heading in enumerate(headings):
+        own = [_figure(chart) for chart in charts if chart.section == heading]
+        shown = [gallery for gallery in images if gallery["section"] == heading]
+        if own or shown or heading in (VERDICTS, ORIGIN) or (heading == FIDELITY and scored):
+            note = left_out if heading in (SAMPLES, RECONSTRUCTIONS) else ""
+            section = {"id": IDS.get(heading, f"part-{number}"), "title": heading, "note": note}
+            found.append({**section, "charts": own, "galleries": shown})
+    return found
+
+
+def _figure(chart: Chart) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    from augment.report.plotly_charts import figure
+
+    drawing = figure(chart)
+    keys = [(trace.get("meta") or {}).get("key") for trace in drawing["data"]]
+    deep = isinstance(chart, Scatter) and any(len(group.points[0]) == 3 for group in chart.groups if group.points)
+    return {
+        "name": chart.name,
+        "title": chart.title,
+        "caption": chart.caption,
+        "facets": dict(chart.facets),
+        "table": chart.table,
+        "keys": list(dict.fromkeys(key for key in keys if key is not None)),
+        "deep": deep,
+        "wide": isinstance(chart, HeatMap) and len(chart.x) > 16,
+        "height": drawing["layout"].get("height", 400),
+        "data": Markup(parts.script_json(drawing)),  # escaped for a script element, where markup's escapes mean nothing
+    }
+
+
+def _galleries(joined: Sequence[Study], features: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    found = []
+    for study in detailed(joined):
+        facets = parts.facets_of(study)
+        found += galleries(parts.named(study), study.runs[0].folder, facets, study.class_counts)
+    for run in features[:MOST_DETAILED]:
+        found += galleries(_feature_title(run), run.folder, parts.feature_facets(run))
+    return found
+
+
+def alarms_of(found: Found, joined: Sequence[Study], sweeps: Sequence[Path]) -> list[dict[str, Any]]:
+    """What a reader must know before the first number, the worst first."""
+    unreadable = [parts.Problem(str(folder), reason) for folder, reason in found.damaged]
+    begun = [parts.Problem(str(folder), "begun, no result yet") for folder in found.unfinished]
+    failed, waiting = parts.sweep_problems(sweeps)
+    stale = [parts.Problem(str(folder), "made before the sweep's settings or code changed") for folder in found.stale]
+    kinds = (
+        ("✕", "Guards failed: these numbers cannot be trusted", True, parts.failed_guards(joined, found.features)),
+        ("✕", "Cells that failed", False, failed),
+        ("!", "Results that cannot be read", False, unreadable),
+        ("…", "Runs that are not finished", False, [*waiting, *begun]),
+        ("!", "Results left out as out of date", False, stale),
+    )
+    return [
+        {
+            "symbol": symbol,
+            "title": title,
+            "loud": loud,
+            "count": len(problems),
+            "problems": problems[:MOST_NAMED],
+            "more": problems[MOST_NAMED:],
+        }
+        for symbol, title, loud, problems in kinds
+        if problems
+    ]
+
+
+def tallies_of(rows: Sequence[parts.VerdictRow]) -> list[dict[str, Any]]:
+    """The tally of each classifier, with its sentence."""
+    return [{**tally, "sentence": parts.sentence(tally)} for tally in parts.tallies(rows)]
+
+
+def _feature_row(run: RunRecord) -> dict[str, Any]:
+    return {
+        "title": _feature_title(run),
+        "facets": parts.feature_facets(run),
+        "text": str(run.document["verdict"]),
+        "failed": bool(run.failed_guards),
+    }
+
+
+def _feature_title(run: RunRecord) -> str:
+    return f"{run.dataset}, {run.size:,} unlabelled images, features of {run.model}"
+
+
+def _origins(joined: Sequence[Study], features: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    found = [
+        {
+            "title": parts.named(study),
+            "about": _plural(len(study.runs), "run") + ", seeds " + ", ".join(map(str, study.seeds)),
+            "facets": parts.facets_of(study),
+            "notes": study.notes,
+            "runs": [origin(run) for run in study.runs],
+        }
+        for study in joined
+    ]
+    return found + [
+        {
+            "title": _feature_title(run),
+            "about": _plural(len(run.seeds), "episode"),
+            "facets": parts.feature_facets(run),
+            "notes": (),
+            "runs": [origin(run)],
+        }
+        for run in features
+    ]
+
+
+def _left_out(joined: Sequence[Study]) -> str:
+    shown = len(detailed(joined))
+    if shown == len(joined):
+        return ""
+    return (
+        f"Shown for {shown} of {len(joined)} studies: of each data set, regime and model the one with the largest "
+        "size. A report of the run folders of another study shows its own."
+    )
+
+
+def _title(found: Found) -> str:
+    names = list(dict.fromkeys(record.dataset for record in found.records))
+    about = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
+    question = "Does synthetic data help?" if found.runs else "Are the features worth more than pixels?"
+    return f"{question} {about}".strip()
+
+
+def _subtitle(found: Found, joined: Sequence[Study]) -> str:
+    counts = [(len(joined), "study", "studies"), (len(found.runs), "run", "runs")]
+    counts.append((len(found.features), "feature study", "feature studies"))
+    return ", ".join(_plural(count, *names) for count, *names in counts if count)
+
+
+def _plural(count: int, name: str, several: str = "") -> str:
+    return f"1 {name}" if count == 1 else f"{count:,} {several or name + 's'}"
+
+
+def _footer(found: Found) -> str:
+    import augment
+
+    folders = list(dict.fromkeys(str(record.folder.parent) for record in found.records))
+    where = ", ".join(folders[:3]) + (f" and {len(folders) - 3} more folders" if len(folders) > 3 else "")
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    version = getattr(augment, "__version__", "")
+    return f"Written by augment {version}".rstrip() + f" on {now} from {where or 'no finished run'}."

@@ -1,0 +1,276 @@
+"""Rows of the page as plain data: verdicts with their tally, what went wrong, fidelity, facets to filter by."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from augment.errors import DataError
+from augment.evidence.statistics import signed
+from augment.evidence.verdict import Verdict
+from augment.report.chart import Chart
+from augment.results.records import Found, RunRecord
+from augment.results.selection import Condition, check_names, select
+from augment.results.settings import settings_of
+from augment.results.studies import Study
+from augment.store import read_json
+
+FACETS = {
+    "dataset": "Data set",
+    "regime": "Regime",
+    "size": "Size",
+    "model": "Model",
+    "classifier": "Classifier",
+}
+"""What the page filters by, in the order of the filters, with their names."""
+
+DECISIONS = {
+    "helps": ("▲", "helps"),
+    "no evidence": ("○", "no evidence"),
+    "hurts": ("▼", "hurts"),
+    "invalid": ("✕", "invalid"),
+    "nothing to compare": ("–", "nothing to compare"),
+}
+"""Symbol and style of each decision, in the order of a tally."""
+
+ALL = "all classifiers"
+"""Of a verdict that a failed guard makes one in all."""
+
+FIDELITY = (
+    ("fid", "FID ↓", "{:.1f}"),
+    ("kid", "KID ↓", "{:.4f}"),
+    ("is", "Inception score ↑", "{:.2f}"),
+    ("precision", "Precision ↑", "{:.2f}"),
+    ("recall", "Recall ↑", "{:.2f}"),
+    ("density", "Density ↑", "{:.2f}"),
+    ("coverage", "Coverage ↑", "{:.2f}"),
+    ("ssim_diversity", "SSIM between samples ↓", "{:.2f}"),
+    ("near_copies", "Near copies ↓", "{:.1%}"),
+    ("exact_copies", "Exact copies ↓", "{:.0f}"),
+)
+"""Columns of the fidelity table; floors are beside what has one."""
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """The verdict of one study with one classifier. numbers: difference, its interval, p and seeds, as text."""
+
+    facets: Mapping[str, str]
+    label: str
+    classifier: str
+    decision: str
+    text: str
+    arm: str = ""
+    against: str = ""
+    delta: float | None = None
+    change: str = ""
+    p: float | None = None
+    seeds: int = 0
+
+    @property
+    def symbol(self) -> str:
+        """Shown beside the word, so that nobody needs the colour."""
+        return DECISIONS[self.decision][0]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something a reader must know before the numbers. where: study or cell; detail: what happened."""
+
+    where: str
+    detail: str
+    facets: Mapping[str, str] = field(default_factory=dict)
+
+
+def facets_of(study: Study, **more: str) -> dict[str, str]:
+    """What the filters compare with the reader's choice."""
+    named = {"dataset": study.dataset, "regime": study.regime, "size": str(study.size), "model": study.model}
+    return {**named, **more}
+
+
+def named(study: Study) -> str:
+    """A study in a line: ``digits, high, 360 images, vae``."""
+    return f"{study.dataset}, {study.regime}, {study.size:,} images, {study.label}"
+
+
+def verdict_rows(found: Sequence[Study]) -> list[VerdictRow]:
+    """A row for each study and classifier, in the order of the studies."""
+    return [_verdict_row(study, verdict) for study in found for verdict in study.verdicts]
+
+
+def _verdict_row(study: Study, verdict: Verdict) -> VerdictRow:
+    more = {} if verdict.classifier is None else {"classifier": verdict.classifier}
+    return VerdictRow(
+        facets=facets_of(study, **more),
+        label=study.label,
+        classifier=verdict.classifier or ALL,
+        decision=verdict.decision,
+        text=verdict.text,
+        arm=verdict.arm or "",
+        against=verdict.against or "",
+        delta=verdict.delta,
+        change=_change(verdict),
+        p=verdict.p,
+        seeds=verdict.n or len(study.seeds),
+    )
+
+
+def _change(verdict: Verdict) -> str:
+    if verdict.delta is None:
+        return ""
+    interval = "" if verdict.ci95 is None else f" ({' to '.join(map(signed, verdict.ci95))})"
+    return signed(verdict.delta) + interval
+
+
+def tallies(rows: Sequence[VerdictRow]) -> list[dict[str, Any]]:
+    """How often each decision was reached, for each classifier."""
+    found = []
+    for classifier in dict.fromkeys(row.classifier for row in rows):
+        decisions = Counter(row.decision for row in rows if row.classifier == classifier)
+        counts = [
+            {"decision": decision, "symbol": symbol, "count": decisions[decision]}
+            for decision, (symbol, _) in DECISIONS.items()
+            if decisions[decision]
+        ]
+        found.append({"classifier": classifier, "studies": decisions.total(), "counts": counts})
+    return found
+
+
+def sentence(tally: Mapping[str, Any]) -> str:
+    """``Of 18 studies with cnn: helps in 2, no evidence in 12, hurts in 4.``"""
+    total, counts = tally["studies"], tally["counts"]
+    of = "1 study" if total == 1 else f"{total:,} studies"
+    by = "" if tally["classifier"] == ALL else f" with {tally['classifier']}"
+    return f"Of {of}{by}: " + ", ".join(f"{row['decision']} in {row['count']:,}" for row in counts) + "."
+
+
+def failed_guards(found: Sequence[Study], features: Sequence[RunRecord]) -> list[Problem]:
+    """Every guard that failed, with the study whose numbers it makes worthless."""
+    runs = [(named(study), facets_of(study), run) for study in found for run in study.runs]
+    runs += [(f"{run.dataset}, features of {run.model}", feature_facets(run), run) for run in features]
+    return [
+        Problem(where, f"{guard['name']}: {guard['detail']} ({run.folder})", facets)
+        for where, facets, run in runs
+        for guard in run.document["guards"]
+        if not guard["passed"]
+    ]
+
+
+def feature_facets(run: RunRecord) -> dict[str, str]:
+    """Facets of a feature study, which has no regime and no classifier."""
+    return {"dataset": run.dataset, "model": run.model}
+
+
+def sweep_problems(folders: Iterable[Path]) -> tuple[list[Problem], list[Problem]]:
+    """Of sweeps: cells that ended with an error, by name, with what it said; and how many have not ended."""
+    failed: list[Problem] = []
+    waiting: list[Problem] = []
+    for folder in folders:
+        grid = read_json(folder / "sweep.json") or {}
+        cells = (cell for cell in grid.get("cells", ()) if isinstance(cell, dict) and "key" in cell)
+        names = {cell["key"]: _cell_name(cell) for cell in cells}
+        ended = {file.stem: read_json(file) or {} for file in sorted((folder / "cells").glob("*.json"))}
+        for key, name in names.items():
+            if ended.get(key, {}).get("status") == "failed":
+                failed.append(Problem(name, str(ended[key].get("error") or "no reason kept")))
+        if rest := len(names.keys() - ended.keys()):
+            waiting.append(Problem(str(folder), f"{rest:,} of {len(names):,} cells have not ended"))
+    return failed, waiting
+
+
+def _cell_name(cell: Mapping[str, Any]) -> str:
+    values = cell.get("coordinates") or {}
+    text = " ".join(f"seed {value}" if axis == "seed" else str(value) for axis, value in values.items())
+    return f"{text or 'cell'} [{str(cell['key'])[:10]}]"
+
+
+def sweep_folders(paths: Iterable[Path], found: Found) -> list[Path]:
+    """Folders of sweeps at ``paths`` or directly above what was found there."""
+    folders = [record.folder for record in found.records]
+    near = [*paths, *(folder.parent for folder in (*folders, *found.unfinished))]
+    return [folder for folder in dict.fromkeys(path.resolve() for path in near) if (folder / "sweep.json").is_file()]
+
+
+def chosen(found: Found, conditions: Sequence[Condition]) -> Found:
+    """What was found, of its records only those for which every condition holds.
+
+    Conditions are on ``kind``, ``dataset``, ``regime``, ``size``, ``model``, ``seeds`` and on settings. Raises
+    UsageError for another name, DataError where none is left.
+    """
+    if not conditions:
+        return found
+    rows = [
+        {
+            "kind": record.kind,
+            "dataset": record.dataset,
+            "regime": record.regime,
+            "size": record.size,
+            "model": record.model,
+            "seeds": [*record.seeds],
+            "settings": settings_of(record),
+            "record": record,
+        }
+        for record in found.records
+    ]
+    check_names([condition.name for condition in conditions], rows)
+    kept = select(rows, conditions, ())
+    if not kept:
+        asked = " and ".join(condition.text for condition in conditions)
+        raise DataError(f"None of {len(rows):,} results has {asked}; `augment results` lists what there is.")
+    return replace(found, records=tuple(row["record"] for row in kept))
+
+
+def filters(charts: Sequence[Chart], rows: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Facets with two or more values, each with its values in a natural order."""
+    seen: dict[str, set[str]] = {key: set() for key in FACETS}
+    for facets in (*rows, *(chart.facets for chart in charts)):
+        for key in FACETS.keys() & facets.keys():
+            seen[key].add(facets[key])
+    return [
+        {
+            "key": key,
+            "title": title,
+            "values": [{"value": value, "text": _shown(key, value)} for value in _sorted(seen[key])],
+        }
+        for key, title in FACETS.items()
+        if len(seen[key]) > 1
+    ]
+
+
+def _sorted(values: Iterable[str]) -> list[str]:
+    return sorted(values, key=lambda value: (not value.isdigit(), int(value) if value.isdigit() else 0, value))
+
+
+def _shown(key: str, value: str) -> str:
+    return f"{int(value):,} images" if key == "size" and value.isdigit() else value
+
+
+def fidelity_table(found: Sequence[Study]) -> dict[str, Any]:
+    """Scores of every study's first generator beside floors of real images; columns without a score are left out."""
+    scored = [(study, study.document["fidelity"]) for study in found if study.document.get("fidelity")]
+    used = [column for column in FIDELITY if any(scores.get(column[0]) is not None for _, scores in scored)]
+    rows = [
+        {
+            "facets": facets_of(study),
+            "head": named(study),
+            "cells": [_score(scores, *column) for column in used],
+            "by": f"{scores.get('extractor', '?')}, {scores.get('n', 0):,} samples",
+        }
+        for study, scores in scored
+    ]
+    return {"columns": [title for _, title, _ in used], "rows": rows}
+
+
+def _score(scores: Mapping[str, Any], key: str, _title: str, form: str) -> dict[str, Any]:
+    value, floor = scores.get(key), scores.get(f"{key}_floor")
+    text = "–" if value is None else form.format(value)
+    return {"value": value, "text": text, "floor": "" if floor is None else form.format(floor)}
+
+
+def script_json(data: Any) -> str:
+    """JSON that no text within can end: inside a script element only ``<`` is dangerous, and U+2028 is escaped."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
