@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -461,3 +462,12 @@ def test_template_style_and_script_are_packaged():
     assert set(data["augment.report"]) == {"*.html", "*.css", "*.js"}
     folder = root / "augment" / "report"
     assert all((folder / f"report_page.{suffix}").is_file() for suffix in ("html", "css", "js"))
+
+
+def test_many_verdicts_say_how_many_would_come_by_luck():
+    """Eighty verdicts with intervals at the 5% level: two would say helps if nothing did."""
+    judged = page_parts.VerdictRow({}, "vae", "cnn", "helps", "", judged=True)
+    assert "about 2.0 of these 80 would still say helps" in page_parts.by_luck(
+        [judged] * 80 + [replace(judged, judged=False)] * 5
+    )
+    assert page_parts.by_luck([judged]) == ""

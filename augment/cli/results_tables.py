@@ -103,9 +103,9 @@ def _lines(first: str, second: str | None) -> str:
 def _study(row: Row) -> tuple[str, str, str]:
     seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
     return (
-        f"{row['dataset']} {row['regime']} {row['size']:,}",
-        f"{_model(row)}, {row['classifier']}",
-        f"{seeds}, {row['seconds']:,.0f} s",
+        f"{row['dataset']} {row['regime']}",
+        f"{row['size']:,}, {_model(row)}",
+        f"{row['classifier']}, {seeds}, {row['seconds']:,.0f} s",
     )
 
 

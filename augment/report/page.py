@@ -20,6 +20,10 @@ Figures = Literal["auto", "all", "none"]
 MOST_STATIC = 60
 """Charts up to which all are drawn beside the page unless a person decides otherwise."""
 
+MOST_OVERVIEW = 16
+"""Charts of the overview that are drawn where there are more; they stand in order of weight, and 60 would take as long
+as reading a thousand runs twice."""
+
 
 @dataclass(frozen=True)
 class ReportResult:
@@ -51,9 +55,9 @@ def write_report(
 ) -> ReportResult:
     """Write the page to ``out`` and its figures to ``<out without suffix>-figures/``.
 
-    figures: ``all`` charts as PNG and SVG, ``none``, or ``auto``: all when there are at most 60, else the overview's.
-    sweeps: folders of sweeps whose failed cells are named.  The page is replaced at once or not at all. Raises
-    DataError where it cannot be written.
+    figures: ``all`` charts as PNG and SVG, ``none``, or ``auto``: all when there are at most 60, else the first 16 of
+    the overview.  sweeps: folders of sweeps whose failed cells are named.  The page is replaced at once or not at all.
+    Raises DataError where it cannot be written.
     """
     report = report or Reporter()
     out = Path(out)
@@ -68,7 +72,7 @@ def write_report(
     page = render(found, joined, charts, rows, alarms, title)
     with store.writing(out.parent):
         store.write_text(out, page)
-    drawn = charts if figures == "all" or len(charts) <= MOST_STATIC else overview
+    drawn = charts if figures == "all" or len(charts) <= MOST_STATIC else overview[:MOST_OVERVIEW]
     drawn = [] if figures == "none" else drawn
     files = _save_static(drawn, out.with_name(f"{out.stem}-figures"), report)
     return ReportResult(
@@ -80,7 +84,7 @@ def write_report(
         left_out=len(charts) - len(drawn),
         verdicts=tuple(rows),
         features=tuple(f"{run.dataset}, {run.model}: {run.document['verdict']}" for run in found.features),
-        summary=tuple(tally["sentence"] for tally in tallies_of(rows)),
+        summary=tuple(filter(None, [*(tally["sentence"] for tally in tallies_of(rows)), parts.by_luck(rows)])),
         problems=tuple((alarm["title"], alarm["count"]) for alarm in alarms),
     )
 

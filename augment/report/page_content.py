@@ -67,6 +67,7 @@ def render(
         verdicts=rows,
         features=features,
         tallies=tallies_of(rows),
+        by_luck=parts.by_luck(rows),
         order={decision: rank for rank, decision in enumerate(parts.DECISIONS)},
         most_cards=MOST_CARDS,
         fidelity=fidelity,

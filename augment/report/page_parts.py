@@ -57,7 +57,7 @@ FIDELITY = (
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """The verdict of one study with one classifier. numbers: difference, its interval, p and seeds, as text."""
+    """The verdict of one study with one classifier. change: difference and interval, as text. judged: has one."""
 
     facets: Mapping[str, str]
     label: str
@@ -70,6 +70,7 @@ class VerdictRow:
     change: str = ""
     p: float | None = None
     seeds: int = 0
+    judged: bool = False
 
     @property
     def symbol(self) -> str:
@@ -116,6 +117,7 @@ def _verdict_row(study: Study, verdict: Verdict) -> VerdictRow:
         change=_change(verdict),
         p=verdict.p,
         seeds=verdict.n or len(study.seeds),
+        judged=verdict.ci95 is not None,
     )
 
 
@@ -146,6 +148,17 @@ def sentence(tally: Mapping[str, Any]) -> str:
     of = "1 study" if total == 1 else f"{total:,} studies"
     by = "" if tally["classifier"] == ALL else f" with {tally['classifier']}"
     return f"Of {of}{by}: " + ", ".join(f"{row['decision']} in {row['count']:,}" for row in counts) + "."
+
+
+def by_luck(rows: Sequence[VerdictRow]) -> str:
+    """How many of several verdicts chance alone would turn into ``helps``; empty where one or none could be."""
+    judged = sum(row.judged for row in rows)
+    if judged < 2:
+        return ""
+    return (
+        f"Each verdict is judged by itself, at the 5% level. Were no model of any use, about {0.025 * judged:.1f} of "
+        f"these {judged:,} would still say helps: trust a gain that also shows at other sizes, or run more seeds."
+    )
 
 
 def failed_guards(found: Sequence[Study], features: Sequence[RunRecord]) -> list[Problem]:

@@ -185,7 +185,7 @@ def _counts(subject: Subject) -> Iterator[Chart]:
             name=subject.name("counts", *(row["arm"] for row in arms)),
             section=COUNTS,
             title=f"Training images by class, before and after {names}: {subject.words()}",
-            caption=f"Real images of the first seed and those that {names} adds ({arms[0].get('strategy', '')}): "
+            caption=f"Real images of the first seed, and what is added in {names} ({arms[0].get('strategy', '')}): "
             f"{sum(counts):,} to {sum(study.class_counts):,}. Classes stand from the most to the fewest real images."
             f"{numbers.left_out(study.classes)}",
             facets=subject.facets(),
