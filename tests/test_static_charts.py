@@ -25,7 +25,7 @@ from augment.report.chart import (
 )
 from augment.report.figures import PALETTE
 from augment.report.looks import GREY, INK
-from augment.report.static_charts import draw, save_static
+from augment.report.static_charts import begin_static, draw
 
 HOSTILE = "<b>$\\frac$</b> & co"
 LONG = "a class of sixty characters, so that it has no room anywhere"
@@ -82,7 +82,7 @@ CHARTS = [
 def written(tmp_path_factory):
     """Every chart, drawn once."""
     folder = tmp_path_factory.mktemp("charts") / "new"
-    return folder, save_static(CHARTS, folder, workers=0)
+    return folder, begin_static(CHARTS, folder, workers=0)()
 
 
 def test_each_chart_is_a_png_and_an_svg(written):
@@ -110,7 +110,7 @@ def test_drawings_hold_the_words_as_they_are(chart, written):
 
 def test_equal_charts_are_equal_files_whoever_draws_them(written, tmp_path):
     chosen = [chart for chart in CHARTS if chart.name in ("lines", "rows", "cells", "bars", "flat")]
-    for path in save_static(chosen, tmp_path, workers=2):
+    for path in begin_static(chosen, tmp_path, workers=2)():
         assert path.read_bytes() == (written[0] / path.name).read_bytes()
 
 

@@ -12,6 +12,7 @@ from augment.progress import Reporter
 from augment.report import page_parts as parts
 from augment.report.chart import Chart
 from augment.report.page_content import MOST_DETAILED, alarms_of, detailed, render, tallies_of
+from augment.report.static_charts import begin_static
 from augment.results.records import Found, RunRecord
 from augment.results.studies import Study, studies
 
@@ -68,13 +69,18 @@ def write_report(
     charts = [*overview, *details]
     alarms = alarms_of(found, joined, sweeps)
     rows = parts.verdict_rows(joined)
+    drawn = charts if figures == "all" or len(charts) <= MOST_STATIC else overview[:MOST_OVERVIEW]
+    drawn = [] if figures == "none" else drawn
+    folder = out.with_name(f"{out.stem}-figures")
+    with store.writing(folder):
+        files_of = begin_static(drawn, folder) if drawn else list[Path]
     report.stage("Write the page")
     page = render(found, joined, charts, rows, alarms, title)
     with store.writing(out.parent):
         store.write_text(out, page)
-    drawn = charts if figures == "all" or len(charts) <= MOST_STATIC else overview[:MOST_OVERVIEW]
-    drawn = [] if figures == "none" else drawn
-    files = _save_static(drawn, out.with_name(f"{out.stem}-figures"), report)
+    report.stage(f"Draw {len(drawn)} charts as PNG and SVG")
+    with store.writing(folder):
+        files = files_of()
     return ReportResult(
         path=out,
         records=len(found.records),
@@ -104,13 +110,3 @@ def _charts(
     for run in features[:MOST_DETAILED]:
         details += features_charts(run)
     return overview, details
-
-
-def _save_static(charts: Sequence[Chart], folder: Path, report: Reporter) -> list[Path]:
-    if not charts:
-        return []
-    from augment.report.static_charts import save_static
-
-    report.stage(f"Draw {len(charts)} charts as PNG and SVG")
-    with store.writing(folder):
-        return save_static(charts, folder)

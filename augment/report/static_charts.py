@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,29 +15,34 @@ from augment.report.figures import DPI, SUFFIXES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WORTH_A_PROCESS = 24
+WORTH_A_PROCESS = 12
 """Charts for which a process is started: with fewer it would draw for less long than it takes to start."""
 
 SVG: dict[Any, str] = {"svg.hashsalt": "augment", "svg.fonttype": "none"}
 """Text stays text, which can be searched and read aloud; equal figures give equal files."""
 
 
-def save_static(charts: Sequence[Chart], folder: Path, *, workers: int | None = None) -> list[Path]:
-    """Write every chart into ``folder`` as ``<name>.png`` and ``<name>.svg``; the paths, in the order of the charts.
+def begin_static(charts: Sequence[Chart], folder: Path, *, workers: int | None = None) -> Callable[[], list[Path]]:
+    """Begin to write every chart into ``folder`` as ``<name>.png`` and ``<name>.svg``; call the result for the paths.
 
-    workers: processes that draw; 0 is this one alone, None as many as pay for these charts on this machine's cores.
-    Equal charts give equal files. The folder is made when missing; raises OSError where it cannot be written.
+    workers: processes that draw meanwhile; 0 draws only when the result is called, None takes as many as pay for these
+    charts on this machine's cores. Equal charts give equal files, in the order of the charts. The folder is made when
+    missing; raises OSError where it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     count = _worth(len(charts)) if workers is None else workers
     if count < 1:
-        parts = [_save(chart, folder) for chart in charts]
-    else:
-        from loky import ProcessPoolExecutor  # a script that calls this needs no main guard
+        return lambda: [path for chart in charts for path in _save(chart, folder)]
+    from loky import ProcessPoolExecutor  # a script that calls this needs no main guard
 
-        with ProcessPoolExecutor(count, env={"OMP_NUM_THREADS": "1"}) as pool:
-            parts = list(pool.map(_save, charts, [folder] * len(charts), chunksize=4))
-    return [path for part in parts for path in part]
+    pool = ProcessPoolExecutor(count, env={"OMP_NUM_THREADS": "1"})
+    parts = pool.map(_save, charts, [folder] * len(charts), chunksize=4)
+
+    def paths() -> list[Path]:
+        with pool:
+            return [path for part in parts for path in part]
+
+    return paths
 
 
 def draw(chart: Chart) -> Figure:
@@ -59,9 +64,9 @@ def _scatter(chart: Scatter) -> Figure:
 
 
 def _worth(charts: int) -> int:
-    """Processes for so many charts; one would only take the place of this one."""
-    count = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, charts // WORTH_A_PROCESS)
-    return count if count > 1 else 0
+    """Processes for so many charts; none where this one has the only core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return min(cores, charts // WORTH_A_PROCESS) if cores > 1 else 0
 
 
 def _save(chart: Chart, folder: Path) -> list[Path]:
