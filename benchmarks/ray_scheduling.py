@@ -53,11 +53,11 @@ def nothing(cell: Cell, attempt: int, location: str, threads: int, source: str, 
 
 
 def grid(folder: str, count: int) -> SweepConfig:
-    """So many cells: up to a hundred seeds of as many sizes as it takes."""
+    """So many cells: up to a hundred seeds of as many long tails as it takes."""
     seeds = min(100, count)
-    sizes = [200 + size for size in range(count // seeds)]
-    settings = {"dataset": "digits", "model": MODEL, "regime": "high", "size": sizes, "seeds": seeds, "offline": True}
-    return SweepConfig.parse({**settings, "out": folder, "name": "study"})
+    factors = [2 + 0.05 * step for step in range(count // seeds)]
+    settings = {"dataset": "digits", "model": MODEL, "regime": "high", "imbalance_factor": factors, "seeds": seeds}
+    return SweepConfig.parse({**settings, "offline": True, "out": folder, "name": "study"})
 
 
 def run_plain(address: str, count: int, folder: str) -> float:

@@ -77,10 +77,27 @@ function wrapped(text, longest) {  // between words; entities stay whole, as non
   return lines.join("<br>");
 }
 
+const DIM = 0.2;  // relative luminance below which a colour is hard to see on the dark page
+function lit(colour) {  // mixed with white until it can be seen there; its hue stays
+  if (typeof colour !== "string" || !/^#[0-9a-f]{6}$/i.test(colour)) return colour;
+  let parts = [1, 3, 5].map(place => parseInt(colour.slice(place, place + 2), 16) / 255);
+  const linear = part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  const luminance = () => 0.2126 * linear(parts[0]) + 0.7152 * linear(parts[1]) + 0.0722 * linear(parts[2]);
+  while (luminance() < DIM) parts = parts.map(part => part + 0.08 * (1 - part));
+  return `#${parts.map(part => Math.round(part * 255).toString(16).padStart(2, "0")).join("")}`;
+}
+function litTrace(trace) {
+  if (trace.type === "heatmap") return trace;
+  const made = { ...trace };
+  for (const part of ["line", "marker", "error_x", "error_y"])
+    if (trace[part]) made[part] = { ...trace[part], color: lit(trace[part].color) };
+  return made;
+}
+
 function tracesOf(figure) {
-  const chosen = selection(), rows = rowsOf(figure);
+  const chosen = selection(), rows = rowsOf(figure), dark = !onPaper && !printing.matches && shade() === "dark";
   return figure.spec.data.map(trace => ({
-    ...trace, visible: keyShown(trace.meta?.key, chosen) ? trace.visible ?? true : false,
+    ...(dark ? litTrace(trace) : trace), visible: keyShown(trace.meta?.key, chosen) ? trace.visible ?? true : false,
     ...(rows ? { y: trace.y.map(row => rows.indexOf(row)) } : {}),
   }));
 }
@@ -147,6 +164,9 @@ const watcher = new IntersectionObserver(entries => {
     else if (figure.deep && figure.drawn && !onPaper) forget(figure);
   }
 }, { rootMargin: NEAR });
+
+// A phone shows the verdict first: contents and filters wait, closed, above it.
+if (matchMedia("(max-width: 900px)").matches) for (const id of ["contents", "filters"]) if (one(id)) one(id).open = false;
 
 // Paper: everything drawn, in light colours, at the width of a page, and opened.
 let onPaper = false, opened = [];

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -178,13 +179,22 @@ def _cell(config: SweepConfig, draft: _Draft, facts: Facts) -> Cell:
 
 
 def _class_counts(run: RunConfig, data: Data) -> tuple[int, ...]:
+    seed = run.seed if run.regime_seed is None else run.regime_seed
+    return _counts(run.regime, tuple(data.counts), run.size, run.imbalance_factor, run.class_counts, seed)
+
+
+@cache
+def _counts(
+    regime: str,
+    available: tuple[int, ...],
+    size: int | None,
+    imbalance_factor: float,
+    explicit: tuple[int, ...] | None,
+    seed: int,
+) -> tuple[int, ...]:
+    """The same for all seeds and most settings of a grid."""
     return regimes.class_counts(
-        run.regime,
-        data.counts,
-        size=run.size,
-        imbalance_factor=run.imbalance_factor,
-        explicit=run.class_counts,
-        seed=run.seed if run.regime_seed is None else run.regime_seed,
+        regime, available, size=size, imbalance_factor=imbalance_factor, explicit=explicit, seed=seed
     )
 
 

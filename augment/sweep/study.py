@@ -149,7 +149,8 @@ class _Course:
             cell = self.state.begin(time.monotonic())
             self.folder.event("begun", cell.key, cell=cell.name)
             executor.begin(cell)
-        self.workers = max(1, len(self.state.running))
+        # those whose stage is known: on a cluster some are handed out and still wait there
+        self.workers = max(1, len(self.state.stages) or len(self.state.running))
 
     def _take(self, event: Outcome | Doing) -> None:
         """Keep an outcome at once: record first, so that no later end of this process can undo it."""
