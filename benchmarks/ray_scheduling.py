@@ -159,6 +159,7 @@ def rates_table(counts: Sequence[int], options: argparse.Namespace) -> str:
         f"| cells per second (what the process that hands them out grows by) | {names} |\n|---|{'---|' * len(counts)}\n"
     )
     where = f"\n\n{options.nodes} simulated nodes of {options.cpus} CPUs, all on the cores of one machine."
+    where += f" A dash: it would have taken more than {options.limit:g} s."
     return head + "\n".join(lines) + where
 
 
