@@ -30,6 +30,8 @@ def train(
     *,
     options: dict[str, Any],
     counts: Sequence[int] | None = None,
+    regime: str = "explicit",
+    imbalance_factor: float | None = None,
     seed: int = 0,
     steps: int | None = None,
     max_minutes: float | None = None,
@@ -42,10 +44,11 @@ def train(
 ) -> dict[str, Any]:
     """Train ``model`` on the training part of ``data`` and save it in ``folder``; returns what the training cost.
 
-    counts: images per class to draw; None takes all. 5% of each class are held back for validation.  resume: go on from
-    the last checkpoint, or start fresh where there is none.  In several processes of a launch all take part; the first
-    writes.  Raises DataError for too few images, and when ``folder``
-    holds a finished generator (without ``resume`` or ``overwrite``) or files that are not a training's.
+    counts: images per class to draw; None takes all. 5% of each class are held back for validation.  regime,
+    imbalance_factor: where the counts come from, for the record.  resume: go on from the last checkpoint, or start
+    fresh where there is none.  In several processes of a launch all take part; the first writes.  Raises DataError for
+    too few images, and when ``folder`` holds a finished generator (without ``resume`` or ``overwrite``) or files that
+    are not a training's.
     """
     report = report or Reporter()
     if tracker is not None:
@@ -56,8 +59,8 @@ def train(
         counts or data.train.counts(len(data.classes)),
         dataset=data.name,
         dataset_sha256=data.sha256,
-        regime="all" if counts is None else "explicit",
-        imbalance_factor=None,
+        regime="all" if counts is None else regime,
+        imbalance_factor=imbalance_factor,
         seed=seed,
     )
     where = choose_device(device)

@@ -27,7 +27,7 @@ def process_count() -> int:
 
 def process_index() -> int:
     """Which of them this is; 0 is the first."""
-    return _number(INDICES, 0)
+    return _number(INDICES, 0) if process_count() > 1 else 0
 
 
 def _number(names: tuple[str, ...], default: int) -> int:

@@ -106,7 +106,9 @@ class Tracked(Reporter):
                 self._log(self._tracker, named, step, part)
             except Exception as error:  # hours of training must not end for a curve
                 self._failed = True
-                self.report.note(f"The tracker {self.name} failed and gets no more: {error or type(error).__name__}")
+                self.report.note(
+                    f"The tracker {self.name} failed and gets no more: {str(error) or type(error).__name__}"
+                )
 
     def _log(self, tracker: GeneralTracker, named: dict[str, float], step: int, part: str | None) -> None:
         if self.name == "wandb":  # its own steps only ever grow, and every training begins at 1
@@ -137,8 +139,8 @@ class Tracked(Reporter):
             tracker.store_init_configuration(flat(self.settings))
         except Exception as error:
             raise UsageError(
-                f"--tracker {self.name} cannot begin: {error or type(error).__name__}. Leave it out, or see to what it "
-                "says; finished parts are kept."
+                f"--tracker {self.name} cannot begin: {str(error) or type(error).__name__}. Leave it out, or see to "
+                "what it says; finished parts are kept."
             ) from error
         return tracker
 
@@ -146,7 +148,10 @@ class Tracked(Reporter):
         """Close the tracker, if it has begun."""
         if self._tracker is not None:
             with accelerate_state():
-                self._tracker.finish()
+                try:
+                    self._tracker.finish()
+                except Exception as error:  # the work is done and kept
+                    self.report.note(f"The tracker {self.name} did not close: {str(error) or type(error).__name__}")
 
 
 def _tracker(name: str, place: Path) -> GeneralTracker:

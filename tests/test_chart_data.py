@@ -10,7 +10,7 @@ from scipy import stats
 from augment.evidence.statistics import compare
 from augment.report.chart import Bars, HeatMap, Intervals, Lines, Series, file_name
 from augment.report.overview_charts import MOST_CHARTS, MOST_ROWS, overview_charts
-from augment.report.sections import SECTIONS
+from augment.report.sections import ACCURACY, SECTIONS
 from augment.report.study_charts import study_charts
 from augment.results.records import RunRecord
 from augment.results.studies import ArmScores, Study
@@ -164,12 +164,26 @@ def test_heat_maps_hold_the_largest_size_sorted_by_count():
     np.testing.assert_allclose(named(charts, "precision").values[1], [0.4, 0.275, 0.1])
 
 
-def test_cost_is_minutes_per_seed_against_the_gain():
-    found = overview_charts([study("m1"), study("m2", document={"cost": {"seconds": 900.0}})])
+def test_cost_is_that_of_generator_and_arm_for_a_seed():
+    """What all models share, such as arms without a generator, is paid by whichever ran first and counts for none."""
+    made = {name: {"generators": [{"name": name, "seconds": each}]} for name, each in (("m1", 180.0), ("m2", 900.0))}
+    found = overview_charts([study(name, document={**document, "seconds": 5e4}) for name, document in made.items()])
     chart = named(found, "cost")
-    assert [(line.x, line.notes) for line in chart.series] == [((1.0,), ("m1",)), ((5.0,), ("m2",))]
+    arm = next(one for one in study("m1").arms if one.arm == "m1").seconds
+    expected = [(((seconds + arm) / 180,), (name,)) for name, seconds in (("m1", 180.0), ("m2", 900.0))]
+    assert [(line.x, line.notes) for line in chart.series] == expected
     assert chart.series[0].y[0] == pytest.approx(4) and chart.zero
     assert not [each for each in overview_charts([study("m1")]) if each.name.startswith("cost")]
+
+
+def test_what_was_scored_on_validation_images_says_so_and_stands_apart():
+    chosen = study("m1", document={"scored_on": {"part": "validation"}})
+    charts = [chart for chart in overview_charts([study("m1"), chosen]) if chart.section == ACCURACY]
+    assert [("validation images" in chart.title, "validation accuracy" == chart.x_title) for chart in charts] == [
+        (False, False),
+        (True, True),
+    ]
+    assert "on validation images" in charts[1].caption and "on test images" in charts[0].caption
 
 
 def test_charts_stay_few_and_say_what_is_missing():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def real(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUGMENT_HOME", str(base / "augment-home"))
-        return run(
+        made = run(
             dataset="digits",
             model="vae",
             size=200,
@@ -37,6 +38,13 @@ def real(tmp_path_factory):
             fidelity_images=50,
             out=base / "results-run",
         ).folder
+    folder = tmp_path_factory.mktemp("compare") / made.name
+    shutil.copytree(made, folder)
+    document = json.loads((folder / "result.json").read_text())
+    for guard in document["guards"]:  # two steps of training leave images of another brightness
+        guard["passed"] = True
+    (folder / "result.json").write_text(json.dumps(document))
+    return folder
 
 
 class Side:
@@ -165,6 +173,13 @@ def other_data(side):
 def on_validation(side):
     side.document["scored_on"]["part"] = "validation"
     side.document["regime"]["manifest_sha256"] = "another"
+
+
+def test_runs_whose_guards_failed_are_not_paired(real, tmp_path):
+    a, b = Side(real), Side(real)
+    b.document["guards"][0]["passed"] = False
+    found = compare_folders(a.write(tmp_path / "a"), b.write(tmp_path / "b"))
+    assert found.unpaired.startswith("guards failed") and all(pair.comparison is None for pair in found.arms)
 
 
 @pytest.mark.parametrize(

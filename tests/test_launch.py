@@ -234,3 +234,13 @@ def test_launchers_are_known_by_their_variables(variables, count, index, monkeyp
             launch.refuse_to_repeat("features")
     else:
         launch.refuse_to_repeat("features")
+
+
+def test_a_rank_without_a_launch_is_none(monkeypatch):
+    """Some clusters set it in every shell; such a process speaks."""
+    for name in (*launch.COUNTS, *launch.INDICES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RANK", "1")
+    assert launch.process_index() == 0
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert launch.process_index() == 1

@@ -281,7 +281,7 @@ def test_pictures_are_the_gallerys_pixels(made):
         np.testing.assert_array_equal(sheet[5:, left : left + 4, 0], samples.nearest[row, 0])
     assert (sheet[4, :, 3] == 0).all() and (sheet[:, 4, 3] == 0).all() and (sheet[:4, :4, 3] == 255).all()
     notes = [text for each, text in made["read"].all("div", **{"class": "notes"})]
-    assert notes[0] == "0.00*0.10*" and notes[1] == "0.200.30"  # only the middle class has neighbours of its own
+    assert notes[0] == "0*0.10*" and notes[1] == "0.200.30"  # only the middle class has neighbours of its own
 
 
 def test_coloured_pictures_keep_their_colours():
@@ -336,7 +336,7 @@ def test_the_command_asks_for_the_very_same_result(kind, augment, monkeypatch, t
 def test_how_it_was_made_has_hashes_versions_and_cost(made):
     pairs = dict(zip(made["read"].text("dt"), made["read"].text("dd"), strict=True))
     assert pairs["data"] == "a" * 64 and pairs["code"] == "c0de" and pairs["python"] == "3.11.99"
-    assert pairs["in all"] == "2.5 s" and pairs["training"] == "20 steps, fp32 on cpu"
+    assert pairs["this attempt, wall clock"] == "2.5 s" and pairs["training"] == "20 steps, fp32 on cpu"
     assert pairs["spread"] == "no" and pairs["scored on"] == "30 test images"
 
 
@@ -377,26 +377,31 @@ def test_a_failed_guard_is_loud(tmp_path):
 
 def test_what_failed_is_unfinished_or_damaged_is_named(tmp_path):
     sweep = tmp_path / "sweep"
-    make_run(sweep, "m", seed=0)
+    fine = make_run(sweep, "m", seed=0)
     begun = make_run(sweep, "begun")
     (begun / "result.json").unlink()
     broken = make_run(sweep, "broken")
     (broken / "result.json").write_text('{"schema": "augment.run/4", "arms"')
-    cells = [{"key": "k1", "coordinates": {"model": "m", "seed": 3}}, {"key": "k2", "coordinates": {}}]
+    cells = [{"key": "k1", "coordinates": {"model": "m", "seed": 3}}]
+    cells += [{"key": key, "coordinates": {}} for key in ("k2", "k3", "k4")]
     (sweep / "sweep.json").write_text(json.dumps({"cells": cells}))
     (sweep / "cells").mkdir()
     for key, error in (("k1", "Disk full " + HOSTILE), ("gone", "of an older grid")):
         outcome = {"key": key, "status": "failed", "error": error}
         (sweep / "cells" / f"{key}.json").write_text(json.dumps(outcome))
+    for key, folder in (("k3", fine), ("k4", broken)):
+        outcome = {"key": key, "status": "finished", "folder": folder.name, "identity": "0"}
+        (sweep / "cells" / f"{key}.json").write_text(json.dumps(outcome))
     found = load_records([sweep])
     assert page_parts.sweep_folders([tmp_path], found) == [sweep.resolve()]
     result, page, read = report_of(sweep, tmp_path / "r.html", sweeps=[sweep])
-    assert [count for _, count in result.problems] == [1, 1, 2]
-    assert "1 of 2 cells have not ended" in page
+    assert [count for _, count in result.problems] == [1, 1, 1]
+    assert "1 of 4 cells have not ended" in page
     boxes = [text for kind in ("alarm", "alarm mild") for text in read.text("div", **{"class": kind})]
     listed = " ".join(boxes)
     assert f"m seed 3 [k1]: Disk full {HOSTILE}" in listed and "older grid" not in page
-    assert str(broken) in listed and "no JSON" in listed and str(begun) in listed
+    assert str(broken) in listed and "no JSON" in listed
+    assert str(begun) not in listed  # it is that one open cell
 
 
 def test_a_folder_with_nothing_but_a_result_still_gives_a_page(tmp_path):

@@ -313,3 +313,8 @@ def test_nothing_there_ends_with_advice(augment):
     code, out, err = augment("results")
     assert (code, out) == (3, "")
     assert "There is no runs" in err
+
+
+def test_two_equals_signs_are_no_condition():
+    with pytest.raises(UsageError, match="regime==high"):
+        Condition.parse("regime==high")

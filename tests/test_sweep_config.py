@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -294,3 +295,20 @@ def test_a_data_set_is_loaded_once(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", counting)
     assert len(grid(model=["vae", "dvae"], size=[100, 200], seeds=2)) == 8
     assert loaded == ["digits"]
+
+
+@pytest.mark.parametrize("text", ["? [a, b]\n: 1", "a: &a {b: *a}", "d: 2024-13-45", "command: [run]", "out: [a, b]"])
+def test_odd_yaml_is_a_mistake_and_no_crash(tmp_path, text):
+    file = tmp_path / "study.yaml"
+    file.write_text(f"dataset: digits\nmodel: vae\n{text}\n")
+    with pytest.raises(ConfigError):
+        SweepConfig.parse(read_study(file))
+
+
+def test_zero_on_the_command_line_replaces_what_the_file_says(augment, tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("dataset: digits\nmodel: vae\nseed: 5\n")
+    code, out, _ = augment("sweep", file, "--seed", "0", "--dry-run", "--json", "--steps", "1", "--updates", "1")
+    assert code == 0 and [cell["coordinates"]["seed"] for cell in json.loads(out)["cells"]] == [0]
+    code, _, err = augment("sweep", file, "--seeds", "0", "--dry-run")
+    assert code == 3 and "seeds" in err

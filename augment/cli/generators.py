@@ -67,9 +67,10 @@ def train_command(
         data = load_dataset(
             dataset, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, report=report.note
         )
+        drawn = "explicit" if class_counts else regime
         counts = regime_counts(
             data,
-            "explicit" if class_counts else regime,
+            drawn,
             size=size,
             imbalance_factor=imbalance_factor,
             explicit=parse_counts(class_counts),
@@ -81,6 +82,8 @@ def train_command(
             out,
             options=model_options(set_),
             counts=counts,
+            regime=drawn,
+            imbalance_factor=imbalance_factor,
             seed=seed,
             steps=steps,
             max_minutes=max_minutes,

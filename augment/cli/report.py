@@ -101,7 +101,9 @@ def _show(made: ReportResult) -> None:
 
 
 def _beside(made: ReportResult) -> str:
+    from rich.markup import escape
+
     if not made.figures:
         return ", without figures beside it"
-    kept = f", with {len(made.figures):,} figures in {made.figures[0].parent}/"
+    kept = f", with {len(made.figures):,} figures in {escape(str(made.figures[0].parent))}/"
     return kept + (f" ({made.left_out:,} charts are on the page alone; --figures all)" if made.left_out else "")

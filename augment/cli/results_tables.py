@@ -24,7 +24,8 @@ def write_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Rows as CSV (RFC 4180) with a header, numbers in full; nothing where there are no rows and no columns."""
     names = list(columns) or [name for name in (rows[0] if rows else ()) if name not in NOT_SHOWN]
     writer = csv.writer(sys.stdout)
-    writer.writerow(names)
+    if names:
+        writer.writerow(names)
     for row in rows:
         writer.writerow([_plain(value_of(row, name)) for name in names])
 

@@ -117,7 +117,11 @@ def sweep_command(
         "name": name,
         "offline": offline,
     }
-    config = _config(study, {key: value for key, value in given.items() if value not in (None, [], {}, False)})
+    # 0 is a value; no flag, no list and no options mean that nothing was said
+    said = {
+        key: value for key, value in given.items() if value is not None and value is not False and value not in ([], {})
+    }
+    config = _config(study, said)
     if dry_run:
         count = workers if executor is ExecutorName.local else workers or 1
         _estimate(config, count, as_json=as_json, quiet=quiet)

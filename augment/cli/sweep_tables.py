@@ -96,6 +96,8 @@ def _best(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
     accuracies = ("-" if one is None else f"{100 * one[0]:.1f}" for one in best)
     ours, cheap = best
     difference = "-" if ours is None or cheap is None else signed(100 * (ours[0] - cheap[0]))
+    if any(not guard["passed"] for document in documents for guard in document["guards"]):
+        difference = "invalid"
     return "\n".join(arms), "\n".join(accuracies), difference
 
 

@@ -77,6 +77,9 @@ def run(config: RunConfig | None = None, report: Reporter | None = None, **setti
         report.note("Cached: this very run was finished before.")
         return Result(found, folder, cached=True)
     with store.locked(folder), tracked(config.tracker, folder, plan.identity, report) as report:
+        found = store.finished(folder, plan.key) if config.resume else None
+        if found is not None:  # by whoever held the folder just now
+            return Result(found, folder, cached=True)
         with store.writing(folder):
             store.write_json(folder / "config.json", {**plan.identity, "dataset": config.dataset})
         timed, made_in = _within_time(plan, report), environment(plan.device)

@@ -67,6 +67,9 @@ def study_features(config: FeaturesConfig, report: Reporter | None = None) -> Fe
         report.note("Cached: this very study was finished before.")
         return FeaturesResult(found, folder, cached=True)
     with store.locked(folder), tracked(config.tracker, folder, plan.identity, report) as report:
+        found = store.finished(folder, plan.key) if config.resume and config.export is None else None
+        if found is not None:  # by whoever held the folder just now
+            return FeaturesResult(found, folder, cached=True)
         with store.writing(folder):
             store.write_json(folder / "config.json", {**plan.identity, "dataset": config.dataset})
         made_in = environment(plan.device)

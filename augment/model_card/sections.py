@@ -82,7 +82,11 @@ def helped_section(comparisons: Sequence[Mapping[str, Any]], verdicts: Sequence[
     ]
     seeds = comparisons[0]["n"]
     found = table(("arm with its images", "classifier", "best arm without", "points", "95% interval"), rows, numbers=2)
-    told.append(ONE_SEED if seeds == 1 else f"Points of accuracy, over {seeds} seeds:")
+    told.append(
+        ONE_SEED
+        if seeds == 1
+        else f"Points of accuracy, over {seeds} seeds, each with a generator of its own made by this recipe:"
+    )
     return "\n\n".join([*told, found])
 
 

@@ -72,7 +72,7 @@ def confusion_map(
         name=name,
         section=CONFUSION,
         title=title,
-        caption=f"{caption} Numbers are test images, colour is their share of the true class."
+        caption=f"{caption} Numbers are images, colour is their share of the true class."
         f"{words}{numbers.left_out(classes)}",
         facets=facets,
         table=Table(("true class", *names), rows),

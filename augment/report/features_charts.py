@@ -36,6 +36,11 @@ class Subject:
         return str(self.record.document["generator"]["name"])
 
     @property
+    def labels_seen(self) -> str:
+        """Labels that the generator saw in its training."""
+        return str(self.record.document["generator"].get("labels_seen", "not known"))
+
+    @property
     def words(self) -> str:
         """For titles."""
         return f"{self.dataset}, features of {self.model}"
@@ -237,7 +242,8 @@ def _scatter(subject: Subject, found: Embeddings, each: Embedding) -> Scatter:
         name=subject.name("embedding", each.method, f"{each.dimensions}d"),
         section=FEATURES,
         title=f"{each.title} of {subject.words}",
-        caption=f"{len(labels):,} training images, a point each, by class; the method saw no labels.{meaning}",
+        caption=f"{len(labels):,} training images, a point each, by class. The map saw no labels; the generator: "
+        f"{subject.labels_seen}.{meaning}",
         facets=subject.facets,
         table=Table(("class", "points"), tuple((group.name, f"{len(group.points):,}") for group in groups)),
         groups=tuple(groups),

@@ -28,11 +28,12 @@ PLAIN = "real"
 
 @dataclass(frozen=True)
 class Group:
-    """Studies that can be compared: one data set, regime and classifier; ``sizes`` ascend."""
+    """Studies that can be compared: one data set, regime and classifier, one part scored; ``sizes`` ascend."""
 
     dataset: str
     regime: str
     classifier: str
+    part: str
     sizes: Mapping[int, tuple[Study, ...]]
     ranks: Mapping[str, int]
 
@@ -49,7 +50,8 @@ class Group:
     def words(self, size: int | None = None) -> str:
         """``fashionmnist, regime high, cnn``, for titles."""
         images = "" if size is None else f", {size:,} images"
-        return f"{self.dataset}, regime {self.regime}{images}, {self.classifier}"
+        part = "" if self.part == "test" else f", scored on {self.part} images"
+        return f"{self.dataset}, regime {self.regime}{images}, {self.classifier}{part}"
 
     def name(self, kind: str, size: int | None = None) -> str:
         """File name of a chart."""
@@ -79,14 +81,14 @@ def overview_charts(studies: Sequence[Study]) -> list[Chart]:
 def _groups(studies: Sequence[Study]) -> list[Group]:
     """By data set with its classes, regime and classifier, in the order of appearance."""
     ranks = {label: rank for rank, label in enumerate(dict.fromkeys(study.label for study in studies))}
-    found: dict[tuple[str, tuple[str, ...], str, str], dict[int, list[Study]]] = {}
+    found: dict[tuple[str, tuple[str, ...], str, str, str], dict[int, list[Study]]] = {}
     for study in studies:
         for classifier in numbers.classifiers_of([study]):
-            key = (study.dataset, study.classes, study.regime, classifier)
+            key = (study.dataset, study.classes, study.regime, classifier, study.part)
             found.setdefault(key, {}).setdefault(study.size, []).append(study)
     return [
-        Group(dataset, regime, classifier, {size: tuple(sizes[size]) for size in sorted(sizes)}, ranks)
-        for (dataset, _, regime, classifier), sizes in found.items()
+        Group(dataset, regime, classifier, part, {size: tuple(sizes[size]) for size in sorted(sizes)}, ranks)
+        for (dataset, _, regime, classifier, part), sizes in found.items()
     ]
 
 
@@ -128,12 +130,13 @@ def _accuracy(group: Group) -> Chart | None:
             name=group.name("accuracy"),
             section=ACCURACY,
             title=f"{head}: {group.words()}",
-            caption=f"Test accuracy of each model's best arm, {words}; one seed has none. Grey: without a generator.",
+            caption=f"Accuracy of each model's best arm on {group.part} images, {words}; one seed has none. Grey: "
+            "without a generator.",
             facets=group.facets(),
             table=table,
             series=tuple(lines),
             x_title="training images",
-            y_title="test accuracy",
+            y_title=f"{group.part} accuracy",
             x_log=max(group.sizes) >= SPREADS_BY * min(group.sizes),
             percent=True,
         )
@@ -144,11 +147,11 @@ def _accuracy(group: Group) -> Chart | None:
         name=group.name("accuracy", size),
         section=ACCURACY,
         title=f"Accuracy by model: {group.words(size)}",
-        caption=f"Test accuracy of each model's best arm, {words}. Grey: without a generator.",
+        caption=f"Accuracy of each model's best arm on {group.part} images, {words}. Grey: without a generator.",
         facets=group.facets(size),
         table=table,
         rows=tuple(sorted(rows, key=lambda row: -row.value)),
-        x_title="test accuracy",
+        x_title=f"{group.part} accuracy",
         zero=False,
         percent=True,
     )
@@ -220,8 +223,8 @@ def _forest(group: Group, size: int) -> Chart | None:
         name=group.name("arms", size),
         section=ARMS,
         title=f"Arms against {what}: {group.words(size)}",
-        caption=f"Difference in test accuracy to {' or '.join(against)}, in points, with its 95% interval over paired "
-        f"seeds. Right of 0 is better; an interval over 0 is no evidence. Grey: without a generator.{cut}",
+        caption=f"Difference in {group.part} accuracy to {' or '.join(against)}, in points, with its 95% interval over "
+        f"paired seeds. Right of 0 is better; an interval over 0 is no evidence. Grey: without a generator.{cut}",
         facets=group.facets(size),
         table=Table(
             ("arm", "against", "difference in points", "95% interval"),
@@ -288,15 +291,15 @@ def _classes(group: Group, measure: str) -> Chart | None:
 
 
 def _cost(group: Group) -> Chart | None:
-    """Gain of each model's best arm against what a seed took, at the largest size."""
+    """Gain of each model's best arm against what it took, at the largest size."""
     lines, rows = [], []
     for study in group.sizes[group.largest]:
         gains = [row for row in study.comparisons if row.classifier == group.classifier]
         best = numbers.best_arm(study.arms, group.classifier, "generative")
         gain = next((row for row in gains if best is not None and row.arm == best.arm), None)
-        minutes = _minutes(study)
-        if gain is None or minutes <= 0:
+        if best is None or gain is None:
             continue
+        minutes = _minutes(study, best)
         low, high = gain.ci95 or (None, None)
         line = Series(study.label, (minutes,), (gain.delta,), (low,), (high,), study.model, group.ranks[study.label])
         lines.append(replace(line, notes=(gain.arm,)))
@@ -308,8 +311,8 @@ def _cost(group: Group) -> Chart | None:
         name=group.name("cost", group.largest),
         section=ARMS,
         title=f"Gain against cost: {group.words(group.largest)}",
-        caption="Difference of each model's best arm to the best classical one, over the minutes that a seed of its "
-        "study took with all arms and classifiers. What came from a cache took no time.",
+        caption="Difference of each model's best arm to the best classical one, over the minutes that it took to "
+        "train the generator and this arm, whenever that was, for one seed.",
         facets=group.facets(group.largest),
         table=Table(("model", "arm", "minutes per seed", "difference in points", "95% interval"), tuple(rows)),
         series=tuple(lines),
@@ -320,6 +323,7 @@ def _cost(group: Group) -> Chart | None:
     )
 
 
-def _minutes(study: Study) -> float:
-    seconds = [(run.document.get("cost") or {}).get("seconds", run.document.get("seconds", 0.0)) for run in study.runs]
-    return float(sum(seconds)) / 60 / max(1, len(study.seeds))
+def _minutes(study: Study, arm: ArmScores) -> float:
+    """Of the generator and the arm alone: what models share is paid by whichever ran first."""
+    rows = (row for run in study.runs for row in run.document["generators"] if row["name"] == study.model)
+    return (sum(float(row["seconds"]) for row in rows) + arm.seconds) / 60 / max(1, len(study.seeds))

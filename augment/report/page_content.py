@@ -13,7 +13,17 @@ from augment.report import page_parts as parts
 from augment.report.chart import Chart, HeatMap, Scatter
 from augment.report.page_origin import origin
 from augment.report.page_pictures import galleries
-from augment.report.sections import FIDELITY, ORIGIN, RECONSTRUCTIONS, SAMPLES, SECTIONS, VERDICTS
+from augment.report.sections import (
+    CONFUSION,
+    COUNTS,
+    CURVES,
+    FIDELITY,
+    ORIGIN,
+    RECONSTRUCTIONS,
+    SAMPLES,
+    SECTIONS,
+    VERDICTS,
+)
 from augment.results.records import Found, RunRecord
 from augment.results.studies import Study
 
@@ -117,7 +127,7 @@ def _sections(
         own = [_figure(chart) for chart in charts if chart.section == heading]
         shown = [gallery for gallery in images if gallery["section"] == heading]
         if own or shown or heading in (VERDICTS, ORIGIN) or (heading == FIDELITY and scored):
-            note = left_out if heading in (SAMPLES, RECONSTRUCTIONS) else ""
+            note = left_out if heading in (CONFUSION, COUNTS, SAMPLES, RECONSTRUCTIONS, CURVES) else ""
             section = {"id": IDS.get(heading, f"part-{number}"), "title": heading, "note": note}
             found.append({**section, "charts": own, "galleries": shown})
     return found
@@ -158,14 +168,16 @@ def _galleries(joined: Sequence[Study], features: Sequence[RunRecord]) -> list[d
 def alarms_of(found: Found, joined: Sequence[Study], sweeps: Sequence[Path]) -> list[dict[str, Any]]:
     """What a reader must know before the first number, the worst first."""
     unreadable = [parts.Problem(str(folder), reason) for folder, reason in found.damaged]
-    begun = [parts.Problem(str(folder), "begun, no result yet") for folder in found.unfinished]
+    counted = {folder.resolve() for folder in sweeps}  # their open cells are told together
+    alone = [folder for folder in found.unfinished if folder.resolve().parent not in counted]
+    begun = [parts.Problem(str(folder), "begun, no result yet") for folder in alone]
     failed, waiting = parts.sweep_problems(sweeps)
-    stale = [parts.Problem(str(folder), "made before the sweep's settings or code changed") for folder in found.stale]
+    stale = [parts.Problem(str(folder), "recorded for no cell of the sweep as it is now") for folder in found.stale]
     kinds = (
         ("✕", "Guards failed: these numbers cannot be trusted", True, parts.failed_guards(joined, found.features)),
         ("✕", "Cells that failed", False, failed),
         ("!", "Results that cannot be read", False, unreadable),
-        ("…", "Runs that are not finished", False, [*waiting, *begun]),
+        ("…", "Not finished", False, [*waiting, *begun]),
         ("!", "Results left out as out of date", False, stale),
     )
     return [
@@ -197,7 +209,7 @@ def _feature_row(run: RunRecord) -> dict[str, Any]:
 
 
 def _feature_title(run: RunRecord) -> str:
-    return f"{run.dataset}, {run.size:,} unlabelled images, features of {run.model}"
+    return f"{run.dataset}, pool of {run.size:,} images, features of {run.model}"
 
 
 def _origins(joined: Sequence[Study], features: Sequence[RunRecord]) -> list[dict[str, Any]]:

@@ -169,7 +169,7 @@ def _hashes(record: RunRecord) -> Pairs:
         ("data", document["dataset"].get("sha256")),
         ("split", (document.get("regime") or {}).get("manifest_sha256")),
         ("code", identity.get("code")),
-        ("generator's code", _first(identity.get("recipes")).get("code")),
+        ("generator's code", (_first(identity.get("recipes")) or identity.get("generator") or {}).get("code")),
         ("extractor of fidelity", fidelity.get("extractor_sha256")),
         ("schema", document.get("schema")),
     )
@@ -182,7 +182,11 @@ def _first(recipes: Mapping[str, Mapping[str, Any]] | None) -> Mapping[str, Any]
 
 def _costs(record: RunRecord) -> Pairs:
     cost = record.document.get("cost") or {}
-    names = {"generator_seconds": "generators", "classifier_seconds": "classifiers", "seconds": "in all"}
+    names = {
+        "generator_seconds": "generators, whenever they were trained",
+        "classifier_seconds": "classifiers, whenever they were trained",
+        "seconds": "this attempt, wall clock",
+    }
     pairs = [(names.get(name, name.replace("_", " ")), f"{value:,.1f} s") for name, value in cost.items() if value]
     if not pairs and record.seconds:
         pairs = [("in all", f"{record.seconds:,.1f} s")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,6 @@ class Problem:
 
     where: str
     detail: str
-    facets: Mapping[str, str] = field(default_factory=dict)
 
 
 def facets_of(study: Study, **more: str) -> dict[str, str]:
@@ -163,11 +162,11 @@ def by_luck(rows: Sequence[VerdictRow]) -> str:
 
 def failed_guards(found: Sequence[Study], features: Sequence[RunRecord]) -> list[Problem]:
     """Every guard that failed, with the study whose numbers it makes worthless."""
-    runs = [(named(study), facets_of(study), run) for study in found for run in study.runs]
-    runs += [(f"{run.dataset}, features of {run.model}", feature_facets(run), run) for run in features]
+    runs = [(named(study), run) for study in found for run in study.runs]
+    runs += [(f"{run.dataset}, features of {run.model}", run) for run in features]
     return [
-        Problem(where, f"{guard['name']}: {guard['detail']} ({run.folder})", facets)
-        for where, facets, run in runs
+        Problem(where, f"{guard['name']}: {guard['detail']} ({run.folder})")
+        for where, run in runs
         for guard in run.document["guards"]
         if not guard["passed"]
     ]

@@ -60,11 +60,14 @@ def galleries(
 
 
 SAMPLE_WORDS = (
-    "Upper row: generated images as they were drawn, none picked by hand. Lower row: the training image nearest to "
-    "each, with the root mean square difference per pixel under it (0 is a copy, 1 is black against white). A "
-    "* marks a nearest image of another class."
+    "Of the first seed. Upper row: generated images as they were drawn, none picked by hand. Lower row: the training "
+    "image nearest to each, with the root mean square difference per pixel under it (0 is a copy, 1 is black against "
+    "white). A * marks a nearest image of another class."
 )
-RECONSTRUCTION_WORDS = "Upper row: images the model was not trained on. Lower row: what it makes of them."
+RECONSTRUCTION_WORDS = (
+    "Of the first seed. Upper row: images that were held back from the training, or test images where a generator was "
+    "given. Lower row: what it makes of them."
+)
 
 
 def _gallery(
@@ -79,7 +82,10 @@ def _sample_strips(samples: Samples, classes: Sequence[str], class_counts: Seque
     for label in np.unique(samples.labels):
         rows = np.flatnonzero(samples.labels == label)[:PER_STRIP]
         name = classes[label]
-        notes = [f"{samples.distances[row]:.2f}{'' if samples.nearest_labels[row] == label else '*'}" for row in rows]
+        notes = [
+            f"{_distance(float(samples.distances[row]))}{'' if samples.nearest_labels[row] == label else '*'}"
+            for row in rows
+        ]
         known = label < len(class_counts)
         title = f"{name} ({class_counts[label]:,} real images)" if known else name
         about = f"{len(rows)} samples of class {name}; under each the nearest training image. Distances: " + ", ".join(
@@ -87,6 +93,11 @@ def _sample_strips(samples: Samples, classes: Sequence[str], class_counts: Seque
         )
         strips.append(strip(title, about, samples.images[rows], samples.nearest[rows], notes))
     return strips
+
+
+def _distance(value: float) -> str:
+    """Only a copy reads 0."""
+    return "0" if value == 0 else f"{value:.2f}" if value >= 0.005 else "<0.01"
 
 
 def _reconstruction_strips(made: Reconstructions, classes: Sequence[str]) -> list[Strip]:

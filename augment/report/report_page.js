@@ -14,7 +14,7 @@ const shade = () => wanted || (darkSystem.matches ? "dark" : "light");
 function paint() {
   root.dataset.theme = shade();
   theme.textContent = shade() === "dark" ? "Light theme" : "Dark theme";
-  for (const figure of figures) if (figure.drawn) recolour(figure);
+  for (const figure of figures) if (figure.drawn) redraw(figure);
 }
 theme.hidden = false;
 theme.addEventListener("click", () => {
@@ -138,7 +138,6 @@ function without(figure, words) {
 function redraw(figure) {
   if (figure.drawn && !figure.element.hidden) Plotly.react(figure.plot, tracesOf(figure), layoutOf(figure));
 }
-const recolour = redraw;
 
 function forget(figure) {  // browsers keep no more than about sixteen maps in space at a time
   figure.plot.style.minHeight = `${figure.plot.offsetHeight}px`;
@@ -164,9 +163,6 @@ const watcher = new IntersectionObserver(entries => {
     else if (figure.deep && figure.drawn && !onPaper) forget(figure);
   }
 }, { rootMargin: NEAR });
-
-// A phone shows the verdict first: contents and filters wait, closed, above it.
-if (matchMedia("(max-width: 900px)").matches) for (const id of ["contents", "filters"]) if (one(id)) one(id).open = false;
 
 // Paper: everything drawn, in light colours, at the width of a page, and opened.
 let onPaper = false, opened = [];

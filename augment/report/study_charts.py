@@ -61,8 +61,8 @@ def _measures(subject: Subject, classifier: str) -> Iterator[Chart]:
     study = subject.study
     arms = [arm for arm in study.arms if arm.classifier == classifier and arm.recall]
     for measure, says in (
-        ("recall", "of the test images of a class, those that were found"),
-        ("precision", "of the test images taken for a class, those that are of it"),
+        ("recall", f"of the {study.part} images of a class, those that were found"),
+        ("precision", f"of the {study.part} images taken for a class, those that are of it"),
     ):
         yield class_map(
             [numbers.over_seeds(getattr(arm, measure)) for arm in arms],

@@ -37,7 +37,11 @@ def training_charts(
     columns = next((found for found in map(_columns, files) if found), {})
     terms = [column for column in columns if not column.startswith(VALIDATION) and column != GRADIENT]
     rest = [column for column in terms if column != "loss"]
-    alone = [column for column in columns if column.startswith(VALIDATION) and column[len(VALIDATION) :] not in terms]
+    alone = [
+        column
+        for column in columns
+        if column.startswith(VALIDATION) and column[len(VALIDATION) :] not in (*terms, "loss")
+    ]
     groups = [("loss", ["loss", "val_loss"]), ("terms", [each for term in rest for each in (term, VALIDATION + term)])]
     groups += [(column, [column]) for column in alone]
     groups += [("gradient norm", [GRADIENT])]

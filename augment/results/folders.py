@@ -19,7 +19,7 @@ URL = re.compile(r"[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder that a run began; ``stale``: a sweep made it, and its settings, data or code have changed since."""
+    """A folder that a run began; ``stale``: it lies in a sweep's folder and is recorded for none of its cells."""
 
     path: Path
     finished: bool
@@ -28,10 +28,10 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class SweepOrder:
-    """Names of a sweep's run folders: those of its cells with their rank, and those of cells it no longer has."""
+    """Names of the run folders that are recorded for a sweep's cells, with their rank; ``known``: are its cells?"""
 
     rank: Mapping[str, int]
-    former: frozenset[str]
+    known: bool
 
 
 def run_folders(paths: Sequence[Path]) -> Iterator[RunFolder]:
@@ -56,22 +56,34 @@ def _start(path: Path) -> Path:
 
 def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[RunFolder]:
     """Depth first; a link back to a folder above ends there."""
-    status = os.stat(folder)
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    with os.scandir(folder) as scanned:
-        entries = {entry.name: entry for entry in scanned}
+    try:
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            return
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as scanned:
+            entries = {entry.name: entry for entry in scanned}
+    except OSError as error:
+        raise DataError(f"Cannot look into {folder}: {error.strerror or error}. Give the folders to read.") from error
     if "result.json" in entries:
         yield RunFolder(folder, finished=True)
     elif "config.json" in entries and _began(folder):
         yield RunFolder(folder, finished=False)
     else:
-        inner = [name for name, entry in entries.items() if not INNER.fullmatch(name) and entry.is_dir()]
-        sweep = _sweep_order(folder) if "sweep.json" in entries else SweepOrder({}, frozenset())
+        inner = [name for name, entry in entries.items() if not INNER.fullmatch(name) and _is_folder(entry)]
+        sweep = _sweep_order(folder) if "sweep.json" in entries else SweepOrder({}, known=False)
         for name in sorted(inner, key=lambda name: (sweep.rank.get(name, len(sweep.rank)), name)):
             for found in _below(folder / name, seen):
-                yield RunFolder(found.path, found.finished, stale=found.stale or name in sweep.former)
+                yield RunFolder(
+                    found.path, found.finished, stale=found.stale or (sweep.known and name not in sweep.rank)
+                )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link onto itself
+        return False
 
 
 def _began(folder: Path) -> bool:
@@ -81,16 +93,13 @@ def _began(folder: Path) -> bool:
 
 def _sweep_order(folder: Path) -> SweepOrder:
     """From ``sweep.json`` and the records of ended cells; without them, by name."""
-    cells = (read_json(folder / "sweep.json") or {}).get("cells", [])
-    keys = {cell["key"]: rank for rank, cell in enumerate(cells) if isinstance(cell, dict) and "key" in cell}
+    cells = (read_json(folder / "sweep.json") or {}).get("cells")
+    listed = enumerate(cells if isinstance(cells, list) else [])
+    keys = {cell["key"]: rank for rank, cell in listed if isinstance(cell, dict) and "key" in cell}
     rank: dict[str, int] = {}
-    others: set[str] = set()
     records = folder / "cells"
     for file in sorted(records.glob("*.json")) if records.is_dir() else []:
         outcome = read_json(file) or {}
-        if name := outcome.get("folder"):
-            if outcome.get("key") in keys:
-                rank[name] = keys[outcome["key"]]
-            else:
-                others.add(name)
-    return SweepOrder(rank, frozenset(others - set(rank)) if keys else frozenset())
+        if (name := outcome.get("folder")) and outcome.get("key") in keys:
+            rank[name] = keys[outcome["key"]]
+    return SweepOrder(rank, known=bool(keys))

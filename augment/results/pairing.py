@@ -34,6 +34,9 @@ class ArmPair:
 
 def why_unpaired(a: Study, b: Study) -> str:
     """Seeds pair what was scored on the same images; empty where that is so, and there is a seed of both."""
+    failed = sorted({name for study in (a, b) for run in study.runs for name in run.failed_guards})
+    if failed:
+        return f"guards failed, so that the numbers mean nothing: {', '.join(failed)}"
     data_a, data_b = a.document["dataset"], b.document["dataset"]
     if data_a["sha256"] != data_b["sha256"]:
         return f"the data differ: {_data(data_a)} and {_data(data_b)}"

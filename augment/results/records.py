@@ -114,7 +114,7 @@ class Found:
     """What lies in run folders.
 
     unfinished: folders that were begun and have no result.  damaged: folders with a result that cannot be read, and
-    why.  stale: results that a sweep made before its settings, data or code changed, and has not made again.
+    why.  stale: results in a sweep's folder that are recorded for none of its cells.
     """
 
     records: tuple[RunRecord, ...]
@@ -137,8 +137,8 @@ class Found:
             )
         if self.stale:
             texts.append(
-                f"{_counted(self.stale, 'result')} left out ({_named(self.stale)}): of cells that the sweep no longer "
-                "has, as its settings, data or code changed. Give the folder itself to see one."
+                f"{_counted(self.stale, 'result')} left out ({_named(self.stale)}): recorded for no cell of the sweep "
+                "as it is now. The same sweep takes up what it still has; give the folder itself to see one."
             )
         return texts
 

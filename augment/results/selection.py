@@ -22,7 +22,7 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
 }
 
-WRITTEN = re.compile(r"\s*([^=<>!\s]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*")
+WRITTEN = re.compile(r"\s*([^=<>!\s]+)\s*(!=|<=|>=|=|<|>)(?!=)\s*(.*?)\s*")
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,11 @@ class Study:
         return self.runs[0].document
 
     @property
+    def part(self) -> str:
+        """The images it was scored on: ``test``, or ``validation`` where something was still to be chosen."""
+        return str((self.document.get("scored_on") or {}).get("part", "test"))
+
+    @property
     def label(self) -> str:
         """The model, with what sets it apart from other studies of it."""
         return " ".join([self.model, *(f"{name}={value}" for name, value in self.differs.items())])

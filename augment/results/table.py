@@ -116,7 +116,7 @@ def _feature_rows(
     chosen, head = document["chosen"], document["protocol"]["heads"][0]
     own = {row["k"]: row for row in document["rows"] if (row["method"], row["head"]) == (record.model, head)}
     for k, row in own.items():
-        compared = _against_best(document, k)
+        compared = {} if record.failed_guards else _against_best(document, k)
         low, high = compared.get("ci95") or (None, None)
         yield {
             "dataset": record.dataset,

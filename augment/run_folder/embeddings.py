@@ -72,6 +72,8 @@ class Embeddings:
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
             raise ValueError("labels without a class")
         maps = []
+        if not all(np.isfinite(array).all() for array in content.arrays.values()):
+            raise ValueError("points that are not finite")
         for index, row in enumerate(json.loads(content.metadata["maps"])):
             points = content.arrays[f"{index}/points"]
             if points.shape != (len(labels), row["dimensions"]):

@@ -119,6 +119,8 @@ def _patiently(cell: Cell, out: Path, report: Reporter) -> tuple[dict[str, Any],
 
 
 def _result(cell: Cell, out: Path, report: Reporter) -> tuple[dict[str, Any], Path, bool]:
+    if cell.settings.get("offline"):
+        os.environ["HF_HUB_OFFLINE"] = "1"  # libraries that plugins load weights with read it
     if cell.command == "run":
         from augment.experiment.config import RunConfig
         from augment.experiment.study import run

@@ -81,12 +81,14 @@ class SweepConfig(BaseModel):
         """
         keys = _normal(given)
         command: Any = keys.get("command", "run")
-        if command not in SPELLED:
+        if command not in tuple(SPELLED):
             raise ConfigError(f"command: {command}: {unknown_name('command of a sweep', str(command), SPELLED)}")
         settings = _settings_of(command)
         for key in keys:
             _check_key(key, command, settings)
         values = _values({key: value for key, value in keys.items() if key not in OWN}, command, settings)
+        if not isinstance(keys.get("out", ""), str | Path):
+            raise ConfigError(f"out: {keys['out']}: give one folder or URL.")
         own = {key: keys[key] for key in ("seed", "seeds", "out", "name") if keys.get(key) is not None}
         asked = {"command": command, "values": values, "options": flat_options(keys.get("set")), **own}
         asked.setdefault("name", f"sweep-{store.content_hash({**asked, 'out': None})[:8]}")

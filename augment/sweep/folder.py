@@ -88,6 +88,14 @@ class SweepFolder:
                 del found[outcome.key]
         return found
 
+    def finished(self, key: str) -> Outcome | None:
+        """How one cell finished, under the same conditions; None where it did not."""
+        outcome = _outcome(key, self._place.read([f"cells/{key}.json"])[0])
+        if outcome is None or outcome.status != "finished":
+            return None
+        (end,) = self._place.tails([f"{outcome.folder}/result.json"], _TAIL)
+        return outcome if self._holds(outcome, end) else None
+
     def _holds(self, outcome: Outcome, end: bytes | None) -> bool:
         """Does a result that ends so have the recorded identity? A field in the margin is one of the run itself.
 

@@ -157,6 +157,8 @@ class _Course:
         if isinstance(event, Doing):
             told(self.state, event)
             return
+        if event.status == "failed":  # a worker on a URL may have put it there before it died
+            event = self.folder.finished(event.key) or event
         self.folder.record(event)
         self.folder.event(event.status, event.key, seconds=event.seconds, attempt=event.attempt, worker=event.worker)
         self.outcomes[event.key] = event

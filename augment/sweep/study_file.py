@@ -33,6 +33,8 @@ def read_study(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}{line}: this is no YAML: {error.problem or error.context}.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: this is no YAML: {error}.") from None
+    except (ValueError, RecursionError) as error:  # a date that is none, an alias of itself
+        raise ConfigError(f"{path}: {error}. A study file needs no dates and no aliases.") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: a study file has keys and values, for example\ndataset: digits\nsize: [500, 1000]")
     return {"name": store.safe_name(path.stem), **found}
@@ -44,6 +46,8 @@ def _check_unique(node: yaml.Node | None, path: Path) -> None:
         return
     seen: set[str] = set()
     for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConfigError(f"{path}, line {key.start_mark.line + 1}: a key is the name of an option, as in size.")
         if key.value in seen:
             raise ConfigError(f"{path}, line {key.start_mark.line + 1}: {key.value} comes twice. Keep one of them.")
         seen.add(key.value)
