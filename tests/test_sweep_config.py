@@ -312,3 +312,11 @@ def test_zero_on_the_command_line_replaces_what_the_file_says(augment, tmp_path)
     assert code == 0 and [cell["coordinates"]["seed"] for cell in json.loads(out)["cells"]] == [0]
     code, _, err = augment("sweep", file, "--seeds", "0", "--dry-run")
     assert code == 3 and "seeds" in err
+
+
+@pytest.mark.parametrize(
+    "options", [("--cpus-per-cell", "2"), ("--address", "auto"), ("--executor", "ray", "--workers", "2")]
+)
+def test_an_option_of_the_other_executor_is_refused(augment, options):
+    code, _, err = augment("sweep", "--dataset", "digits", "--model", "vae", *options)
+    assert code == 2 and "goes with --executor" in err

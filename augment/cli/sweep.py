@@ -12,6 +12,7 @@ import typer
 
 from augment.cli.options import Json, Offline, Quiet, Set, complete_dataset, complete_model, model_options
 from augment.cli.output import print_json, reporting
+from augment.errors import UsageError
 
 if TYPE_CHECKING:
     from augment.sweep.cell import Cell
@@ -75,9 +76,15 @@ def sweep_command(
     ] = None,
     retries: Annotated[int, typer.Option(help="Further attempts of a cell whose worker died.", min=0)] = 1,
     executor: Annotated[ExecutorName, typer.Option(help="This machine, or a Ray cluster.")] = ExecutorName.local,
-    address: Annotated[str, typer.Option(help="Of the Ray cluster: auto, host:port, ray://host:port.")] = "auto",
-    cpus_per_cell: Annotated[float, typer.Option(help="CPUs of a cell on a cluster.", min=0.1)] = 1.0,
-    gpus_per_cell: Annotated[float, typer.Option(help="GPUs of a cell on a cluster, also a part.", min=0.0)] = 0.0,
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster: auto, host:port, ray://host:port.", show_default="auto")
+    ] = None,
+    cpus_per_cell: Annotated[
+        float | None, typer.Option(help="CPUs of a cell on a cluster.", min=0.1, show_default="1")
+    ] = None,
+    gpus_per_cell: Annotated[
+        float | None, typer.Option(help="GPUs of a cell on a cluster, also a part.", min=0.0, show_default="0")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells, what is done, and the time it takes; do nothing.")
     ] = False,
@@ -127,10 +134,21 @@ def sweep_command(
         _estimate(config, count, as_json=as_json, quiet=quiet)
         return
     if executor is ExecutorName.local:
+        _refuse(executor, "ray", address=address, cpus_per_cell=cpus_per_cell, gpus_per_cell=gpus_per_cell)
         start: Start = partial(_start_local, workers=workers, retries=retries)
     else:
-        start = partial(_start_ray, address=address, cpus=cpus_per_cell, gpus=gpus_per_cell, retries=retries)
+        _refuse(executor, "local", workers=workers)
+        cpus = 1.0 if cpus_per_cell is None else cpus_per_cell
+        start = partial(_start_ray, address=address or "auto", cpus=cpus, gpus=gpus_per_cell or 0.0, retries=retries)
     _sweep(config, start, as_json=as_json, quiet=quiet)
+
+
+def _refuse(executor: ExecutorName, other: str, **options: object) -> None:
+    """An option that would do nothing is a mistake."""
+    for name, value in options.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} {value} goes with --executor {other}, not {executor.value}. Leave one out.")
 
 
 def _start_local(folder: SweepFolder, cells: Sequence[Cell], *, workers: int | None, retries: int) -> Executor:
