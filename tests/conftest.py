@@ -22,6 +22,13 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def interruptible():
+    """A shell starts what it runs in the background deaf to SIGINT, which tests raise."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def augment(capsys, monkeypatch, tmp_path):
     """Run the command line in an empty folder; returns exit code, stdout, stderr."""
