@@ -13,8 +13,8 @@ from augment.datasets import ImageSet, LabelledImages
 from augment.evidence import guards
 from augment.evidence.effects import class_effects, class_groups, group_effects
 from augment.evidence.guards import Guard
-from augment.evidence.statistics import Comparison, compare, corrected
-from augment.evidence.verdict import Verdict, decide
+from augment.evidence.judgement import Scored, against_best, judged
+from augment.evidence.statistics import Comparison
 from augment.experiment.added import added_key
 from augment.experiment.plan import SCHEMA, Plan
 from augment.experiment.repetition import Repetition
@@ -31,9 +31,10 @@ def document(
 ) -> dict[str, Any]:
     """Everything a run found; ``schema`` changes when the meaning of a field does."""
     families = {spec.name: spec.family for spec in plan.arms}
-    found = comparisons(plan, repetitions)
+    arms = scored(plan, repetitions)
+    found = against_best(arms)
     checks = run_guards(plan, repetitions)
-    judged = verdicts(plan, found, checks)
+    verdicts = judged(arms, found, [guard.name for guard in checks if not guard.passed])
     rows = [
         {**result.to_json(plan.data.classes), "family": families[result.arm]}
         for repetition in repetitions
@@ -53,8 +54,8 @@ def document(
         "effects": effects(plan, repetitions, found),
         "spread": spreads,
         "guards": [asdict(guard) for guard in checks],
-        "verdict": judged[0].to_json(),
-        "verdicts": [one.to_json() for one in judged],
+        "verdict": verdicts[0].to_json(),
+        "verdicts": [one.to_json() for one in verdicts],
     }
 
 
@@ -66,57 +67,20 @@ def _by_arm(repetitions: Sequence[Repetition], classifier: str) -> ByArm:
     return found
 
 
-def comparisons(plan: Plan, repetitions: Sequence[Repetition]) -> list[Comparison]:
-    """Every arm against the best arm without a generator, for each classifier; p corrected within each family.
-
-    Best is the one with the highest mean accuracy on the test images. That choice favours the reference, never the
-    generator.
-    """
-    classical = [spec for spec in plan.arms if spec.family == "classical"]
-    generative = [spec for spec in plan.arms if spec.family == "generative"]
-    found: list[Comparison] = []
+def scored(plan: Plan, repetitions: Sequence[Repetition]) -> list[Scored]:
+    """Every arm with every classifier it suits, in the order that was asked for, over all repetitions."""
+    truths = [repetition.draw.data.test.labels for repetition in repetitions]
+    found = []
     for classifier in plan.config.classifiers:
         results = _by_arm(repetitions, classifier)
-        references = [spec.name for spec in classical if spec.name in results]
-        if not references:
-            continue
-        best = max(references, key=lambda name: sum(result.scores.accuracy for result in results[name]))
-        for family in (generative, classical):
-            others = [spec.name for spec in family if spec.name in results and spec.name != best]
-            found += corrected([_compare(repetitions, results[name], results[best]) for name in others])
+        for spec in (spec for spec in plan.arms if spec.name in results):
+            own = results[spec.name]
+            correct = [
+                (torch.tensor(result.predictions) == truth).tolist() for result, truth in zip(own, truths, strict=True)
+            ]
+            accuracy = [result.scores.accuracy for result in own]
+            found.append(Scored(classifier, spec.name, spec.family, accuracy, correct))
     return found
-
-
-def _compare(
-    repetitions: Sequence[Repetition], ours: Sequence[ArmResult], reference: Sequence[ArmResult]
-) -> Comparison:
-    truths = [repetition.draw.data.test.labels for repetition in repetitions]
-
-    def correct(results: Sequence[ArmResult]) -> list[list[bool]]:
-        return [
-            (torch.tensor(result.predictions) == truth).tolist() for result, truth in zip(results, truths, strict=True)
-        ]
-
-    return compare(
-        ours[0].classifier,
-        ours[0].arm,
-        reference[0].arm,
-        [result.scores.accuracy for result in ours],
-        [result.scores.accuracy for result in reference],
-        correct(ours),
-        correct(reference),
-    )
-
-
-def verdicts(plan: Plan, found: Sequence[Comparison], checks: Sequence[Guard]) -> list[Verdict]:
-    """On the arms with a generator: one for each classifier in order, or one in all where a guard failed."""
-    generative = {spec.name for spec in plan.arms if spec.family == "generative"}
-    failed = [guard.name for guard in checks if not guard.passed]
-    rows = [comparison for comparison in found if comparison.arm in generative]
-    classifiers = dict.fromkeys(comparison.classifier for comparison in rows)
-    if failed or not classifiers:
-        return [decide(rows, failed)]
-    return [decide([row for row in rows if row.classifier == classifier]) for classifier in classifiers]
 
 
 def effects(plan: Plan, repetitions: Sequence[Repetition], found: Sequence[Comparison]) -> list[dict[str, Any]]:

@@ -1,11 +1,12 @@
-"""What every chart shares: colours, markers, user text taken as it is, and the file that is written."""
+"""What every chart shares: colours, markers, user text taken as it is, and the file or script it becomes."""
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from augment.errors import ConfigError
 
@@ -56,6 +57,11 @@ def shortened(name: str, length: int = NAME_LENGTH) -> str:
         return line
     tail = length // 2  # names of layers differ at their ends
     return f"{line[: length - tail - 1].rstrip()}…{line[-tail:].lstrip()}"
+
+
+def script_json(data: Any) -> str:
+    """JSON that no text within can end: inside a script element only ``<`` is dangerous, and U+2028 is escaped."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def literal(texts: Iterable[Text]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from augment.errors import DataError
-from augment.report.figures import MARKERS, class_colour, class_marker
+from augment.report.figures import MARKERS, class_colour, class_marker, script_json
 from augment.report.maps import check_map, class_rows
 from augment.report.projection import Points
 
@@ -71,7 +70,7 @@ def save_page(
         title=title,
         maps=data["maps"],
         classes=listed,
-        data=Markup(_script_json(data)),
+        data=Markup(script_json(data)),
         plotly=Markup(get_plotlyjs()),
     )
     file = Path(path)
@@ -159,8 +158,3 @@ def _sprite(images: Tensor) -> dict[str, Any]:
     sheet.save(file, form, quality=90)
     url = f"data:image/{form};base64,{base64.b64encode(file.getvalue()).decode()}"
     return {"columns": columns, "rows": rows, "url": url}
-
-
-def _script_json(data: Mapping[str, Any]) -> str:
-    """JSON that no text within can end: inside a script element only ``<`` is dangerous."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

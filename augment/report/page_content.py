@@ -11,6 +11,7 @@ from typing import Any
 
 from augment.report import page_parts as parts
 from augment.report.chart import Chart, HeatMap, Scatter
+from augment.report.figures import script_json
 from augment.report.page_origin import origin
 from augment.report.page_pictures import galleries
 from augment.report.sections import (
@@ -151,7 +152,7 @@ def _figure(chart: Chart) -> dict[str, Any]:
         "deep": deep,
         "wide": isinstance(chart, HeatMap) and len(chart.x) > 16,
         "height": drawing["layout"].get("height", 400),
-        "data": Markup(parts.script_json(drawing)),  # escaped for a script element, where markup's escapes mean nothing
+        "data": Markup(script_json(drawing)),  # escaped for a script element, where markup's escapes mean nothing
     }
 
 

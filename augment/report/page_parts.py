@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -281,8 +280,3 @@ def _score(scores: Mapping[str, Any], key: str, _title: str, form: str) -> dict[
     value, floor = scores.get(key), scores.get(f"{key}_floor")
     text = "–" if value is None else form.format(value)
     return {"value": value, "text": text, "floor": "" if floor is None else form.format(floor)}
-
-
-def script_json(data: Any) -> str:
-    """JSON that no text within can end: inside a script element only ``<`` is dangerous, and U+2028 is escaped."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from augment.evidence import judgement
 from augment.evidence.effects import class_effects, class_groups
-from augment.evidence.statistics import Comparison, compare, corrected, mean_with_interval
-from augment.evidence.verdict import Verdict, decide
+from augment.evidence.judgement import Scored
+from augment.evidence.statistics import Comparison, mean_with_interval
+from augment.evidence.verdict import Verdict
 from augment.results.records import RunRecord
 
 if TYPE_CHECKING:
@@ -18,9 +20,10 @@ def judged(runs: Sequence[RunRecord], arms: Sequence[ArmScores]) -> tuple[tuple[
     """Comparisons and verdicts over all seeds of ``arms``; those of a single run are in its document."""
     if len(runs) == 1:
         return recorded(runs[0].document)
-    found = _comparisons(arms)
+    scored = [Scored(row.classifier, row.arm, row.family, row.accuracy) for row in arms]
+    found = judgement.against_best(scored)
     failed = tuple(dict.fromkeys(name for record in runs for name in record.failed_guards))
-    return tuple(found), tuple(_verdicts(arms, found, failed))
+    return tuple(found), tuple(judgement.judged(scored, found, failed))
 
 
 def recorded(document: Mapping[str, Any]) -> tuple[tuple[Comparison, ...], tuple[Verdict, ...]]:
@@ -33,33 +36,6 @@ def recorded(document: Mapping[str, Any]) -> tuple[tuple[Comparison, ...], tuple
 
 def _interval(row: Mapping[str, Any]) -> tuple[float, float] | None:
     return None if row["ci95"] is None else (row["ci95"][0], row["ci95"][1])
-
-
-def _comparisons(arms: Sequence[ArmScores]) -> list[Comparison]:
-    """Every arm against the best one without a generator, as a run of all seeds would compare them."""
-    found: list[Comparison] = []
-    for classifier in dict.fromkeys(row.classifier for row in arms):
-        own = [row for row in arms if row.classifier == classifier]
-        classical = [row for row in own if row.family == "classical"]
-        if not classical:
-            continue
-        best = max(classical, key=lambda row: sum(row.accuracy))
-        for family in ("generative", "classical"):
-            others = [row for row in own if row.family == family and row is not best]
-            found += corrected([compare(classifier, row.arm, best.arm, row.accuracy, best.accuracy) for row in others])
-    return found
-
-
-def _verdicts(arms: Sequence[ArmScores], found: Sequence[Comparison], failed: Sequence[str]) -> Iterator[Verdict]:
-    """One for each classifier in order, or one in all where a guard failed."""
-    generative = {row.arm for row in arms if row.family == "generative"}
-    rows = [comparison for comparison in found if comparison.arm in generative]
-    classifiers = dict.fromkeys(comparison.classifier for comparison in rows)
-    if failed or not classifiers:
-        yield decide(rows, failed)
-        return
-    for classifier in classifiers:
-        yield decide([row for row in rows if row.classifier == classifier])
 
 
 def effects(study: Study) -> list[dict[str, Any]]:
