@@ -22,8 +22,8 @@ MOST_STATIC = 60
 """Charts up to which all are drawn beside the page unless a person decides otherwise."""
 
 MOST_OVERVIEW = 16
-"""Charts of the overview that are drawn where there are more; they stand in order of weight, and 60 would take as long
-as reading a thousand runs twice."""
+"""Charts of the overview that are drawn where there are more; drawing them all would take longer than reading the
+runs and writing the page."""
 
 
 @dataclass(frozen=True)
