@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from augment.errors import ConfigError, DataError, PluginError, unknown_name
+from augment.limits import LARGEST_BATCH, LARGEST_COUNT, LARGEST_OPTION, too_large
 
 FORMAT = 1
 """Version of the saved folder's layout; a folder of another version is refused, not guessed at."""
@@ -86,7 +87,7 @@ class GeneratorConfig(BaseModel):
     Frozen; an unknown key or a wrong type is an error that lists the known ones.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(1000, ge=1, description="optimizer updates")
     batch_size: int = Field(128, ge=1, description="images per update")
@@ -96,6 +97,17 @@ class GeneratorConfig(BaseModel):
     grad_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 switches clipping off")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 switches averaging off")
     class_balanced: bool = Field(False, description="draw training labels uniformly instead of as they come")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded(cls, options: Any) -> Any:
+        """Of all models alike, as a plugin that gives an option another default also gives it other bounds."""
+        limits = {"steps": LARGEST_COUNT, "batch_size": LARGEST_BATCH}
+        for name, value in options.items() if isinstance(options, Mapping) else ():
+            largest = limits.get(name, LARGEST_OPTION)
+            if too_large(value) or (isinstance(value, int) and value > largest):
+                raise ValueError(f"{name} may be {largest:,} at most")
+        return options
 
     @classmethod
     def parse(cls, options: Mapping[str, Any]) -> Self:
@@ -274,7 +286,7 @@ def read_saved(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
         complete = {"format", "generator", "spec", "config"} <= set(document)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         complete = False
     if not complete:
         raise DataError(f"{file} is damaged or not ours. Train the generator again, or copy the folder again.")

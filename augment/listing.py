@@ -56,10 +56,12 @@ def inspect_dataset(
 ) -> dict[str, Any]:
     """Describe a data set and draw a contact sheet of its training images."""
     from augment.datasets import describe, load_dataset
-    from augment.report.pictures import class_grid
+    from augment.report.pictures import class_grid, require_picture
     from augment.store import safe_name, writing
 
     report = report or Reporter()
+    if out is not None:
+        require_picture(out)
     report.stage(f"Load {dataset}")
     data = load_dataset(
         dataset, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, report=report.note

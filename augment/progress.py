@@ -48,9 +48,14 @@ class LineReporter(Reporter):
         self.start = self.last = time.monotonic()
 
     def _line(self, text: str) -> None:
-        self.stream.write(f"[{time.monotonic() - self.start:6.1f} s] {text}\n")
-        self.stream.flush()
         self.last = time.monotonic()
+        try:
+            self.stream.write(f"[{self.last - self.start:6.1f} s] {text}\n")
+            self.stream.flush()
+        except BrokenPipeError:  # whoever reads has gone, and the work with them
+            raise
+        except OSError:  # a full disk under a log is no reason to stop
+            return
 
     def stage(self, title: str) -> None:
         """Print the stage's title."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.errors import PluginError, UsageError, unknown_name
+from augment.locations import local_path
 
 if TYPE_CHECKING:
     from augment.generator import Generator, ImageSpec
@@ -163,4 +164,5 @@ def load_generator(folder: str | Path) -> Generator:
     """Load a saved generator, finding its class by the name in its ``config.json``."""
     from augment.generator import read_saved
 
-    return get(read_saved(Path(folder))["generator"]).load(folder)
+    path = local_path(folder)
+    return get(read_saved(path)["generator"]).load(path)

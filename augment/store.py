@@ -56,10 +56,15 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(
-            f"Cannot write to {error.filename or folder}: {reason}. "
+            f"Cannot write to {error.filename2 or error.filename or folder}: {reason}. "
             "Free some space or permissions there, or choose another folder with --out (for the cache: with the "
             "environment variable AUGMENT_HOME); finished parts are kept."
         ) from error
+
+
+def is_stream(path: Path) -> bool:
+    """Whether there is something at ``path`` that takes bytes and keeps no file, as ``/dev/null`` and pipes do."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -68,7 +73,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: readers see the old content or the new, never a part."""
+    """Write a file atomically: readers see the old content or the new, never a part.
+
+    A link stays a link, to a file with the new content. What is there and no file (a device, a pipe) is written to, and
+    never replaced.
+    """
+    if is_stream(path):
+        path.write_bytes(content)
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -91,10 +104,18 @@ def write_json(path: Path, document: Any) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON document, or None where there is none or it is damaged."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text holds; raises ValueError for anything else, one nested too deep to be read among it."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def finished(folder: Path, identity: str) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from augment.errors import ConfigError, unknown_name
+from augment.limits import LARGEST_COUNT, LARGEST_SEED
+from augment.locations import local_path
 
 if TYPE_CHECKING:
     from augment.datasets import ImageSet
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 class StudyConfig(BaseModel):
     """Settings with the same names as the command line's options; checked before anything is loaded."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     called: ClassVar[str] = "study"
     """What a person calls it, for error messages."""
 
@@ -26,8 +28,8 @@ class StudyConfig(BaseModel):
     image_size: int | None = Field(None, ge=4, le=256)
     strict: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
-    seed: int = Field(0, ge=0, le=2**31)
-    steps: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
+    steps: int | None = Field(None, ge=1, le=LARGEST_COUNT)
     max_minutes: float | None = Field(None, gt=0)
     device: str = "auto"
     precision: str = "auto"
@@ -35,6 +37,11 @@ class StudyConfig(BaseModel):
     resume: bool = True
     offline: bool = False
     tracker: str | None = None
+
+    @field_validator("data_dir", "out")
+    @classmethod
+    def _usable(cls, path: Path | None) -> Path | None:
+        return None if path is None else local_path(path)
 
     @field_validator("tracker")
     @classmethod

@@ -59,11 +59,11 @@ def _several(texts: Any) -> tuple[str, ...]:
 def _read(path: Path) -> Any:
     try:
         text = path.expanduser().read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # a home folder that is not there is a RuntimeError
         raise ValueError(f"no captions can be read from a file {str(path)!r} ({error}). {HOW}") from None
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return [line for line in text.splitlines() if line.strip()]
     if not isinstance(found, list | dict):
         raise ValueError(f"the file {path} holds {found!r}. {HOW}")

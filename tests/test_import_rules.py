@@ -91,10 +91,11 @@ def test_the_core_names_no_plugin(path):
 
 
 @pytest.mark.parametrize("module", ["generator.py", "corruptions.py"])
-def test_what_plugins_build_on_imports_only_the_errors(module):
+def test_what_plugins_build_on_imports_only_errors_and_limits(module):
     ours = {name for name in imports_of(ROOT / "augment" / module) if within(name, "augment")}
-    assert {name for name in ours if not within(name, "augment.errors")} == set()
-    assert not [name for name in imports_of(ROOT / "augment" / "errors.py") if within(name, "augment")]
+    assert {name for name in ours if not within(name, "augment.errors", "augment.limits")} == set()
+    for alone in ("errors.py", "limits.py"):
+        assert not [name for name in imports_of(ROOT / "augment" / alone) if within(name, "augment")]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Literal
 
@@ -40,7 +41,7 @@ def batches(
     balanced = learning.imbalance == "oversample"
     real, made = (~synthetic).nonzero()[:, 0], synthetic.nonzero()[:, 0]
     from_made = round(batch_size * learning.share.share) if learning.share is not None and len(made) else None
-    first_real = sum(update / updates < learning.real_from for update in range(updates))
+    first_real = bisect_left(range(updates), True, key=lambda update: update / updates >= learning.real_from)
 
     def draw(pool: Tensor, n: int) -> Iterator[Tensor]:
         return (pool[index] for index in (_balanced if balanced else _as_is)(labels[pool], n, rng))

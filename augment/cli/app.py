@@ -9,15 +9,17 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from augment.cli.features import features_command
 from augment.cli.generators import sample_command, score_command, train_command
 from augment.cli.options import (
+    A_FILE,
+    A_PATH,
     DataDir,
     ImageSize,
     Json,
@@ -28,13 +30,16 @@ from augment.cli.options import (
     complete_dataset,
     complete_model,
 )
-from augment.cli.output import print_json, reporting
+from augment.cli.output import drop_output, prepare_streams, print_json, reporting
 from augment.cli.report import report_command
 from augment.cli.results import compare_command, results_command
 from augment.cli.run import arms_command, run_command
 from augment.cli.sweep import sweep_command
-from augment.errors import AugmentError, Stopped
+from augment.errors import AugmentError, ConfigError, DataError, Stopped
 from augment.launch import first_to_speak, process_index, refuse_to_repeat
+from augment.limits import no_room
+
+DISTRIBUTION = "augment-toolkit"
 
 app = typer.Typer(
     name="augment",
@@ -50,8 +55,21 @@ app.add_typer(datasets_app, name="datasets")
 app.add_typer(plugins_app, name="plugins")
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"augment {version(DISTRIBUTION)}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def _begin(context: typer.Context) -> None:
+def _begin(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
     refuse_to_repeat(context.invoked_subcommand)
 
 
@@ -72,7 +90,7 @@ def models_command(
     name: Annotated[str | None, typer.Argument(help="Show this one in full.", autocompletion=complete_model)] = None,
     as_json: Json = False,
 ) -> None:
-    """List the registered generators with family, capabilities and options, or show one in full."""
+    """List the registered generators, or show one in full."""
     from augment.cards import all_cards, card_of
     from augment.progress import LineReporter, Reporter
 
@@ -105,12 +123,17 @@ def datasets_inspect_command(
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     strict: Strict = False,
-    out: Annotated[Path | None, typer.Option(help="Contact sheet's file. [default: <name>-contact-sheet.png]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Contact sheet. [default: <name>-contact-sheet.png]", **A_FILE)
+    ] = None,
     offline: Offline = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show classes, counts, sizes and channels of a data set, and draw a contact sheet."""
+    """Show what is in a data set.
+
+    Classes, counts, sizes and channels, and a contact sheet.
+    """
     from augment.listing import inspect_dataset
 
     with reporting(quiet=quiet or as_json) as report:
@@ -155,7 +178,7 @@ def plugins_check_command(
 @plugins_app.command("new")
 def plugins_new_command(
     name: Annotated[str, typer.Argument(help="Name of the generator, a Python identifier.")],
-    folder: Annotated[Path | None, typer.Option(help="Where to write the package. [default: ./NAME]")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to write the package. [default: ./NAME]", **A_PATH)] = None,
 ) -> None:
     """Write a small package with a working generator to start from."""
     from augment.scaffold import write_plugin
@@ -168,7 +191,10 @@ def plugins_new_command(
 
 @app.command("doctor")
 def doctor_command(as_json: Json = False) -> None:
-    """Report versions, device, precision, caches and what is missing, for a bug report or a new machine."""
+    """Report what this machine has and what is missing.
+
+    Versions, device, precision and caches, for a bug report or a new machine.
+    """
     from augment.listing import doctor
 
     document = doctor()
@@ -182,7 +208,10 @@ def doctor_command(as_json: Json = False) -> None:
 
 @app.command("completion")
 def completion_command(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
-    """Print the completion script of a shell: `eval "$(augment completion bash)"`."""
+    """Print the completion script of a shell.
+
+    Used as in `eval "$(augment completion bash)"`.
+    """
     from typer._completion_shared import get_completion_script
 
     script = get_completion_script(prog_name="augment", complete_var="_AUGMENT_COMPLETE", shell=shell.value)
@@ -201,18 +230,52 @@ def _stop_on_signals() -> None:
 
 def main() -> None:
     """Entry point: run the command line, and turn expected errors into one message and an exit code."""
+    prepare_streams()
     _stop_on_signals()
     try:
         with _quiet_unless_first():
-            app()
+            try:
+                app()
+            finally:
+                sys.stdout.flush()  # what cannot be written is told here, not by the interpreter at its end
     except AugmentError as error:
-        _ignore_signals()  # a launcher ends its other processes when one has failed
-        if first_to_speak():
-            sys.stderr.write(f"{type(error).__name__}: {error}\n" if _debugging() else f"Error: {error}\n")
-        raise SystemExit(error.exit_code) from (error if _debugging() else None)
+        _fail(error, error)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         raise SystemExit(141) from None
+    except OSError as error:
+        _fail(_of_the_system(error), error)
+    except (MemoryError, RuntimeError) as error:
+        if not no_room(error):
+            raise
+        _fail(_of_memory(error), error)
+
+
+def _of_the_system(error: OSError) -> AugmentError:
+    """What no part had a better message for: a disk that is full, a folder that is closed to this user."""
+    reason = error.strerror or str(error)
+    place = error.filename2 or error.filename
+    if place is not None:
+        return DataError(f"{place}: {reason}. Check the path, its permissions and the space there.")
+    drop_output()
+    return DataError(f"The output cannot be written: {reason}. What was finished before is kept.")
+
+
+def _of_memory(error: BaseException) -> AugmentError:
+    first = (str(error).splitlines() or [""])[0]
+    return ConfigError(
+        f"There is not enough memory for this{f' ({first})' if first else ''}. Take smaller images (--image-size), a "
+        "smaller batch (--set batch_size=32), a smaller model, or fewer images."
+    )
+
+
+def _fail(told: AugmentError, cause: BaseException) -> NoReturn:
+    _ignore_signals()  # a launcher ends its other processes when one has failed
+    with suppress(OSError):
+        if first_to_speak():
+            sys.stderr.write(f"{type(cause).__name__}: {told}\n" if _debugging() else f"Error: {told}\n")
+            sys.stderr.flush()
+    raise SystemExit(told.exit_code) from (cause if _debugging() else None)
 
 
 @contextmanager

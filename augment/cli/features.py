@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from augment.cli.options import (
+    A_FILE,
+    A_PATH,
     DataDir,
     Device,
     ImageSize,
@@ -37,7 +39,7 @@ def features_command(
     model: Annotated[
         str | None, typer.Option(help="A registered generator; see `augment models`.", autocompletion=complete_model)
     ] = None,
-    generator: Annotated[Path | None, typer.Option(help="A saved generator to use instead of training one.")] = None,
+    generator: Annotated[Path | None, typer.Option(help="A saved generator instead of training one.", **A_PATH)] = None,
     dataset: Annotated[
         str, typer.Option(help="A named data set, or a folder of images.", autocompletion=complete_dataset)
     ] = "fashionmnist",
@@ -69,7 +71,8 @@ def features_command(
     episodes: Annotated[int, typer.Option(help="Draws of the labelled images.")] = 5,
     plot: Annotated[str, typer.Option(help="Maps of the features: pca, tsne, umap, by commas, or none.")] = "pca,tsne",
     export: Annotated[
-        Path | None, typer.Option(help="Write the features of all images to a .npz, .csv or .safetensors file.")
+        Path | None,
+        typer.Option(help="Write all images' features to a .npz, .csv or .safetensors file.", **A_FILE),
     ] = None,
     set_: Set = None,
     seed: Seed = 0,
@@ -81,7 +84,7 @@ def features_command(
     device: Device = "auto",
     precision: Precision = "auto",
     tracker: Tracker = None,
-    out: Annotated[Path, typer.Option(help="Folder for run folders.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder for run folders.", **A_PATH)] = Path("runs"),
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted study and reuse finished parts.")
     ] = True,
@@ -89,7 +92,10 @@ def features_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a generator without labels, and say whether its features beat pixels when labels are few."""
+    """Say whether a generator's features beat pixels.
+
+    Trains the generator without labels, and classifiers of its features on few labels per class.
+    """
     from augment.cli import features_tables as tables
     from augment.features.config import FeaturesConfig
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from augment.cli.options import (
+    A_PATH,
     ClassCounts,
     DataDir,
     Dataset,
@@ -37,7 +38,7 @@ from augment.launch import leave
 def train_command(
     dataset: Dataset,
     model: Model,
-    out: Annotated[Path, typer.Option(help="Folder for the generator.")],
+    out: Annotated[Path, typer.Option(help="Folder for the generator.", **A_PATH)],
     regime: Annotated[str, typer.Option(help="Train on a regime's draw instead of all training images.")] = "all",
     size: Size = None,
     imbalance_factor: ImbalanceFactor = 100.0,
@@ -58,7 +59,10 @@ def train_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a generator and save it as a folder that describes itself."""
+    """Train a generator and save it as a folder.
+
+    The folder describes itself: `augment sample` and Python need nothing else.
+    """
     from augment.datasets import load_dataset
     from augment.generation import regime_counts, train
 
@@ -106,17 +110,20 @@ def train_command(
 
 
 def sample_command(
-    folder: Annotated[Path, typer.Argument(help="A saved generator.")],
+    folder: Annotated[Path, typer.Argument(help="A saved generator.", **A_PATH)],
     n: Annotated[int, typer.Option(help="Images in all, spread evenly over the classes.", min=1)] = 100,
     class_counts: ClassCounts = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for PNG class folders. [default: FOLDER/samples]")] = None,
+    out: Annotated[Path | None, typer.Option(help="For PNG class folders. [default: FOLDER/samples]", **A_PATH)] = None,
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw images from a saved generator, an exact number per class, as PNG in class folders."""
+    """Draw images from a saved generator.
+
+    An exact number per class, as PNG in class folders.
+    """
     from augment.generation import sample
 
     with reporting(quiet=quiet or as_json) as report:
@@ -138,19 +145,22 @@ def sample_command(
 
 def score_command(
     real: Annotated[str, typer.Option(help="A named data set (its test part) or a folder of class folders.")],
-    fake: Annotated[Path, typer.Option(help="A folder of images, flat or in class folders, or a saved generator.")],
+    fake: Annotated[Path, typer.Option(help="Images, flat or in class folders, or a saved generator.", **A_PATH)],
     n: Annotated[int, typer.Option(help="Images to score with, at most.", min=2)] = 2000,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     strict: Strict = False,
     seed: Seed = 0,
     device: Device = "auto",
-    inception: Annotated[Path | None, typer.Option(help="Inception weights (.pth) to use as extractor.")] = None,
+    inception: Annotated[Path | None, typer.Option(help="Inception weights (.pth) as extractor.", **A_PATH)] = None,
     offline: Offline = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score samples: FID and KID with their floors, IS, precision, recall, density, coverage, memorisation."""
+    """Score samples against real images.
+
+    FID and KID with their floors, IS, precision, recall, density, coverage, memorisation.
+    """
     from augment.scoring import score
 
     with reporting(quiet=quiet or as_json) as report:

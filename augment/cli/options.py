@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from augment.errors import UsageError
+from augment.limits import LARGEST_COUNT, LARGEST_SEED
+from augment.locations import local_file, local_path
 
 
 class Shell(StrEnum):
@@ -35,6 +37,10 @@ def complete_dataset(incomplete: str) -> list[str]:
     return [name for name in DESCRIPTIONS if name.startswith(incomplete)]
 
 
+A_PATH: dict[str, Any] = {"parser": local_path, "metavar": "PATH"}
+A_FILE: dict[str, Any] = {"parser": local_file, "metavar": "FILE"}
+"""What an option or argument that is a path has, so that impossible ones are told in one way."""
+
 Dataset = Annotated[
     str,
     typer.Option(help="A named data set, or a folder of images.", autocompletion=complete_dataset),
@@ -42,18 +48,18 @@ Dataset = Annotated[
 Model = Annotated[
     str, typer.Option(help="A registered generator; see `augment models`.", autocompletion=complete_model)
 ]
-DataDir = Annotated[Path | None, typer.Option(help="Folder that holds the data set's files; looked at first.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the data set's files; looked at first.", **A_PATH)]
 ImageSize = Annotated[int | None, typer.Option(help="Resize an image folder to this many pixels, squared.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse broken image files instead of skipping them.")]
 Regime = Annotated[
     str | None, typer.Option(help="balanced, semi, high, explicit, seed-high or gamo.", show_default="high")
 ]
-Size = Annotated[int | None, typer.Option(help="Training images in all.", show_default="5000")]
+Size = Annotated[int | None, typer.Option(help="Training images in all.", show_default="5000", max=LARGEST_COUNT)]
 ImbalanceFactor = Annotated[float, typer.Option(help="Largest over smallest class, for --regime high.")]
 ClassCounts = Annotated[str | None, typer.Option(help="Explicit counts per class, separated by commas.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A model's option as key=value; repeatable.")]
-Seed = Annotated[int, typer.Option(help="First seed.")]
-Steps = Annotated[int | None, typer.Option(help="Training steps of the generator.")]
+Seed = Annotated[int, typer.Option(help="First seed.", min=0, max=LARGEST_SEED)]
+Steps = Annotated[int | None, typer.Option(help="Training steps of the generator.", min=1, max=LARGEST_COUNT)]
 MaxMinutes = Annotated[float | None, typer.Option(help="Stop the generator's training after this many minutes.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
@@ -84,7 +90,7 @@ def model_options(pairs: list[str] | None, flag: str = "--set") -> dict[str, Any
             raise UsageError(f"{flag} {pair!r}: write it as key=value, for example {flag} latent_dim=64.")
         try:
             options[key] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             options[key] = value
     return options
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from augment.cli.options import Json, Quiet
+from augment.cli.options import A_FILE, A_PATH, Json, Quiet
 from augment.cli.output import print_json, reporting
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ class FigureFiles(StrEnum):
 
 
 def report_command(
-    paths: Annotated[list[Path], typer.Argument(help="Run folders, folders above them such as a sweep's.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+    paths: Annotated[list[Path], typer.Argument(help="Run folders, folders above them such as a sweep's.", **A_PATH)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.", **A_FILE)] = Path("report.html"),
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
     figures: Annotated[
         FigureFiles,
@@ -39,7 +39,10 @@ def report_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write one self-contained page about runs and sweeps: the verdict first, then every chart behind it."""
+    """Write one self-contained page about runs and sweeps.
+
+    The verdict first, then every chart behind it.
+    """
     from augment.report.page import write_report
     from augment.report.page_parts import chosen, sweep_folders
     from augment.results.records import load_records

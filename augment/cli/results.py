@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from augment.cli.options import Json, Quiet, complete_dataset, complete_model, names
+from augment.cli.options import A_PATH, Json, Quiet, complete_dataset, complete_model, names
 from augment.cli.output import print_json, reporting
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 def results_command(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Run folders, or folders above some.", show_default="runs")
+        list[Path] | None, typer.Argument(help="Run folders, or folders above some.", show_default="runs", **A_PATH)
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -57,7 +57,10 @@ def results_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List finished runs, joined over their seeds: accuracy, the difference to the best cheap trick, the verdict."""
+    """List finished runs, joined over their seeds.
+
+    Accuracy, the difference to the best cheap trick, and the verdict.
+    """
     from augment.results.records import load_records
     from augment.results.table import listing
 
@@ -101,11 +104,14 @@ def _say(lines: Sequence[str]) -> None:
 
 
 def compare_command(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A run folder, or a folder with one study.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    first: Annotated[Path, typer.Argument(help="A run folder, or one with one study.", **{**A_PATH, "metavar": "A"})],
+    second: Annotated[Path, typer.Argument(help="Another one.", **{**A_PATH, "metavar": "B"})],
     as_json: Json = False,
 ) -> None:
-    """Put two runs side by side: what differs in their settings, and B minus A for every arm, paired by seed."""
+    """Put two runs side by side.
+
+    What differs in their settings, and B minus A for every arm, paired by seed.
+    """
     from augment.results.comparison import compare_folders
 
     found = compare_folders(first, second)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augment.cli.options import (
+    A_PATH,
     ClassCounts,
     DataDir,
     Dataset,
@@ -91,7 +92,7 @@ def run_command(
     device: Device = "auto",
     precision: Precision = "auto",
     tracker: Tracker = None,
-    out: Annotated[Path, typer.Option(help="Folder for run folders.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder for run folders.", **A_PATH)] = Path("runs"),
     save_images: Annotated[bool, typer.Option("--save-images", help="Keep the synthetic images as PNG.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted run and reuse finished parts.")
@@ -100,9 +101,10 @@ def run_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a generator, add its images to the rare classes, and say whether that helps a classifier.
+    """Say whether a generator's images help a classifier.
 
-    An interrupted run goes on where it was; an identical one is not computed again.
+    Trains the generator, adds its images to the rare classes, and compares with the cheap ways. An interrupted run goes
+    on where it was; an identical one is not computed again.
     """
     from augment.experiment.config import RunConfig
 
@@ -171,7 +173,10 @@ def _run(config: RunConfig, fail_under: float | None, *, as_json: bool, quiet: b
 
 
 def arms_command(as_json: Json = False) -> None:
-    """List what arms are made of: ways with imbalance, transforms, mixing, added images, strategies."""
+    """List what arms are made of.
+
+    Ways with imbalance, transforms, mixing, added images, strategies.
+    """
     from augment.arms import SETS, components
 
     rows = [{"name": name, "kind": kind, "about": about} for name, kind, about in components()]

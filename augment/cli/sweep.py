@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from augment.cli.options import Json, Offline, Quiet, Set, complete_dataset, complete_model, model_options
+from augment.cli.options import A_PATH, Json, Offline, Quiet, Set, complete_dataset, complete_model, model_options
 from augment.cli.output import print_json, reporting
 from augment.errors import UsageError
 
@@ -36,7 +36,7 @@ SEVERAL = "; several by commas."
 
 
 def sweep_command(
-    study: Annotated[Path | None, typer.Argument(help="A study file: YAML with options as keys.")] = None,
+    study: Annotated[Path | None, typer.Argument(help="A study file: YAML with options as keys.", **A_PATH)] = None,
     dataset: Annotated[
         str | None, typer.Option(help=f"Named data sets or folders{SEVERAL}", autocompletion=complete_dataset)
     ] = None,
@@ -92,10 +92,11 @@ def sweep_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Carry out a whole grid of runs, each combination of values and seeds; whatever was finished before stays.
+    """Carry out a whole grid of runs, each of them once.
 
-    Options given here replace those of the study file. A sweep that was stopped or killed goes on with the same
-    command. Exit code 6: some cells failed; they are tried again by the same command.
+    A run for each combination of values and seeds; whatever was finished before stays. Options given here replace those
+    of the study file. A sweep that was stopped or killed goes on with the same command. Exit code 6: some cells failed;
+    they are tried again by the same command.
     """
     given = {
         "dataset": dataset,

@@ -12,6 +12,7 @@ from augment.datasets.catalogue import DESCRIPTIONS
 from augment.datasets.image_set import LARGEST, SMALLEST, ImageSet, LabelledImages
 from augment.datasets.search import Report
 from augment.errors import ConfigError, UsageError, unknown_name
+from augment.locations import local_path
 
 BLOCK = 1024
 """Images resized at a time."""
@@ -47,7 +48,7 @@ def load_dataset(
 
         found = load_named(name, data_dir=_folder(data_dir), offline=offline, report=report)
         return found if image_size is None else resized(found, image_size)
-    path = Path(name).expanduser()
+    path = local_path(name) if name else Path()  # which is told below, with the known names
     if not name or not (os.path.exists(path) or _looks_like_path(name)):
         raise UsageError(f"{unknown_name('data set', name, DESCRIPTIONS)} A path to a folder of images works as well.")
     if data_dir is not None:
@@ -58,7 +59,7 @@ def load_dataset(
 
 
 def _folder(data_dir: str | Path | None) -> Path | None:
-    return None if data_dir is None else Path(data_dir).expanduser().absolute()
+    return None if data_dir is None else local_path(data_dir).absolute()
 
 
 def _looks_like_path(name: str) -> bool:

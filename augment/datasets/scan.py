@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augment.errors import DataError
+from augment.locations import require_text
 
 SUFFIXES = frozenset(".png .jpg .jpeg .jfif .bmp .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .tga .avif .jp2".split())
 VALIDATION = ("val", "valid", "validation")
@@ -55,6 +56,7 @@ def list_folder(folder: Path) -> Listing:
         with os.scandir(folder) as entries:
             visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: natural_key(e.name))
             for entry in visible:
+                require_text(folder / entry.name)
                 kind = folders if entry.is_dir() else images if entry.is_file() and _is_image(entry.name) else others
                 kind.append(folder / entry.name)
     except OSError as error:

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from augment import study_config
 from augment.arms import DEFAULT_CLASSIFIERS, arms_of, resolve_classifier
+from augment.limits import LARGEST_COUNT, LARGEST_SEED
 from augment.study_config import StudyConfig
 
 
@@ -27,19 +28,19 @@ class RunConfig(StudyConfig):
 
     model: str
     regime: str = "high"
-    size: int | None = Field(None, ge=1)
+    size: int | None = Field(None, ge=1, le=LARGEST_COUNT)
     imbalance_factor: float = 100.0
     class_counts: tuple[int, ...] | None = None
-    regime_seed: int | None = Field(None, ge=0, le=2**31)
+    regime_seed: int | None = Field(None, ge=0, le=LARGEST_SEED)
     seeds: int = Field(1, ge=1, le=1000)
     arms: tuple[str, ...] = ()
     arm_set: str | None = None
     classifiers: tuple[str, ...] = DEFAULT_CLASSIFIERS
     strategy: str | None = None
-    updates: int | None = Field(None, ge=1)
+    updates: int | None = Field(None, ge=1, le=LARGEST_COUNT)
     spread: bool = False
     score_on: Literal["test", "validation"] = "test"
-    fidelity_images: int = Field(2000, ge=2)
+    fidelity_images: int = Field(2000, ge=2, le=LARGEST_COUNT)
     save_images: bool = False
 
     @field_validator("classifiers")

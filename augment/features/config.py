@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from augment import study_config
 from augment.errors import unknown_name
 from augment.export import suffix_of
 from augment.features.second_stage import STAGES
 from augment.heads import HEADS
+from augment.locations import local_path
 from augment.report.projection import METHODS, check_method
 from augment.study_config import StudyConfig
 
@@ -42,6 +43,11 @@ class FeaturesConfig(StudyConfig):
     episodes: int = Field(5, ge=1, le=1000)
     plots: tuple[str, ...] = ("pca", "tsne")
     export: Path | None = None
+
+    @field_validator("generator", "export")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        return None if path is None else local_path(path)
 
     @model_validator(mode="after")
     def _known_names(self) -> Self:

@@ -56,6 +56,8 @@ def write_report(
 ) -> ReportResult:
     """Write the page to ``out`` and its figures to ``<out without suffix>-figures/``.
 
+    Where ``out`` is a device or a pipe, the page alone is written.
+
     figures: ``all`` charts as PNG and SVG, ``none``, or ``auto``: all when there are at most 60, else the first 16 of
     the overview.  sweeps: folders of sweeps whose failed cells are named.  The page is replaced at once or not at all.
     Raises DataError where it cannot be written.
@@ -70,7 +72,7 @@ def write_report(
     alarms = alarms_of(found, joined, sweeps)
     rows = parts.verdict_rows(joined)
     drawn = charts if figures == "all" or len(charts) <= MOST_STATIC else overview[:MOST_OVERVIEW]
-    drawn = [] if figures == "none" else drawn
+    drawn = [] if figures == "none" or store.is_stream(out) else drawn  # nothing lies beside a device
     folder = out.with_name(f"{out.stem}-figures")
     with store.writing(folder):
         files_of = begin_static(drawn, folder) if drawn else list[Path]

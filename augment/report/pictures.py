@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from augment.errors import DataError
+from augment.errors import DataError, UsageError
 
 TILE = 56
 """Pixels that the longer side of an image is scaled to, about, when no scale is given."""
@@ -21,6 +22,13 @@ MARGIN = 14
 FONT_SIZE = 15
 LABEL_WIDTH = 240
 INK = (32, 32, 32)
+
+
+def require_picture(file: Path) -> None:
+    """Raise UsageError where the ending of ``file`` is none that a sheet can be written in."""
+    known = Image.registered_extensions()
+    if file.suffix.lower() not in known or known[file.suffix.lower()] not in Image.SAVE:
+        raise UsageError(f"{file}: {file.suffix or 'no ending'} is no picture's ending. Write .png, .jpg or .webp.")
 
 
 def class_grid(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from augment import store
 from augment.errors import DataError
 from augment.progress import Reporter
 from augment.results.folders import RunFolder, run_folders
@@ -224,7 +224,7 @@ def read_record(folder: Path) -> RunRecord:
 def _json(file: Path) -> dict[str, Any]:
     try:
         with open(file, "rb") as opened:
-            document = json.loads(opened.read())
+            document = store.parse_json(opened.read())
     except OSError as error:
         raise DataError(f"{file.name} cannot be read: {error.strerror or error}") from error
     except ValueError as error:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from augment import store
 from augment.errors import ConfigError, unknown_name
+from augment.limits import LARGEST_SEED
+from augment.locations import local_path
 from augment.study_config import StudyConfig
 from augment.sweep.cell import Command
 
@@ -50,14 +52,14 @@ class SweepConfig(BaseModel):
     name before, as in ``MODEL.steps``, of that one alone.  seed: the first of ``seeds``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     command: Command = "run"
     name: str = Field(min_length=1)
     out: str = "runs"
     values: dict[str, tuple[Any, ...]]
     options: dict[str, Any] = Field(default_factory=dict)
-    seed: int = Field(0, ge=0, le=2**31)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     seeds: int = Field(1, ge=1, le=1000)
 
     called: ClassVar[str] = "sweep"
@@ -93,7 +95,7 @@ class SweepConfig(BaseModel):
         asked = {"command": command, "values": values, "options": flat_options(keys.get("set")), **own}
         asked.setdefault("name", f"sweep-{store.content_hash({**asked, 'out': None})[:8]}")
         try:
-            config = cls.model_validate({**asked, "out": str(asked.get("out", "runs"))})
+            config = cls.model_validate({**asked, "out": _location(str(asked.get("out", "runs")))})
         except ValidationError as error:
             raise ConfigError("\n".join(map(_explained, error.errors()))) from None
         return config._checked()
@@ -108,6 +110,11 @@ class SweepConfig(BaseModel):
         if "class_counts" in self.values and "explicit" not in self.values["regime"]:
             raise ConfigError("class_counts go with regime explicit (or with no regime), and only with it.")
         return self
+
+
+def _location(out: str) -> str:
+    """A URL as it is, a path as :func:`~augment.locations.local_path` takes it."""
+    return out if "://" in out else str(local_path(out))
 
 
 def _normal(given: Mapping[Any, Any]) -> dict[str, Any]:

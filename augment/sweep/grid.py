@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from augment import regimes, registry, store, trained
@@ -17,6 +16,7 @@ from augment.experiment.config import RunConfig
 from augment.experiment.plan import check_names, models_of
 from augment.features.config import FeaturesConfig
 from augment.features.resolve import check_options, model_name
+from augment.locations import local_path
 from augment.progress import Reporter
 from augment.study_config import StudyConfig
 from augment.sweep.cell import Cell, Command
@@ -110,7 +110,7 @@ def _draft(config: SweepConfig, chosen: Mapping[str, Any], checked: dict[str, _M
 
 
 def _absolute(text: str, *, named: bool) -> str:
-    path = Path(text).expanduser()
+    path = local_path(text)
     return text if named and (text in DESCRIPTIONS or not path.exists()) else str(path.absolute())
 
 

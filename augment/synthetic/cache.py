@@ -68,7 +68,7 @@ def _read(folder: Path) -> Drawn | None:
 
     try:
         tensors = load_file(folder / "images.safetensors")
-        document = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+        document = store.parse_json((folder / "rows.json").read_bytes())
     except (OSError, ValueError, SafetensorError):
         return None
     rows = tuple(document["rows"])
