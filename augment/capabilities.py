@@ -102,8 +102,8 @@ def _options(cls: type[Generator]) -> list[dict[str, Any]]:
 
 def _bounds(schema: Mapping[str, Any]) -> str:
     """The range of a number as words, empty where there is none."""
-    low, high = schema.get("minimum"), schema.get("maximum")
-    above, below, step = (schema.get(key) for key in ("exclusiveMinimum", "exclusiveMaximum", "multipleOf"))
+    keys = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+    low, high, above, below, step = (_whole(schema.get(key)) for key in keys)
     parts = [f"{low} to {high}"] if low is not None and high is not None else []
     if not parts:
         parts += [f"at least {low}"] if low is not None else []
@@ -111,6 +111,11 @@ def _bounds(schema: Mapping[str, Any]) -> str:
     parts += [f"above {above}"] if above is not None else []
     parts += [f"below {below}"] if below is not None else []
     return ", ".join([*parts, *([f"a multiple of {step}"] if step is not None else [])])
+
+
+def _whole(bound: float | None) -> float | None:
+    """0 for 0.0, as releases of pydantic differ in which of them they write."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def type_name(annotation: Any) -> str:

@@ -373,7 +373,7 @@ def test_cart_is_named_after_its_features_and_learns(digits, digits_cnn):
         accuracy[features] = score_predictions(digits[3], predicted, 10).accuracy
     assert accuracy["pixels"] > 0.75
     assert accuracy["pca"] > 0.75
-    assert accuracy["cnn"] > 0.9
+    assert accuracy["cnn"] > accuracy["pixels"] + 0.03  # 0.07 to 0.10 over six seeds and two instruction sets
 
 
 def test_cart_on_pixels_is_scikit_learns_tree(digits):

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.libraries
+
 QUICK = ["--steps", "8", "--updates", "8", "--device", "cpu", "--precision", "fp32"]
 
 

@@ -21,6 +21,8 @@ from augment.generator import ImageSpec, draw
 from augment.metrics.extractors import load_extractor
 from augment.training import fit
 
+pytestmark = pytest.mark.libraries
+
 NAMES = ("T-shirt", "ankle_boot", "bag")
 TINY = ImageSpec(1, 8, 8, 3, NAMES)
 SMALL = {"channels": (8, 16), "sampling_steps": 3, "clip_width": 2}

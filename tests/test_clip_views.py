@@ -11,6 +11,8 @@ from augment import registry
 from augment.datasets import load_dataset
 from augment.generator import ImageSpec
 
+pytestmark = pytest.mark.libraries
+
 ONE = ImageSpec(1, 8, 8, 1)
 SMALL = {"channels": (8, 16), "sampling_steps": 3, "clip_width": 2}
 

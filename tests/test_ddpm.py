@@ -10,6 +10,8 @@ from augment import registry
 from augment.errors import ConfigError
 from augment.generator import ImageSpec, draw, evaluating
 
+pytestmark = pytest.mark.libraries
+
 TINY = ImageSpec(1, 8, 8, 3)
 SMALL = {"channels": (8, 16), "sampling_steps": 4}
 

@@ -29,6 +29,8 @@ from augment.encoding import encode_set
 from augment.errors import ConfigError, DataError, UsageError
 from augment.generator import ImageSpec
 
+pytestmark = pytest.mark.libraries
+
 MODULE = '''"""A generator that counts its updates, keeps the labels it saw, and can encode at two layers."""
 from augment.testing import MinimalGenerator
 

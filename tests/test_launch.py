@@ -16,6 +16,8 @@ from augment import launch
 from augment.errors import UsageError
 from augment.training import checkpoint
 
+pytestmark = pytest.mark.libraries
+
 PLUGIN = '''
 import os, signal  # ACME_END: how the second process ends at its fourth step
 from augment.errors import DataError

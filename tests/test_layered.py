@@ -15,6 +15,8 @@ from augment.errors import ConfigError
 from augment.generator import ImageSpec, evaluating
 from augment.training import fit
 
+pytestmark = pytest.mark.libraries
+
 TINY = ImageSpec(1, 8, 8, 3)
 SMALL = {"channels": (8, 16), "sampling_steps": 4}
 

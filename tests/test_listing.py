@@ -23,6 +23,8 @@ from augment.generator import GeneratorConfig
 from augment.progress import Reporter
 from augment.testing import MinimalGenerator
 
+pytestmark = pytest.mark.libraries
+
 MINIMAL_PARAMETERS = 784 * 4 + 4 + 10 * 4 + 4 * 784 + 784
 """Two linear maps between 784 pixels and 4 latents with their biases, and 4 numbers for each of 10 classes."""
 

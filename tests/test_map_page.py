@@ -17,6 +17,8 @@ from augment.errors import DataError
 from augment.report.figures import PALETTE, UNLABELLED_COLOUR
 from augment.report.interactive import save_page
 
+pytestmark = pytest.mark.libraries
+
 NAMES = ["$x_1$", "_private", "<script>alert('no')</script> & co"]
 
 

@@ -21,6 +21,8 @@ from augment.metrics.fidelity import (
 )
 from augment.metrics.registration import register
 
+pytestmark = pytest.mark.libraries
+
 
 def normal(n, d, *, seed, mean=0.0, scale=1.0):
     return mean + scale * torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -7,6 +7,8 @@ from augment.errors import DataError
 from augment.metrics import memorisation as module
 from augment.metrics.memorisation import memorisation, nearest
 
+pytestmark = pytest.mark.libraries
+
 
 def images(n, *, seed, high=256, shape=(1, 8, 8)):
     rng = torch.Generator().manual_seed(seed)
@@ -14,18 +16,16 @@ def images(n, *, seed, high=256, shape=(1, 8, 8)):
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 7)])
-def test_nearest_agrees_with_scikit_learn(shape, monkeypatch):
-    from sklearn.neighbors import NearestNeighbors
-
+def test_nearest_agrees_with_exact_distances(shape, monkeypatch):
     monkeypatch.setattr(module, "GALLERY_CHUNK", 64)  # several chunks of each
     monkeypatch.setattr(module, "QUERY_CHUNK", 32)
     queries, gallery = images(100, seed=0, shape=shape), images(300, seed=1, shape=shape)
     index, distance = nearest(queries, gallery)
-    model = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(gallery.flatten(1).double().numpy() / 255)
-    expected, neighbours = model.kneighbors(queries.flatten(1).double().numpy() / 255)
-    assert index.tolist() == neighbours[:, 0].tolist()
-    side = queries[0].numel() ** 0.5
-    assert distance.tolist() == pytest.approx((expected[:, 0] / side).tolist(), rel=1e-5)
+    squares = (queries.flatten(1).long()[:, None] - gallery.flatten(1).long()).square().sum(2)  # whole numbers: exact
+    expected = squares.min(1).values
+    assert squares[torch.arange(100), index].tolist() == expected.tolist()
+    scaled = (expected.double() / queries[0].numel()).sqrt() / 255
+    assert distance.tolist() == pytest.approx(scaled.tolist(), rel=1e-5)
     assert (index.dtype, distance.dtype) == (torch.int64, torch.float32)
 
 

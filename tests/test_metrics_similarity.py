@@ -6,6 +6,8 @@ import torch
 from augment.errors import DataError
 from augment.metrics.similarity import ms_ssim_levels, ms_ssim_reduced, psnr, ssim, ssim_diversity
 
+pytestmark = pytest.mark.libraries
+
 
 def pictures(*shape, seed=0):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))

@@ -20,6 +20,8 @@ from augment.model_card.markdown import code, escaped, json_block, prose
 from augment.model_card.sections import HELPED, ONE_SEED, SAMPLES, helped_section, near_copies, unscored
 from augment.regimes import Manifest
 
+pytestmark = pytest.mark.libraries
+
 TINY = {"width": 8, "latent_dim": 4, "batch_size": 8}
 NASTY = (
     "<script>alert(1)</script>",

@@ -25,6 +25,8 @@ from augment.report.looks import DIVERGING, GREY, SEQUENTIAL, ink_on
 from augment.report.plotly_charts import figure
 from augment.report.plotly_parts import escaped
 
+pytestmark = pytest.mark.libraries
+
 HOSTILE = "<b>$x^2$</b> & <a href='javascript:alert(1)'>co</a> %{x} &lt;br&gt;"
 BASE = {"name": "n", "section": "s", "title": "t", "caption": "c", "facets": {}, "table": Table((), ())}
 

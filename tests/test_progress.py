@@ -8,6 +8,8 @@ import pytest
 
 from augment.progress import BarReporter, LineReporter, Reporter, reporter
 
+pytestmark = pytest.mark.libraries
+
 
 def test_the_base_prints_nothing(capsys):
     with Reporter() as report:

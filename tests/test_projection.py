@@ -12,6 +12,8 @@ import torch
 from augment.errors import ConfigError, DataError, UsageError
 from augment.report.projection import METHODS, axis_names, check_method, project
 
+pytestmark = pytest.mark.libraries
+
 
 def blobs(n=60, dim=8, classes=3, seed=0):
     """Well separated clusters, far from the origin."""
@@ -50,10 +52,10 @@ def test_axis_names_carry_the_share_of_the_variance():
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_tsne_keeps_neighbourhoods_and_is_repeatable(dimensions):
-    features, labels = blobs()
+    features, labels = blobs(240)
     points = project(features, "tsne", dimensions, seed=3)
-    assert points.shape == (60, dimensions)
-    assert own_neighbours(points, labels) == 1.0
+    assert points.shape == (240, dimensions)
+    assert own_neighbours(points, labels) > 0.95  # 0.988 to 1 over six seeds and two instruction sets
     assert np.array_equal(points, project(features, "tsne", dimensions, seed=3))
 
 

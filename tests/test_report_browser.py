@@ -19,6 +19,8 @@ if importlib.util.find_spec("playwright") is None:
 
 from playwright.sync_api import Error, sync_playwright
 
+pytestmark = pytest.mark.libraries
+
 ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--enable-unsafe-swiftshader"),

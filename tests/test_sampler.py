@@ -27,6 +27,8 @@ from augment.arrays.synthetic_sampler import SyntheticSampler
 from augment.errors import ConfigError, UsageError
 from augment.generator import ImageSpec
 
+pytestmark = pytest.mark.libraries
+
 MODULE = '''"""Paints each class in a grey of its own, and keeps what it was trained on."""
 import torch
 from augment.generator import GeneratorConfig, Tags

@@ -9,6 +9,8 @@ from augment.generator import GeneratorConfig, ImageSpec, Tags
 from augment.synthetic.smote import latent_smote, smote_images
 from augment.testing import MinimalGenerator
 
+pytestmark = pytest.mark.libraries
+
 
 def images(*counts, seed=0):
     """Random pixels; class c has them in 64 c .. 64 c + 60."""

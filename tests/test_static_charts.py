@@ -27,6 +27,8 @@ from augment.report.figures import PALETTE
 from augment.report.looks import GREY, INK
 from augment.report.static_charts import begin_static, draw
 
+pytestmark = pytest.mark.libraries
+
 HOSTILE = "<b>$\\frac$</b> & co"
 LONG = "a class of sixty characters, so that it has no room anywhere"
 WIDE = "日本語の名前日本語の名前"

@@ -17,6 +17,8 @@ from augment.errors import UsageError
 from augment.sweep.folder import SweepFolder
 from augment.sweep.ray_cluster import connect, slots
 
+pytestmark = pytest.mark.libraries
+
 try:
     import importlib.metadata
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.libraries
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "third_party"
 BROKEN = {
     "lacking": '"""Needs a package that is not there."""\nimport no_such_package_anywhere\n',

@@ -18,6 +18,8 @@ from augment.features.config import FeaturesConfig
 from augment.progress import Reporter
 from augment.tracking import TRACKERS, Tracked, flat, outcome, safe_tag, tracked
 
+pytestmark = pytest.mark.libraries
+
 RUN = {"dataset": "digits", "model": "ae", "size": 200, "regime": "high", "imbalance_factor": 10, "steps": 6}
 RUN |= {"updates": 2, "arms": ("real", "ae"), "classifiers": ("cart-pca",), "fidelity_images": 60}
 RUN |= {"device": "cpu", "precision": "fp32"}

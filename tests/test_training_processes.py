@@ -18,6 +18,8 @@ from augment.generator import GeneratorConfig, ImageSpec
 from augment.testing.minimal import MinimalGenerator
 from augment.training import checkpoint, fit, loop
 
+pytestmark = pytest.mark.libraries
+
 SPEC = ImageSpec(1, 8, 8, 3)
 
 
