@@ -27,6 +27,21 @@ class ConfigError(AugmentError):
     exit_code = 3
 
 
+class ImageSizeError(ConfigError):
+    """Images of a size that a model does not take.
+
+    problem: what is wrong, a sentence.  side: pixels of a square that it takes; callers that are no command say so in
+    their own words.
+    """
+
+    def __init__(self, problem: str, side: int) -> None:
+        super().__init__(f"{problem} Resize the images with --image-size {side}.")
+        self.problem, self.side = problem, side
+
+    def __reduce__(self) -> tuple[type[ImageSizeError], tuple[str, int]]:  # from a worker, too
+        return type(self), (self.problem, self.side)
+
+
 class DataError(AugmentError):
     """Images, labels or a saved folder that cannot be used as they are."""
 

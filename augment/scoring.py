@@ -24,6 +24,9 @@ from augment.registry import load_generator
 from augment.sampling import OnProgress, sample_images
 from augment.workers import Workers
 
+FEWEST = 4
+"""Real images to score against: two to compare with, two held out."""
+
 RECONSTRUCTED = 512
 """Held-out images whose reconstructions are scored."""
 
@@ -88,9 +91,12 @@ class SampleScores:
 
 
 def split_references(test: LabelledImages, n: int, seed: int) -> References:
-    """Halve the real images by a seeded draw; at most ``n`` of the second half are held out."""
-    if len(test) < 4:
-        raise DataError(f"{len(test)} real images are too few to score against; at least 4 are needed.")
+    """Halve the real images by a seeded draw; at most ``n`` of the second half are held out.
+
+    Raises DataError for fewer than :data:`FEWEST`.
+    """
+    if len(test) < FEWEST:
+        raise DataError(f"{len(test)} real images are too few to score against; at least {FEWEST} are needed.")
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
     half = len(test) // 2
     return References(test.subset(order[:half]), test.subset(order[half : half + min(n, half)]))
@@ -222,6 +228,7 @@ def score(
     data = load_dataset(
         real, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, report=report.note
     )
+    _check_enough(data.test, f"{real} has too few test images")
     report.stage(f"Load {fake}")
     generator = None
     if (fake / "config.json").exists():
@@ -233,6 +240,7 @@ def score(
     for note in found.notes:
         report.note(note)
     images = found.images
+    _check_enough(found.test, f"{real} has too few test images of the classes in {fake}")
     references = split_references(found.test, min(n, len(images)), seed)
     report.stage("Score")
     scoring = Scoring(
@@ -254,6 +262,14 @@ def score(
         "fidelity": scoring.compute(),
         "guards": [asdict(guard) for guard in _guards(images, data)],
     }
+
+
+def _check_enough(test: LabelledImages, described: str) -> None:
+    if len(test) < FEWEST:
+        raise DataError(
+            f"{described} to score against: {len(test)}, and at least {FEWEST} are needed. Add images to its test "
+            "part; where it has no parts, a fifth of each class is for testing."
+        )
 
 
 def _suited_generator(folder: Path, data: ImageSet) -> Generator:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
-from augment.errors import ConfigError
+from augment.errors import ImageSizeError
 from augment.generator import ImageSpec
 
 SMALLEST, LARGEST = 8, 64
@@ -40,9 +40,9 @@ class Grid:
         """The grid for a size, at most 8 x 8 cells unless ``cell`` is given; ConfigError outside 8..64 pixels."""
         for side, pixels in (("height", spec.height), ("width", spec.width)):
             if not SMALLEST <= pixels <= LARGEST:
-                raise ConfigError(
-                    f"Image {side} is {pixels} pixels; this model takes {SMALLEST}..{LARGEST}. "
-                    f"Resize the images with --image-size {min(max(pixels, SMALLEST), LARGEST)}."
+                raise ImageSizeError(
+                    f"Image {side} is {pixels} pixels; this model takes {SMALLEST}..{LARGEST}.",
+                    min(max(pixels, SMALLEST), LARGEST),
                 )
         largest = max(spec.height, spec.width)
         cell = cell or (2 if largest <= 16 else 4 if largest <= 32 else 8)

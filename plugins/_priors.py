@@ -57,7 +57,10 @@ class MixturePrior(nn.Module):
         return mean + (torch.einsum("nij,nj->ni", scale, eps) if self.full else scale * eps)
 
     def fit(self, mu: Tensor, var: Tensor, labels: Tensor) -> None:
-        """Fit to posterior means and variances ``(n, latent_dim)`` and classes ``(n,)``, -1 for none; reproducible."""
+        """Fit to posterior means and variances ``(n, latent_dim)`` and classes ``(n,)``, -1 for none; reproducible.
+
+        Raises FloatingPointError or LinAlgError for latents that are not finite or too large for any covariance.
+        """
         x, noise, y = (tensor.detach().double().cpu().numpy() for tensor in (mu, var, labels))
         classes = [self._components(x[y == k], noise[y == k]) for k in range(len(self.means))]
         everything = [self._component(x, noise, np.ones(len(x)))]
@@ -124,7 +127,10 @@ def _responsibilities(x: Any, components: int, covariance: str) -> Any:
     # scikit-learn has threads of its own; beside a worker that needs the other core they would only wait for it
     with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
         warnings.simplefilter("ignore", ConvergenceWarning)  # thirty rounds are enough for a sampler
-        return mixture.fit(x).predict_proba(x)
+        try:
+            return mixture.fit(x).predict_proba(x)
+        except ValueError as error:
+            raise FloatingPointError(f"No mixture can be fitted to these latents: {error}") from error
 
 
 class CausalBlock(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from augment.errors import ConfigError
+from augment.errors import ImageSizeError
 from augment.generator import GeneratorConfig, ImageSpec, Tags
 
 from ._class_gaussians import ClassGaussians
@@ -251,9 +251,10 @@ def halvings(spec: ImageSpec) -> int:
     sides = (spec.height, spec.width)
     if any(not SMALLEST <= side <= LARGEST or side % 2 for side in sides):
         works = min(max(4 * round(max(sides) / 4), SMALLEST), LARGEST)
-        raise ConfigError(
+        raise ImageSizeError(
             f"Images are {spec.height} x {spec.width} pixels; a flow halves the sides, so this model takes even ones "
-            f"of {SMALLEST}..{LARGEST}. Resize the images with --image-size {works}."
+            f"of {SMALLEST}..{LARGEST}.",
+            works,
         )
     count = 1
     while all(side % 2 ** (count + 1) == 0 and side >> (count + 1) >= COARSEST for side in sides):

@@ -356,6 +356,14 @@ def test_arrays_that_are_no_images(digits, counting, index):
     assert counting.updates == STEPS
 
 
+@pytest.mark.parametrize("model", ["vae", "realnvp"])
+@pytest.mark.parametrize(("height", "width"), [(100, 28), (6, 6)])
+def test_a_size_that_a_model_does_not_take_is_told_without_a_command(model, height, width):
+    with pytest.raises(InvalidImages, match=r"takes .*8\.\.64\. Resize the images to (64 x 64|8 x 8) pixels") as caught:
+        tiny(model).fit(np.zeros((5, height, width), np.uint8))
+    assert "--" not in str(caught.value)
+
+
 def test_another_form_than_in_fit(digits):
     images, _ = digits
     flat = images.reshape(240, -1)

@@ -1,5 +1,6 @@
 """Every guard: once where it holds, once where it fires."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -175,3 +176,102 @@ def test_dark_pictures_are_no_halved_ones():
     images = torch.randint(0, 4, (600, 1, 8, 8), generator=rng).to(torch.uint8)
     part = LabelledImages(images, torch.zeros(600, dtype=torch.int64))
     assert same_scaling(part.subset(range(300)), part.subset(range(300, 600)), part).passed
+
+
+def photos(count, rng, mean, deviation=30, channels=3):
+    """Pictures of 12 x 12 that are bright or dark as a whole."""
+    brightness = rng.normal(mean, deviation, (count, 1, 1, 1))
+    pixels = np.clip(brightness + rng.normal(0, 50, (count, channels, 12, 12)), 0, 255).astype(np.uint8)
+    return LabelledImages(torch.from_numpy(pixels), torch.zeros(count, dtype=torch.int64))
+
+
+def of_classes(count, rng):
+    """Photos of a dark, a grey and a bright class."""
+    labels = torch.from_numpy(rng.integers(0, 3, count))
+    parts = [photos(int((labels == label).sum()), rng, mean).images for label, mean in enumerate((70, 127, 185))]
+    return LabelledImages(torch.cat(parts), labels.sort().values)
+
+
+def day_and_night(count, rng):
+    """Half of them dark and half of them bright."""
+    night = rng.random(count) < 0.5
+    images = torch.where(
+        torch.from_numpy(night)[:, None, None, None], *(photos(count, rng, m).images for m in (40, 215))
+    )
+    return LabelledImages(images, torch.zeros(count, dtype=torch.int64))
+
+
+HONEST = {
+    "grey level 127": lambda count, rng: photos(count, rng, 127),
+    "one channel": lambda count, rng: photos(count, rng, 127, channels=1),
+    "of all brightnesses": lambda count, rng: photos(count, rng, 127, deviation=60),
+    "dark": lambda count, rng: photos(count, rng, 60),
+    "three classes": of_classes,
+    "day and night": day_and_night,
+}
+
+
+@pytest.mark.parametrize("kind", HONEST)
+@pytest.mark.parametrize(("trained", "tested"), [(400, 100), (60, 30)])
+def test_parts_of_one_distribution_are_on_one_scale(kind, trained, tested):
+    """By the levels alone 10 to 35 of 100 draws of grey photos looked inverted."""
+    draw, alarms = HONEST[kind], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        guard = same_scaling(draw(trained, rng), draw(tested, rng), draw(tested, rng))
+        alarms += [] if guard.passed else [guard.detail]
+    assert len(alarms) <= 1, alarms
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("mean", [60, 90, 200])
+@pytest.mark.parametrize("tested", [100, 30])
+def test_mistakes_of_dark_and_of_bright_pictures_are_beyond_chance(mistake, mean, tested):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        train, other = photos(400, rng, mean), photos(tested, rng, mean)
+        guard = same_scaling(train, None, spoiled(other, MISTAKES[mistake]))
+        assert not guard.passed and f"they look like training images {mistake}" in guard.detail
+
+
+def test_nothing_is_said_of_an_inversion_that_levels_do_not_show():
+    rng = np.random.default_rng(0)
+    train, other = photos(400, rng, 127), photos(100, rng, 127)
+    assert same_scaling(train, spoiled(other, MISTAKES["inverted"]), other).passed
+
+
+def test_a_few_images_may_be_bright_by_chance():
+    """Of 30 images that are black or white 22 are white: 60 levels more than half of them, and one draw in 100."""
+    levels = torch.tensor([0] * 8 + [255] * 22, dtype=torch.uint8)
+    few = LabelledImages(levels[:, None, None, None].expand(-1, 1, 8, 8).clone(), torch.zeros(30, dtype=torch.int64))
+    half = torch.tensor([0, 255] * 20, dtype=torch.uint8)
+    train = LabelledImages(half[:, None, None, None].expand(-1, 1, 8, 8).clone(), torch.zeros(40, dtype=torch.int64))
+    assert float(few.images.double().mean() - train.images.double().mean()) > guards.ANOTHER_SCALE
+    assert same_scaling(train, few, train).passed
+
+
+def test_chance_is_the_same_each_time_and_no_other_stream_is_used():
+    rng = np.random.default_rng(0)
+    train, other = photos(400, rng, 60), photos(100, rng, 60)
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    seen, expected = guards._exchanged(other, train)
+    again = guards._exchanged(other, train)
+    assert torch.equal(seen, again[0]) and torch.equal(expected, again[1])
+    assert torch.equal(torch.get_rng_state(), states[0]) and np.random.get_state()[1].tolist() == states[1]
+    assert len({float(row) for row in seen @ torch.arange(256.0, dtype=torch.float64)}) == guards.EXCHANGES
+
+
+def test_exchanges_spread_as_fresh_draws_do(monkeypatch):
+    """Of several classes, and where only some of the images are exchanged: without a factor they spread 1.6 times."""
+    levels = torch.arange(256, dtype=torch.float64)
+
+    def shifts(mixtures):
+        return (mixtures[0] - mixtures[1]) @ levels
+
+    rng = np.random.default_rng(0)
+    fresh = torch.stack([shifts(guards._mixtures(of_classes(100, rng), of_classes(400, rng))) for _ in range(150)])
+    part, train = of_classes(100, rng), of_classes(400, rng)
+    found = shifts(guards._exchanged(part, train))
+    assert abs(float(found.mean())) < 0.5 and 0.75 < float(found.std() / fresh.std()) < 1.3
+    monkeypatch.setattr(guards, "COMPARED", 60)
+    assert 0.75 < float(shifts(guards._exchanged(part, train)).std() / found.std()) < 1.3

@@ -210,6 +210,7 @@ def test_a_source_goes_with_sampling_strategy():
         ({"strategy": "neighbourhood"}, UsageError, "needs a generator tagged decodes"),
         ({"model": "vae", "strategy": "partial-noise"}, UsageError, "needs a generator tagged edits"),
         ({"image_shape": (1, 4, 16)}, InvalidImages, r"images of \(1, 4, 16\)"),
+        ({"image_shape": (8,)}, InvalidImages, r"give \(C, H, W\)"),
         ({"device": "tpu"}, ConfigError, "tpu"),
     ],
 )
@@ -249,6 +250,16 @@ def test_real_rows_come_first_and_synthetic_ones_follow():
     assert found.is_synthetic_.tolist() == [False] * 83 + [True] * 35
     assert found.parent_indices_.tolist() == [*range(83), *[-1] * 35]
     assert found.filter_report_ is None
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_real_rows_are_not_clipped(flat):
+    images, labels = images_of()
+    unit = (images / 255).astype(np.float32)
+    unit.flat[7], unit.flat[9] = np.float32(1.0000001), np.float32(-1e-8)
+    unit = unit.reshape(len(unit), -1) if flat else unit
+    resampled, _ = sampling().fit_resample(unit, labels)
+    assert np.array_equal(resampled[: len(unit)], unit) and resampled[len(unit) :].max() <= 1
 
 
 def test_parents_are_rows_of_the_input():
@@ -462,6 +473,16 @@ def test_a_grid_search_over_strategies_trains_once_per_fold(painter):
     search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(images.reshape(84, -1) / 255, labels)
     assert len(painter.trainings) == 3  # two folds, and all rows at last
     assert search.best_estimator_[0].strategy in grid["syntheticsampler__strategy"]
+
+
+@pytest.mark.parametrize("shape", [[1, 8, 8], (8, 8), np.array([1, 8, 8])])
+def test_a_shape_is_kept_as_it_was_given(shape):
+    images, labels = images_of()
+    given = sampling(image_shape=shape)
+    resampled, _ = given.fit_resample(images.reshape(83, -1), labels)
+    assert given.layout_.shape == (1, 8, 8) and given.image_shape is shape
+    other = clone(given).fit_resample(images.reshape(83, -1), labels)[0]
+    assert np.array_equal(other, resampled)
 
 
 def test_clones_and_pickles():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +13,6 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from augment.arrays.images import Shape
 from augment.arrays.training import TrainsOnArrays
 from augment.datasets import LabelledImages
 from augment.device import choose_device, choose_precision
@@ -28,14 +27,15 @@ class FeatureExtractor(TrainsOnArrays, ClassNamePrefixFeaturesOutMixin, Transfor
     model: a registered generator; see ``augment models``.  generator: a saved generator's folder instead, which ``fit``
     does not train.  t, layer, noise_draws: of the model's ``encode``, where it has them; None is its default.
     encode_options: further ones by name.  options: of the model, as ``--set``.  steps, max_minutes: length of training,
-    instead of the model's own.  image_shape: ``(C, H, W)`` of flattened images.  random_state: seed of
-    training; None trains anew each time.  device, precision: ``auto``, or as in ``--device`` and ``--precision``.
-    verbose: progress on stderr.
+    instead of the model's own.  image_shape: ``(C, H, W)`` of flattened images, or ``(H, W)`` of grey ones.
+    random_state: seed of training; None trains anew each time.  device, precision: ``auto``, or as in ``--device`` and
+    ``--precision``.  verbose: progress on stderr.
 
     ``X`` is images ``(N, C, H, W)``, or ``(N, H, W)`` of grey ones, NumPy or PyTorch, uint8 in 0..255 or float in
-    [0, 1]; or a table ``(N, P)``. Rows of a table are images too: of ``image_shape``; without it s x s pixels where P
-    is s², 3 x s x s where it is 3s² (s at least 8), and else the values row by row in the smallest square that holds
-    them, the rest black; below 8 x 8 pixels, the smallest that generators take, black is added at the right and below.
+    [0, 1] up to rounding; or a table ``(N, P)``. Rows of a table are images too: of ``image_shape``; without it s x s
+    pixels where P is s², 3 x s x s where it is 3s² (s at least 8), and else the values row by row in the smallest
+    square that holds them, the rest black; below 8 x 8 pixels, the smallest that generators take, black is added at the
+    right and below.
     A table of floats that leaves [0, 1] in ``fit`` is scaled, each column by its range there, and what lies outside is
     clipped, as by ``MinMaxScaler(clip=True)``; divide flattened images by their largest value yourself. All values are
     rounded to 256 levels.
@@ -62,7 +62,7 @@ class FeatureExtractor(TrainsOnArrays, ClassNamePrefixFeaturesOutMixin, Transfor
         options: Mapping[str, Any] | None = None,
         steps: int | None = None,
         max_minutes: float | None = None,
-        image_shape: Shape | None = None,
+        image_shape: Sequence[int] | None = None,
         random_state: int | np.random.RandomState | None = 0,
         device: str = "auto",
         precision: str = "auto",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,12 @@ from augment.datasets.image_set import SMALLEST
 from augment.errors import DataError
 
 Shape = tuple[int, int, int]
+
+HALF_A_LEVEL = 0.5 / 255
+"""How far rounding may take floats out of [0, 1]: as far as they still round to the level of 0 or of 1."""
+
+ALPHA = {2: "grey and alpha", 4: "RGBA"}
+"""What as many channels usually are."""
 
 OVERSHOOT = 1.0
 """How far values of a table that was in [0, 1] may leave it later, and be clipped; beyond, their unit is another."""
@@ -37,20 +45,22 @@ class ImageLayout:
     column_range: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     @classmethod
-    def learn(cls, array: NDArray[Any], shape: Shape | None = None) -> ImageLayout:
+    def learn(cls, array: NDArray[Any], shape: Sequence[int] | None = None) -> ImageLayout:
         """The layout of images ``(N, C, H, W)`` or ``(N, H, W)``, or of a table ``(N, P)``, N at least 1.
 
-        shape: of the images; None takes it from the array, or guesses it from P. Raises InvalidImages where it does not
-        fit.
+        shape: of the images, as :func:`as_shape` takes it; None takes it from the array, or guesses it from P. Raises
+        InvalidImages where it does not fit.
         """
-        found = _of_images(array) if array.ndim > 2 else shape or guessed_shape(array.shape[1])
-        if shape is not None and (found != tuple(shape) or (array.ndim == 2 and math.prod(shape) != array.shape[1])):
+        wanted = None if shape is None else as_shape(shape)
+        found = _of_images(array) if array.ndim > 2 else wanted or guessed_shape(array.shape[1])
+        if wanted is not None and (found != wanted or (array.ndim == 2 and math.prod(wanted) != array.shape[1])):
             have = f"rows of {array.shape[1]} values" if array.ndim == 2 else f"images of {found} (C, H, W)"
-            raise InvalidImages(f"These are {have}; images of {tuple(shape)}, {math.prod(shape)} values, are wanted.")
-        found = (found[0], found[1], found[2])
+            raise InvalidImages(f"These are {have}; images of {wanted}, {math.prod(wanted)} values, are wanted.")
         if array.ndim > 2:
             return cls(found)
-        if array.dtype == np.uint8 or (array.min() >= 0 and array.max() <= 1):
+        first, last = float(array.min()), float(array.max())
+        # beside their own range, so that a table of values near 0 is not one of black images
+        if array.dtype == np.uint8 or _in_unit_range(first, last, tolerance=HALF_A_LEVEL * (last - first)):
             return cls(found, array.shape[1])
         low = array.min(0).astype(np.float64)
         return cls(found, array.shape[1], (low, array.max(0) - low))
@@ -117,6 +127,24 @@ def as_array(values: Any) -> Any:
     return np.asarray(values) if isinstance(values, list | tuple) else values
 
 
+def as_shape(given: Sequence[int]) -> Shape:
+    """``(C, H, W)`` of three whole numbers in any sequence or array, or of two, ``(H, W)`` of grey images.
+
+    Raises InvalidImages for anything else.
+    """
+    try:
+        sides = tuple(operator.index(side) for side in given)
+    except TypeError:
+        sides = ()
+    if len(sides) not in (2, 3) or min(sides) < 1:
+        raise InvalidImages(
+            f"image_shape is {given!r}; give (C, H, W), channels, height and width of an image: three whole numbers "
+            "from 1, as in (3, 32, 32), or (H, W) of grey images."
+        )
+    channels, height, width = sides if len(sides) == 3 else (1, *sides)
+    return channels, height, width
+
+
 def guessed_shape(columns: int) -> Shape:
     """A shape that holds ``columns`` values: colour where that fits exactly, else grey; square, at least 8 x 8."""
     side = math.isqrt(columns // 3)
@@ -136,9 +164,18 @@ def _of_images(array: NDArray[Any]) -> Shape:
     shape = array.shape if array.ndim == 4 else (array.shape[0], 1, *array.shape[1:])
     if array.ndim not in (3, 4) or not array.size:
         raise InvalidImages(f"Images are (N, C, H, W) or (N, H, W), at least one; these are {array.shape}.")
-    if shape[3] in (1, 3) and shape[1] not in (1, 3):
-        raise InvalidImages(f"Images are (N, C, H, W); these are {shape}. Put channels first: X.transpose(0, 3, 1, 2).")
+    if shape[3] < min(shape[1], SMALLEST):  # no generator takes images as narrow as that
+        alpha = ALPHA.get(shape[3])
+        chosen, why = ("", "") if alpha is None else (f"[..., :{shape[3] - 1}]", f", without alpha if that is {alpha}")
+        raise InvalidImages(
+            f"Images are (N, C, H, W); these are {shape}, as with channels last. Put channels first{why}: "
+            f"X{chosen}.transpose(0, 3, 1, 2)."
+        )
     return shape[1], shape[2], shape[3]
+
+
+def _in_unit_range(low: float, high: float, tolerance: float = HALF_A_LEVEL) -> bool:
+    return low >= -tolerance and high <= 1 + tolerance
 
 
 def _bytes(images: NDArray[Any]) -> NDArray[np.uint8]:
@@ -147,11 +184,16 @@ def _bytes(images: NDArray[Any]) -> NDArray[np.uint8]:
     if images.dtype.kind != "f":
         raise InvalidImages(f"Images are uint8 in 0..255 or float in [0, 1]; these are {images.dtype}. Convert them.")
     low, high = float(images.min()), float(images.max())
-    if not (low >= 0 and high <= 1):  # nor are NaN
-        raise InvalidImages(
-            f"Images of floats lie in [0, 1]; these go from {low:g} to {high:g}. Scale them, or make 0..255 uint8."
+    if not _in_unit_range(low, high):  # nor are NaN
+        remedy = (
+            "Clip them, X.clip(0, 1), where a resize went beyond; scale them where their range is another, or make "
+            "0..255 uint8."
         )
-    return _levels(images)
+        raise InvalidImages(
+            f"Images of floats lie in [0, 1]; these go from {low:.6g} to {high:.6g}. "
+            f"{remedy if math.isfinite(low + high) else 'Leave out images whose values are not finite.'}"
+        )
+    return _levels(np.clip(images, 0, 1))
 
 
 def _levels(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -16,8 +16,8 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
-from augment.arrays.classes import Classes
-from augment.arrays.images import Shape, as_array
+from augment.arrays.classes import Classes, check_labels
+from augment.arrays.images import as_array
 from augment.arrays.training import TrainsOnArrays
 from augment.classifiers import default_updates
 from augment.datasets import LabelledImages
@@ -43,8 +43,8 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
     model: a registered generator that follows classes; see ``augment models``.  generator: a saved one's folder
     instead, which is not trained; its classes are found by name, or are the numbers from 0.  options: of the model, as
     ``--set``.  steps, max_minutes: length of training, instead of the model's own.  image_shape: ``(C, H, W)`` of
-    flattened images.  random_state: seed of training and of drawing; None makes both anew each time.  device,
-    precision: ``auto``, or as in ``--device`` and ``--precision``.  verbose: progress on stderr.
+    flattened images, or ``(H, W)`` of grey ones.  random_state: seed of training and of drawing; None makes both anew
+    each time.  device, precision: ``auto``, or as in ``--device`` and ``--precision``.  verbose: progress on stderr.
 
     How many images a class gets is said in one of two ways, and both together are an error:
 
@@ -86,7 +86,7 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         options: Mapping[str, Any] | None = None,
         steps: int | None = None,
         max_minutes: float | None = None,
-        image_shape: Shape | None = None,
+        image_shape: Sequence[int] | None = None,
         random_state: int | np.random.RandomState | None = 0,
         device: str = "auto",
         precision: str = "auto",
@@ -109,6 +109,7 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         """Check the input and count what is wanted of each class, without training; ``fit_resample`` does it all."""
         self._validate_params()
         y = _off_torch(y)
+        check_labels(y)
         check_classification_targets(y)
         _, checked, _ = self._check_X_y(X, y)
         self.sampling_strategy_ = self._wanted(self._usage(), checked)
@@ -121,8 +122,10 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         model that does not follow classes, InvalidImages (a ValueError) for ``X``, ValueError for ``y`` and
         ``sampling_strategy``; all before anything is trained.
         """
-        rows, labels = super().fit_resample(_off_torch(X), _off_torch(y))
-        return _below(X, rows), _below(y, labels)
+        labels = _off_torch(y)
+        check_labels(labels)
+        rows, resampled = super().fit_resample(_off_torch(X), labels)
+        return _below(X, rows), _below(y, resampled)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from augment import registry, trained
-from augment.arrays.images import ImageLayout, InvalidImages, Shape, as_array
+from augment.arrays.images import ImageLayout, InvalidImages, as_array
 from augment.datasets import LabelledImages
 from augment.device import choose_device, choose_precision
-from augment.errors import UsageError
+from augment.errors import ImageSizeError, UsageError
 from augment.generator import Generator, ImageSpec
 from augment.locations import cache_folder
 from augment.progress import reporter
@@ -37,7 +37,7 @@ class TrainsOnArrays:
     options: Mapping[str, Any] | None
     steps: int | None
     max_minutes: float | None
-    image_shape: Shape | None
+    image_shape: Sequence[int] | None
     random_state: int | np.random.RandomState | None
     device: str
     precision: str
@@ -78,7 +78,11 @@ class TrainsOnArrays:
         """The model before its training, on which mistakes show at once."""
         options = {**(self.options or {}), **({} if self.steps is None else {"steps": self.steps})}
         with torch.random.fork_rng(devices=[]):
-            return registry.create(str(self.model), spec, options)
+            try:
+                return registry.create(str(self.model), spec, options)
+            except ImageSizeError as error:  # its remedy is a command's
+                side = error.side
+                raise InvalidImages(f"{error.problem} Resize the images to {side} x {side} pixels.") from None
 
     def _train(self, spec: ImageSpec, images: LabelledImages, *, kind: str, seed: int) -> Generator:
         """The model trained on ``images``, or the one in the cache that was; ``kind`` says what the labels are."""
@@ -138,7 +142,7 @@ class TrainsOnArrays:
 
     def _layout(self, array: NDArray[Any], saved: Generator | None) -> ImageLayout:
         """How ``array`` becomes images, which must be of the saved generator's shape."""
-        shape = self.image_shape
+        shape: Sequence[int] | None = self.image_shape
         if shape is None and saved is not None and math.prod(array.shape[1:]) == math.prod(saved.spec.shape):
             shape = saved.spec.shape
         layout = ImageLayout.learn(array, shape)

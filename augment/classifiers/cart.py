@@ -87,6 +87,15 @@ def fit_cart(
     return Cart(f"cart-{features}", encode, tree.fit(encode(images), labels.cpu().numpy(), sample_weight=factors))
 
 
+def check_components(images: Tensor, of: str = "") -> None:
+    """Raise DataError for images that are all equal, or only one; ``of`` begins the message."""
+    if bool((images == images[:1]).all()):
+        raise DataError(
+            f"{of}All training images are equal: they have no principal components. Check the images, or choose "
+            "another classifier than cart-pca."
+        )
+
+
 def _encoder(images: Tensor, features: str, seed: int, cnn: CNN | None) -> Encoder:
     if features == "pixels":
         return _pixels
@@ -107,9 +116,9 @@ def _principal_components(images: Tensor, seed: int) -> Encoder:
     from sklearn.decomposition import PCA
 
     rng = torch.Generator().manual_seed(seed)
-    chosen = _pixels(images[torch.randperm(len(images), generator=rng)[:PCA_IMAGES]])
+    drawn = images[torch.randperm(len(images), generator=rng)[:PCA_IMAGES]]
+    check_components(drawn)
+    chosen = _pixels(drawn)
     pca = PCA(min(COMPONENTS, *chosen.shape), random_state=seed % 2**32)
-    if float(np.ptp(chosen, axis=0).max()) == 0:
-        raise DataError("All training images are equal: they have no principal components. Check the images.")
     pca.fit(chosen)
     return lambda images: np.concatenate([pca.transform(_pixels(part)) for part in images.split(CHUNK)])

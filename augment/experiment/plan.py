@@ -14,18 +14,21 @@ from augment import regimes, registry, store, trained
 from augment.arms import ArmSpec, arms_of, parse_arm
 from augment.arms.grammar import LATENT_SMOTE
 from augment.classifiers import default_updates
+from augment.classifiers.cart import check_components
 from augment.datasets import ImageSet
 from augment.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError, UsageError, unknown_name
 from augment.evidence.guards import Fingerprint
 from augment.experiment.config import NOT_IDENTITY, RunConfig, Seeds
 from augment.experiment.recipe import default_usage
+from augment.experiment.scored import check_scored
 from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.source_code import imported_sources
 from augment.synthetic.smote import check_decodes
 from augment.synthetic.strategies import CountStrategy, SourceStrategy, Usage
 from augment.synthetic.synthesis import check_generator
+from augment.synthetic.teacher_filter import check_held_out
 from augment.trained import Recipe
 
 SCHEMA = "augment.run/4"
@@ -145,7 +148,18 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
         precision=precision,
         updates=config.updates or default_updates(sum(counts)),
     )
+    _check_images(plan)
     return replace(plan, arms=tuple(_possible(plan, report)))
+
+
+def _check_images(plan: Plan) -> None:
+    """Raise DataError for a repetition that something after the generators' training would refuse for its images."""
+    manifests = [plan.manifest(Seeds.of(plan.config.seed + index)) for index in range(plan.config.seeds)]
+    check_scored(plan.data, manifests, plan.config.score_on)
+    of_real = any(spec.adds is None and spec.suits("cart-pca") for spec in plan.arms)
+    if of_real and "cart-pca" in plan.config.classifiers:
+        for manifest in manifests:
+            check_components(plan.data.train.images[list(manifest.train)], of=f"{plan.data.name}: ")
 
 
 def check_names(config: RunConfig) -> None:
@@ -217,7 +231,9 @@ def _possible(plan: Plan, report: Reporter) -> Iterator[ArmSpec]:
                     plan.counts,
                     source if isinstance(source, SourceStrategy) else None,
                 )
-        except (ConfigError, UsageError) as error:
+                if arm.usage["filter"] is not None:
+                    check_held_out(plan.counts)
+        except (ConfigError, DataError, UsageError) as error:
             if arm.name in asked:
                 raise
             report.note(f"Set {plan.config.arm_set!r} without {arm.name}: {error}")

@@ -13,6 +13,9 @@ from augment.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+NEIGHBOURS = 7
+"""Of a point, where nothing else is asked for."""
+
 CHUNK = 256
 """Rows whose distances to the whole pool are held at once; more rows fall out of the processor's cache."""
 
@@ -37,7 +40,7 @@ class NeighbourGraph:
     weights: csr_array
 
     @classmethod
-    def of(cls, features: Tensor, *, neighbours: int = 7, dims: int = 64) -> Self:
+    def of(cls, features: Tensor, *, neighbours: int = NEIGHBOURS, dims: int = 64) -> Self:
         """Build the graph of the pool's ``features`` ``(N, D)``.
 
         Features of more than ``dims`` dimensions are first reduced to so many principal components. Their scale counts:
@@ -81,9 +84,14 @@ def _check(features: Tensor, neighbours: int, dims: int) -> None:
         raise DataError(
             f"Features {tuple(features.shape)} of a pool must be a finite matrix (N, D); encode them again."
         )
-    if len(features) <= neighbours:
+    check_pool(len(features), neighbours)
+
+
+def check_pool(size: int, neighbours: int = NEIGHBOURS, of: str = "") -> None:
+    """Raise DataError for a pool in which not every point has so many neighbours; ``of`` begins the message."""
+    if size <= neighbours:
         raise DataError(
-            f"{len(features)} features have no {neighbours} neighbours each. Use a larger pool or fewer neighbours."
+            f"{of}{size} features have no {neighbours} neighbours each. Use a larger pool or fewer neighbours."
         )
 
 

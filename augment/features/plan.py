@@ -17,6 +17,7 @@ from augment.datasets import ImageSet, LabelledImages
 from augment.device import choose_device, choose_precision
 from augment.features.config import NOT_IDENTITY, FeaturesConfig
 from augment.features.episodes import Episodes, SearchDraw, default_ks, draw_episodes, draw_search
+from augment.features.neighbour_graph import check_pool
 from augment.features.resolve import (
     check_alone,
     check_options,
@@ -28,6 +29,7 @@ from augment.features.resolve import (
 from augment.generator import UNLABELLED, Generator, read_saved
 from augment.progress import Reporter
 from augment.regimes import Manifest
+from augment.report.projection import check_points
 from augment.source_code import imported_sources
 from augment.store import code_fingerprint, content_hash
 from augment.trained import Recipe
@@ -169,6 +171,7 @@ def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     data = config.load_data(report)
+    _check_images(config, data)
     untrained = untrained_model(config, model, data)
     if untrained.tags.semi_supervised and config.generator is None:
         check_alone(config, untrained)
@@ -188,6 +191,15 @@ def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
         search=search,
         episodes=draw_episodes(labels, classes, ks, config.episodes, seed=config.seed, taken=taken),
     )
+
+
+def _check_images(config: FeaturesConfig, data: ImageSet) -> None:
+    """Raise DataError where maps or the second stage would refuse so few training images after all training."""
+    count, of = len(data.train), f"{data.name}: "
+    for method in config.plots:
+        check_points(method, min(count, REFERENCE_IMAGES), of)
+    if config.second_stage:
+        check_pool(count, of=of)
 
 
 def _fingerprint(folder: Path) -> dict[str, Any]:

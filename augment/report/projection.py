@@ -36,6 +36,15 @@ def check_method(method: str) -> None:
         raise UsageError(_without_umap("its package is not installed"))
 
 
+def check_points(method: str, count: int, of: str = "") -> None:
+    """Raises DataError for fewer points than the method needs; ``of`` begins the message."""
+    if method != "pca" and count < FEWEST_POINTS:
+        raise DataError(
+            f"{of}{count} points are too few for {TITLES[method]}, which needs {FEWEST_POINTS}. Use more images, or "
+            "pca."
+        )
+
+
 def project(features: Tensor, method: str, dimensions: int, *, seed: int) -> Points:
     """Place every row of ``features`` ``(N, D)`` in ``dimensions`` (2 or 3); ``(N, dimensions)`` float32.
 
@@ -74,11 +83,7 @@ def _checked(features: Tensor, method: str) -> Points:
         raise DataError(f"Features are {tuple(features.shape)}; a map needs (N, D), one row for each image.")
     if not bool(torch.isfinite(features).all()):
         raise DataError("Features are not finite, so there is no map of them: the generator's training has diverged.")
-    if method != "pca" and len(features) < FEWEST_POINTS:
-        raise DataError(
-            f"{len(features)} points are too few for {TITLES[method]}, which needs {FEWEST_POINTS}. "
-            "Use more images, or pca."
-        )
+    check_points(method, len(features))
     return np.asarray(features.detach().cpu().numpy(), dtype=np.float32)
 
 

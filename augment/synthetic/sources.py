@@ -55,6 +55,26 @@ def classes_from_real(source: SourceStrategy, counts: Sequence[int], real: Seque
     return [label for label, wanted in enumerate(counts) if wanted and real[label] < source.below]
 
 
+def check_parents(source: SourceStrategy, rare: Sequence[int], real: Sequence[int]) -> None:
+    """Raise ConfigError where images of the classes ``rare`` are wanted and no real image could be their parent.
+
+    real: images there are of each class.
+    """
+    if isinstance(source, Translation):
+        if rare and max(real) < source.below:
+            raise ConfigError(
+                f"Source {source.name!r} lends images of classes that have at least below={source.below}, and the "
+                f"largest class has {max(real)}. Give it a lower below."
+            )
+        return
+    for label in rare:
+        if not real[label]:
+            raise ConfigError(
+                f"Class {label} has no real image that {source.name!r} could start from. Ask for no image of it, as "
+                "strategy 'partial' does, or leave the source out."
+            )
+
+
 def make_from_real(
     generator: Generator,
     labels: Tensor,
@@ -74,6 +94,7 @@ def make_from_real(
     the tag that is needed, ConfigError where there is nothing to start from.
     """
     check_source(generator, source)
+    check_parents(source, labels.unique().tolist(), real.counts(generator.spec.num_classes))
     how: dict[str, Any] = {"precision": precision, "workers": workers, "on_progress": on_progress}
     if isinstance(source, Neighbourhood):
         (codes,) = encode_set(generator, real.images, precision=precision, workers=workers)
@@ -88,32 +109,16 @@ def make_from_real(
 def _parents(labels: Tensor, real: LabelledImages, source: SourceStrategy, seed: int) -> Tensor:
     """A real image to start from for each label."""
     parents = torch.empty_like(labels)
-    lenders = _frequent(real, source) if isinstance(source, Translation) else None
+    lenders = _lenders(real, source) if isinstance(source, Translation) else None
     for label in labels.unique().tolist():
-        candidates = _images_of(label, real, source) if lenders is None else lenders
+        candidates = torch.nonzero(real.labels == label).flatten() if lenders is None else lenders
         wanted = labels == label
         parents[wanted] = candidates[_in_turn(len(candidates), int(wanted.sum()), _class_rng(seed, label))]
     return parents
 
 
-def _images_of(label: int, real: LabelledImages, source: SourceStrategy) -> Tensor:
-    rows = torch.nonzero(real.labels == label).flatten()
-    if not len(rows):
-        raise ConfigError(
-            f"Class {label} has no real image that {source.name!r} could start from. Ask for no image of it, as "
-            "strategy 'partial' does, or leave the source out."
-        )
-    return rows
-
-
-def _frequent(real: LabelledImages, source: SourceStrategy) -> Tensor:
-    counts = torch.bincount(real.labels[real.labels >= 0])
-    frequent = torch.nonzero(counts >= source.below).flatten()
-    if not len(frequent):
-        raise ConfigError(
-            f"Source {source.name!r} lends images of classes that have at least below={source.below}, and the largest "
-            f"class has {int(counts.max()) if len(counts) else 0}. Give it a lower below."
-        )
+def _lenders(real: LabelledImages, source: SourceStrategy) -> Tensor:
+    frequent = torch.nonzero(torch.bincount(real.labels[real.labels >= 0]) >= source.below).flatten()
     return torch.nonzero(torch.isin(real.labels, frequent)).flatten()
 
 
@@ -133,7 +138,7 @@ def _neighbourhoods(
     """Parents ``(n,)``, and codes ``(n, D)`` near theirs, one per label; ``codes`` are those of the real images."""
     parents, points = torch.empty_like(labels), codes.new_empty(len(labels), codes.shape[1])
     for label in labels.unique().tolist():
-        rows = _images_of(label, real, source)
+        rows = torch.nonzero(real.labels == label).flatten()
         known = real.labels >= 0
         alone = len(rows) == 1
         deviation = within_class_deviation(codes[known], real.labels[known]) if alone else codes[rows].std(0)

@@ -19,7 +19,7 @@ from augment.datasets import LabelledImages
 from augment.errors import ConfigError, UsageError
 from augment.generator import SAMPLE_CHUNK, Generator, chunk_seed
 from augment.sampling import OnProgress, sample_images
-from augment.synthetic.sources import check_source, classes_from_real, make_from_real
+from augment.synthetic.sources import check_parents, check_source, classes_from_real, make_from_real
 from augment.synthetic.strategies import Counts, Neighbourhood, SourceStrategy
 from augment.workers import Workers
 
@@ -103,7 +103,7 @@ def synthesise(
 def check_generator(
     generator: Generator, counts: Sequence[int], real: Sequence[int], source: SourceStrategy | None
 ) -> None:
-    """Raise what :func:`synthesise` would raise of an untrained generator: it may lack a tag for ``counts``.
+    """Raise what :func:`synthesise` would raise, before training: a missing tag, or nothing for a source to start from.
 
     real: images there are of each class, by which a source chooses its own.
     """
@@ -112,6 +112,7 @@ def check_generator(
     if source is not None:
         check_source(generator, source)
         from_real = classes_from_real(source, counts, real)
+        check_parents(source, from_real, real)
     wanted = sum(count for label, count in enumerate(counts) if label not in from_real)
     _check_labels_followed(generator, wanted)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -131,12 +132,8 @@ class Teachers:
         """
         start = time.perf_counter()
         rng = torch.Generator().manual_seed(seed)
+        check_held_out(real.counts(num_classes))
         parts = stratified_parts(real.labels, strategy.folds, rng)
-        if not bool((parts != SEEN_BY_ALL).any()):
-            raise DataError(
-                "Teachers are checked on held-out real images, and no class has two images. Use more images, or leave "
-                "the teacher filter out."
-            )
         seeds = torch.randint(2**31, (strategy.folds,), generator=rng).tolist()
         workers = workers or Workers(0)
         jobs = [
@@ -241,6 +238,15 @@ class Teachers:
                 f"The real images have none of class {', '.join(map(str, missing))}, so no teacher knows it. Ask for "
                 "no images of it, or leave the teacher filter out."
             )
+
+
+def check_held_out(counts: Sequence[int]) -> None:
+    """Raise DataError where no class has two images, so that teachers could not be checked on a held-out one."""
+    if max(counts) < 2:
+        raise DataError(
+            "Teachers are checked on held-out real images, and no class has two images. Use more images, or leave the "
+            "teacher filter out."
+        )
 
 
 def stratified_parts(labels: Tensor, count: int, rng: torch.Generator) -> Tensor:

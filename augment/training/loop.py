@@ -22,9 +22,9 @@ from augment.training.averaging import WeightAverage
 from augment.training.batches import Batches, as_input, per_class_sample
 from augment.training.history import Meter, Progress, checked_terms
 from augment.training.isolation import Interruption, seed_all, seed_of
-from augment.training.persistence import save, weights_are_finite
+from augment.training.persistence import not_finite, save, weights_are_finite
 from augment.training.processes import Processes
-from augment.training.state import Diverged, Plan, Reason, State
+from augment.training.state import NUMERICAL, Diverged, Plan, Reason, State
 from augment.training.updates import Updates, learning_rate_factor
 from augment.training.validation import Validation
 
@@ -40,6 +40,10 @@ PATIENCE = 20
 """Steps in a row without an update, for non-finite values, after which training gives up."""
 PRIOR_PER_CLASS, PRIOR_TOTAL = 2_000, 20_000
 """Images given to ``after_training``: of each class, and in all."""
+
+WEIGHTS = "loss, gradients or weights"
+CHECKED, DRAWN = 128, 16
+"""Training images and samples, at most, on which a trained generator is tried."""
 
 
 class Loop:
@@ -58,6 +62,7 @@ class Loop:
         self.processes, self.interruption = processes, interruption
         self.device = processes.device
         self.state, self.meter = State(), Meter()
+        self.unset = not_finite(generator)  # masks and the like, that never are
         self.terms: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] | None = None
         self.first_step = 0
@@ -160,12 +165,12 @@ class Loop:
             self.processes.average_([loss])
         return math.isfinite(loss.item())
 
-    def _diverged(self, where: str) -> Diverged:
-        lr = self.generator.config.lr
+    def _diverged(self, where: str, what: str = WEIGHTS) -> Diverged:
+        lr, step = self.generator.config.lr, min(self.state.step + 1, self.plan.steps)
         kept = f" The last good checkpoint is kept in {self.plan.folder}." if self.plan.folder else ""
         return Diverged(
-            f"{self.generator.name}: loss, gradients or weights were not finite {where}, at step {self.state.step + 1} "
-            f"of {self.plan.steps}. Lower lr, which is {lr:g}, to {lr / 3:.1g} say, or lower grad_clip.{kept}"
+            f"{self.generator.name}: {what} were not finite {where}, at step {step} of {self.plan.steps}. "
+            f"Lower lr, which is {lr:g}, to {lr / 3:.1g} say, or lower grad_clip.{kept}"
         )
 
     def _observe(self) -> None:
@@ -261,9 +266,31 @@ class Loop:
             train.labels, per_class=PRIOR_PER_CLASS, total=PRIOR_TOTAL, seed=seed_of(plan.seed, "prior images")
         )
         seed_all(seed_of(plan.seed, "after training"), self.device)
-        with torch.no_grad():
-            generator.after_training(as_input(train.images[rows], self.device), train.labels[rows].to(self.device))
+        try:
+            with torch.no_grad():
+                generator.after_training(as_input(train.images[rows], self.device), train.labels[rows].to(self.device))
+                wrong = self._not_finite(train.subset(rows[:: -(-len(rows) // CHECKED)]))
+        except NUMERICAL as error:
+            raise self._diverged("after the last step") from error
+        if wrong:
+            raise self._diverged("after the last step", what=wrong)
         _move(generator.eval(), torch.device("cpu"), torch.contiguous_format)
+
+    def _not_finite(self, images: LabelledImages) -> str | None:
+        """What of the trained generator is not: the loss of a few training images, some samples, weights.
+
+        A short training diverges without the row of steps that would tell, and so may what is fitted afterwards.
+        """
+        generator, seed = self.generator, seed_of(self.plan.seed, "finite")
+        with self._autocast():
+            loss = Validation(images, seed=seed, device=self.device)(generator).get("val_loss", 0.0)
+        if not math.isfinite(loss):
+            return WEIGHTS
+        labels = torch.arange(min(generator.spec.num_classes, DRAWN), device=self.device)
+        drawn = generator.eval().sample(len(labels), labels, rng=torch.Generator(self.device).manual_seed(seed))
+        if not bool(torch.isfinite(drawn).all()):
+            return "samples"
+        return WEIGHTS if not_finite(generator) - self.unset else None
 
 
 def _move(module: nn.Module, device: torch.device, layout: torch.memory_format) -> None:

@@ -40,6 +40,11 @@ def weights_are_finite(module: nn.Module) -> bool:
     return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())
 
 
+def not_finite(module: nn.Module) -> set[str]:
+    """Names of the parameters and persistent buffers that hold a value which is not."""
+    return {name for name, tensor in module.state_dict().items() if not bool(torch.isfinite(tensor).all())}
+
+
 def _heading(loop: Loop) -> dict[str, object]:
     return {
         "identity": loop.plan.identity,

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from augment.errors import ConfigError
 from augment.training.history import Progress
 
@@ -15,7 +18,11 @@ Reason = str
 
 
 class Diverged(ConfigError):
-    """Loss or gradients stayed non-finite; the last good checkpoint is kept."""
+    """Loss or gradients stayed non-finite, or the trained generator is no use; the last good checkpoint is kept."""
+
+
+NUMERICAL = (FloatingPointError, torch.linalg.LinAlgError, np.linalg.LinAlgError)  # type: ignore[attr-defined]
+"""What values that are not finite, or far too large, raise in a factorisation or in the fit of a density."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from augment.generator import UNLABELLED, Generator
 from augment.training.batches import as_input
 from augment.training.isolation import seed_all
+from augment.training.state import NUMERICAL
 
 if TYPE_CHECKING:
     from augment.datasets import LabelledImages
@@ -36,12 +38,18 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, generator: Generator) -> dict[str, float]:
-        """Means over the images, in eval mode; the generator is left in training mode."""
+        """Means over the images, in eval mode; the generator is left in training mode.
+
+        ``val_loss`` is NaN where a plugin's arithmetic breaks down.
+        """
         generator.eval()
         seed_all(self.seed, self.device)
-        measured = {**self._loss_terms(generator), **self._pictures(generator)}
-        generator.train()
-        return measured
+        try:
+            return {**self._loss_terms(generator), **self._pictures(generator)}
+        except NUMERICAL:
+            return {"val_loss": math.nan}
+        finally:
+            generator.train()
 
     def _loss_terms(self, generator: Generator) -> dict[str, float]:
         if type(generator).loss is Generator.loss:
