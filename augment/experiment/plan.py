@@ -28,7 +28,7 @@ from augment.synthetic.strategies import CountStrategy, SourceStrategy, Usage
 from augment.synthetic.synthesis import check_generator
 from augment.trained import Recipe
 
-SCHEMA = "augment.run/4"
+SCHEMA = "augment.run/5"
 
 
 @dataclass(frozen=True)
