@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from augment.evidence.statistics import Comparison, mean_with_interval, signed
-from augment.evidence.verdict import decide
+from augment.evidence.statistics import mean_with_interval, signed
 from augment.experiment.recipe import default_usage
 
 Row = dict[str, Any]
@@ -97,13 +96,7 @@ def _section(study: Study) -> str:
 
 def _verdicts(study: Study) -> list[str]:
     """The verdict of every classifier, as the run gives it."""
-    generative = {row["arm"] for row in study.document["arms"] if row["family"] == "generative"}
-    failed = [guard["name"] for guard in study.document["guards"] if not guard["passed"]]
-    texts = []
-    for classifier in study.classifiers:
-        rows = [row for row in study.document["comparisons"] if row["classifier"] == classifier]
-        texts.append(decide([Comparison(**row) for row in rows if row["arm"] in generative], failed).text)
-    return list(dict.fromkeys(texts))
+    return list(dict.fromkeys(row["text"] for row in study.document["verdicts"]))
 
 
 def _arms_table(study: Study, classifier: str) -> str:

@@ -279,8 +279,9 @@ def test_small_classes_shorten_the_default_curve():
 # ---------------------------------------------------------------- the verdict
 
 
-def comparison(against, delta, low, high):
-    return Comparison("linear", "toy", against, delta, (low, high), 0.01, 5, "paired t over seeds")
+def comparison(against, delta, low, high, p_holm=None):
+    p = 0.01 if low > 0 or high < 0 else 0.3
+    return Comparison("linear", "toy", against, delta, (low, high), p, 5, "paired t over seeds", p_holm=p_holm)
 
 
 OURS = "Features of toy with a linear head are worth"
@@ -305,9 +306,23 @@ NET = "an untrained net of the same shape"
         ),
     ],
 )
-def test_the_verdict_follows_the_intervals(rows, words):
+def test_the_verdict_follows_the_corrected_p(rows, words):
     found = [(k, comparison(against, *numbers)) for k, against, *numbers in rows]
-    assert verdict("toy", "linear", ("pixels", "untrained"), found) == f"{words} (95% intervals over episodes)."
+    sure = f"p < .05 over draws of the labels, corrected for {len(rows)} comparisons; of one generator"
+    assert verdict("toy", "linear", ("pixels", "untrained"), found) == f"{words} ({sure})."
+
+
+def test_what_is_sure_of_one_k_alone_is_not_sure_of_one_among_thirty():
+    found = [(1, comparison("pixels", 5, 4, 6, p_holm=0.3))]
+    assert verdict("toy", "linear", ("pixels",), found).startswith("No evidence")
+
+
+def test_one_episode_cannot_tell():
+    row = Comparison("linear", "toy", "pixels", 5.0, None, 1e-9, 1, "McNemar")
+    sentence = verdict("toy", "linear", ("pixels",), [(1, row)])
+    assert sentence.startswith("No evidence") and sentence.endswith(
+        "one episode cannot tell; repeat with --episodes 5."
+    )
 
 
 def test_long_runs_of_k_are_drawn_together():

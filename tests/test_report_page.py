@@ -94,7 +94,7 @@ def make_run(
     decision = "no evidence" if passed else "invalid"
     words = "No evidence that it helps: made by hand." if passed else "Invalid: the guard 'equal updates' failed."
     verdict = {"text": words, "decision": decision, "classifier": "cnn" if passed else None, "arm": model}
-    verdict |= {"against": "real", "delta": delta, "ci95": None, "p": 0.5, "n": 1, "seeds_needed": None}
+    verdict |= {"against": "real", "delta": delta, "ci95": None, "p": 0.5, "n": 1}
     counts = [size // len(classes)] * len(classes)
     recipe = {"model": model, "options": {"steps": 20, "lr": 0.1}, "steps": 20, "code": "c0de", "device": "cpu"}
     recipe |= {
@@ -119,13 +119,13 @@ def make_run(
     rows = [arm_row("real", "classical", "cnn", trained, classes, good)]
     rows.append(arm_row(model, "generative", "cnn", trained, classes, with_generator))
     document = {
-        **{"schema": "augment.run/4", "dataset": data, "scored_on": {"part": "test", "images": 10 * len(classes)}},
+        **{"schema": "augment.run/5", "dataset": data, "scored_on": {"part": "test", "images": 10 * len(classes)}},
         "regime": {"name": regime, "size": size, "class_counts": counts, "groups": {"many": classes}, "seed": subset},
         "generators": [generator],
         "synthetic": [{"arm": model, "adds": "synthetic", "generator": model, "strategy": "s", "filter": None}],
         "seeds": [{"subset": subset, "generator": 1, "sampling": 2, "classifier": trained}],
         **{"arms": rows, "fidelity": {"extractor": "toy", "n": 9, "fid": 12.34, "fid_floor": 1.5}},
-        **{"comparisons": [{**compared, "seeds_needed": None, "deltas": [delta]}], "effects": [], "spread": []},
+        **{"comparisons": [{**compared, "deltas": [delta]}], "effects": [], "spread": []},
         "guards": [{"name": "equal updates", "passed": passed, "detail": f"20 updates {HOSTILE}"}],
         **{"verdict": verdict, "verdicts": [verdict], "environment": {"python": "3.11.99"}, "cost": {"seconds": 2.5}},
         **{"finished_at": "2020-01-01T00:00:00+00:00", "seconds": 2.5, "folder": str(folder), "identity": f"id{model}"},
@@ -134,7 +134,7 @@ def make_run(
     config = {"model": model, "regime": regime, "size": size, "seed": seed, "seeds": 1, "steps": 20, "spread": False}
     config |= {"classifiers": ["cnn"], "imbalance_factor": 100.0, "score_on": "test", "updates": 20}
     identity = {
-        "schema": "augment.run/4",
+        "schema": "augment.run/5",
         "config": config,
         "dataset": dataset,
         "arms": ["real", model],
@@ -383,7 +383,7 @@ def test_what_failed_is_unfinished_or_damaged_is_named(tmp_path):
     begun = make_run(sweep, "begun")
     (begun / "result.json").unlink()
     broken = make_run(sweep, "broken")
-    (broken / "result.json").write_text('{"schema": "augment.run/4", "arms"')
+    (broken / "result.json").write_text('{"schema": "augment.run/5", "arms"')
     cells = [{"key": "k1", "coordinates": {"model": "m", "seed": 3}}]
     cells += [{"key": key, "coordinates": {}} for key in ("k2", "k3", "k4")]
     (sweep / "sweep.json").write_text(json.dumps({"cells": cells}))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from augment.experiment.study import run
 from augment.results.records import RunRecord, load_records
 from augment.results.settings import settings_of
 from augment.results.studies import studies
+from augment.run_folder.predictions import Predictions
 
 GIVEN = ("delta", "p", "p_holm", "p_wilcoxon", "p_permutation")
 
@@ -52,7 +55,17 @@ def one_seed(record: RunRecord, index: int) -> RunRecord:
     rows = [row for row in record.document["arms"] if row["seed"] == seeds["classifier"]]
     single = edited(record, arms=rows, seeds=[seeds], comparisons=[], verdicts=[], effects=[])
     single.identity["config"].update(seed=seeds["subset"], seeds=1, regime_seed=0)
-    return single
+    return replace(single, folder=with_predictions(record.folder, index))
+
+
+def with_predictions(folder: Path, index: int) -> Path:
+    """A folder with the predictions of one repetition, as a run of its own leaves them."""
+    kept = Predictions.load(folder)
+    predicted = {(0, *key[1:]): classes for key, classes in kept.predicted.items() if key[0] == index}
+    own = folder.parent / f"{folder.name}-{index}"
+    own.mkdir(exist_ok=True)
+    Predictions({0: kept.truths[index]}, predicted).save(own)
+    return own
 
 
 def parts(record: RunRecord) -> list[RunRecord]:
@@ -90,9 +103,10 @@ def test_three_folders_of_a_seed_say_what_one_folder_of_three_says(whole):
         assert ours.deltas == pytest.approx(theirs.deltas)
         assert ours.ci95 == pytest.approx(theirs.ci95)
         assert [getattr(ours, name) for name in GIVEN] == pytest.approx([getattr(theirs, name) for name in GIVEN])
-        assert ours.seeds_needed == theirs.seeds_needed
+        assert ours.image_variance == pytest.approx(theirs.image_variance) and ours.test_images == theirs.test_images
+    assert any(row.image_variance > 0 for row in joined.comparisons)
     assert joined.arms == together.arms
-    assert joined.verdicts == together.verdicts
+    assert [row.text for row in joined.verdicts] == [row.text for row in together.verdicts]
 
 
 def test_the_order_of_folders_does_not_matter(whole):

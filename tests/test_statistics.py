@@ -12,7 +12,10 @@ from augment.evidence.statistics import (
     Comparison,
     compare,
     corrected,
+    fewest_seeds,
     holm,
+    image_variance,
+    images_needed,
     mcnemar,
     mcnemar_over_seeds,
     mean_with_interval,
@@ -189,14 +192,14 @@ def with_deviation(deviation, n=6):
 
 
 @pytest.mark.parametrize(("effect", "seeds"), [(0.5, 34), (0.8, 15), (1.0, 10), (2.0, 5)])
-def test_seeds_needed_are_those_of_the_power_tables(effect, seeds):
+def test_fewest_seeds_are_those_of_the_power_tables(effect, seeds):
     # paired t test, two-sided 5%, power 80%: Cohen (1988), G*Power
-    assert seeds_needed(with_deviation(1.0), effect) == seeds
-    assert seeds_needed(with_deviation(3.0), -3 * effect) == seeds
+    assert fewest_seeds(effect, 1.0, 0.0, power=0.8, alpha=0.05) == seeds
+    assert fewest_seeds(3 * effect, 3.0, 0.0, power=0.8, alpha=0.05) == seeds
 
 
 def test_so_many_seeds_find_the_effect_in_four_of_five_cases_and_one_less_does_not():
-    n = seeds_needed(with_deviation(1.0), 1.2)
+    n = fewest_seeds(1.2, 1.0, 0.0, power=0.8, alpha=0.05)
     rng = np.random.default_rng(0)
 
     def found(n):
@@ -205,19 +208,76 @@ def test_so_many_seeds_find_the_effect_in_four_of_five_cases_and_one_less_does_n
     assert found(n) > 0.795 and found(n - 1) < 0.795
 
 
-def test_seeds_needed_for_the_observed_mean_by_default():
+def test_seeds_needed_are_a_range_by_what_is_known_of_the_deviation():
     values = [1.0 + value for value in with_deviation(1.0)]
-    assert seeds_needed(values) == 10
-    assert seeds_needed(values, power=0.95) > 10 and seeds_needed(values, alpha=0.05 / 3) > 10
+    n = len(values)
+    low, high = (((n - 1) / stats.chi2.ppf(chance, n - 1)) ** 0.5 for chance in (0.9, 0.1))
+    how = {"power": 0.8, "alpha": 0.05}
+    assert seeds_needed(values) == (fewest_seeds(1.0, low, 0.0, **how), fewest_seeds(1.0, high, 0.0, **how))
+    assert seeds_needed(values)[0] < 10 < seeds_needed(values)[1]
+    assert seeds_needed(values, power=0.95)[0] > seeds_needed(values)[0]
+    assert seeds_needed(values, alpha=0.05 / 3)[1] > seeds_needed(values)[1]
 
 
 def test_seeds_needed_cannot_always_be_told():
-    assert seeds_needed([0.5, 0.5, 0.5]) is None  # no spread
-    assert seeds_needed([0.5]) is None
-    assert seeds_needed([-1.0, 1.0]) is None  # a difference of 0 is never found
-    assert seeds_needed(with_deviation(1.0), 0.08) is None  # above 1000
-    assert seeds_needed(with_deviation(1.0), 0.09) == 971
-    assert seeds_needed(with_deviation(1.0), 1e6) == 2
+    assert seeds_needed([0.5, 0.5, 0.5, 0.5]) is None  # no spread
+    assert seeds_needed([0.5, 0.4, 0.9]) is None  # hardly any spread is known
+    assert seeds_needed([-1.0, 1.0, 1.0, -1.0]) is None  # a difference of 0 is never found
+    assert seeds_needed(with_deviation(1.0), 0.05) is None  # above 1000
+    assert seeds_needed(with_deviation(1.0), 1e6) == (2, 2)
+
+
+def test_seeds_do_not_help_where_the_test_images_are_too_few():
+    values = [1.0 + value for value in with_deviation(1.0)]
+    few = 0.5**2  # a standard error of half a point from the test images alone
+    assert seeds_needed(values, image_variance=few) is None
+    needed = images_needed(1.0, few, 400)
+    assert 700 < needed < 800  # (1.96 + 0.84)² = 7.85 variances
+    assert seeds_needed(values, image_variance=few * 400 / (1.1 * needed)) is not None
+
+
+# the test images are a sample
+
+
+def correct_answers(seeds, images, habit, rng):
+    """Two arms of one true accuracy; ``habit`` is the deviation of what each does with an image whatever the seed."""
+    own = habit * rng.standard_normal((2, 1, images))
+    return own + rng.standard_normal((2, seeds, images)) < (1 + habit**2) ** 0.5
+
+
+def test_the_variance_of_the_test_images_by_hand():
+    # two seeds, four images: differences (1, 0, 0, -1) and (1, 1, -1, -1), both of mean 0; covariance 2 / 3
+    ours, theirs = [[1, 0, 0, 0], [1, 1, 0, 0]], [[0, 0, 0, 1], [0, 0, 1, 1]]
+    assert image_variance(ours, theirs) == pytest.approx(100**2 * (2 / 3) / 4)
+    assert image_variance(ours[:1], theirs[:1]) == 0
+    assert image_variance([[1, 0], [0, 1]], [[0, 0], [0, 0]]) == 0  # a negative estimate
+
+
+@pytest.mark.parametrize("habit", [0.0, 1.0])
+def test_the_standard_error_is_how_far_means_really_vary(habit):
+    rng = np.random.default_rng(0)
+    deltas, squares = [], []
+    for _ in range(800):
+        ours, theirs = correct_answers(4, 200, habit, rng)
+        found = compare("cnn", "a", "b", ours.mean(1), theirs.mean(1), ours, theirs)
+        deltas.append(found.delta)
+        squares.append(found.standard_error**2)
+    # 0.94 to 1.11 over eight seeds; 0.38 to 0.44 without the variance of the test images, for the larger habit
+    assert 0.8 < np.mean(squares) / np.var(deltas) < 1.25
+
+
+def test_the_interval_is_wider_by_the_test_images_and_as_before_without():
+    rng = np.random.default_rng(1)
+    ours, theirs = correct_answers(5, 300, 1.0, rng)
+    found = compare("cnn", "a", "b", ours.mean(1), theirs.mean(1), ours, theirs)
+    alone = compare("cnn", "a", "b", ours.mean(1), theirs.mean(1))
+    other = compare("cnn", "a", "b", ours.mean(1), theirs.mean(1), ours, theirs, same_images=False)
+    assert alone.ci95 == other.ci95 == pytest.approx(paired_interval(alone.deltas)[:2])
+    assert found.test_images == 300 and alone.test_images == other.test_images == 0
+    assert found.standard_error**2 == pytest.approx(alone.standard_error**2 + found.image_variance)
+    assert found.freedom > alone.freedom == 4
+    assert found.interval(0.025, 0.025) == pytest.approx(found.ci95)
+    assert found.interval(0.001, 0.025)[0] < found.ci95[0] and found.interval(0.001, 0.025)[1] == found.ci95[1]
 
 
 def test_comparison_over_seeds_is_in_points_and_paired():
@@ -230,7 +290,6 @@ def test_comparison_over_seeds_is_in_points_and_paired():
     assert (found.n, found.test) == (3, "paired t over seeds")
     assert found.deltas == pytest.approx((1.0, 2.0, 1.0))
     assert (found.p_wilcoxon, found.p_permutation, found.p_holm) == (0.25, 0.25, None)
-    assert found.seeds_needed == seeds_needed([1.0, 2.0, 1.0])
 
 
 def test_comparison_on_one_seed_is_mcnemars():
@@ -239,7 +298,7 @@ def test_comparison_on_one_seed_is_mcnemars():
     assert found.delta == pytest.approx(8.0)
     assert (found.ci95, found.n, found.test) == (None, 1, "McNemar")
     assert found.p == pytest.approx(2 * (1 + 10) / 2**10)
-    assert (found.p_wilcoxon, found.p_permutation, found.seeds_needed) == (None, None, None)
+    assert (found.p_wilcoxon, found.p_permutation, found.standard_error) == (None, None, None)
 
 
 def test_one_seed_needs_the_test_images():
@@ -256,7 +315,7 @@ def test_equal_differences_over_seeds_fall_back_on_the_test_images():
     a, b = correctness(80, 9, 1, 10)
     found = compare("cnn", "gen", "real", [0.89, 0.9], [0.81, 0.82], [a, a], [b, b])
     assert found.delta == pytest.approx(8.0)
-    assert (found.ci95, found.n, found.test, found.seeds_needed) == (None, 2, "McNemar over seeds", None)
+    assert (found.ci95, found.n, found.test, found.standard_error) == (None, 2, "McNemar over seeds", None)
     assert found.p == pytest.approx(mcnemar(a, b))
 
 

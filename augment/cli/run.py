@@ -34,9 +34,10 @@ from augment.cli.output import print_json, reporting
 
 if TYPE_CHECKING:
     from augment.experiment.config import RunConfig
+    from augment.experiment.study import Result
 
 UNREACHED = 7
-"""Exit code where the gain stays under ``--fail-under``."""
+"""Exit code where the gain stays under ``--fail-under`` or ``--fail-under-mean``."""
 
 
 def run_command(
@@ -81,7 +82,11 @@ def run_command(
     ] = "test",
     fail_under: Annotated[
         float | None,
-        typer.Option(help="Exit with 7 unless the generator helps, and by at least so many points of accuracy."),
+        typer.Option(help="Exit with 7 unless the gain's interval lies above so many points of accuracy."),
+    ] = None,
+    fail_under_mean: Annotated[
+        float | None,
+        typer.Option(help="Exit with 7 unless it helps, by an estimate of so many points; a smaller gain may pass."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and about how long it takes, and do nothing.")
@@ -143,7 +148,10 @@ def run_command(
     if dry_run:
         _estimate(config, as_json=as_json, quiet=quiet)
     else:
-        _run(config, fail_under, as_json=as_json, quiet=quiet)
+        result = _run(config, as_json=as_json, quiet=quiet)
+        below = fail_under is not None and not result.reached(fail_under)
+        if below or (fail_under_mean is not None and not result.reached_on_average(fail_under_mean)):
+            raise typer.Exit(UNREACHED)
 
 
 def _estimate(config: RunConfig, *, as_json: bool, quiet: bool) -> None:
@@ -158,7 +166,7 @@ def _estimate(config: RunConfig, *, as_json: bool, quiet: bool) -> None:
         show_estimate(found)
 
 
-def _run(config: RunConfig, fail_under: float | None, *, as_json: bool, quiet: bool) -> None:
+def _run(config: RunConfig, *, as_json: bool, quiet: bool) -> Result:
     from augment.cli.run_tables import show_run
     from augment.experiment.study import run
 
@@ -168,8 +176,7 @@ def _run(config: RunConfig, fail_under: float | None, *, as_json: bool, quiet: b
         print_json({**result.document, "cached": result.cached})
     else:
         show_run(result)
-    if fail_under is not None and not result.reached(fail_under):
-        raise typer.Exit(UNREACHED)
+    return result
 
 
 def arms_command(as_json: Json = False) -> None:

@@ -84,13 +84,15 @@ def _arms_table(document: Row, classifier: str) -> Table:
     title = f"Accuracy of {classifier} on the {document['scored_on']['part']} images"
     if compared:
         title += f"; differences to {next(iter(compared.values()))['against']}, the best arm without a generator"
-    numeric = ("%", "difference", "p")
+    tested = any(row["ci95"] is not None for row in compared.values())  # one run knows the luck of its images alone
+    numeric = ("%", "difference", "p") if tested else ("%", "difference")
     table = new_table(escape(title), "arm", *numeric, "lowest recall %", right=numeric)
     for family in ("classical", "generative"):
         for arm, rows in groups.items():
             if rows[0]["family"] == family:
                 accuracy = f"{100 * _mean([row['accuracy'] for row in rows]):.1f}"
-                table.add_row(escape(arm.replace("+", " + ")), accuracy, *_compared(compared.get(arm)), _lowest(rows))
+                found = _compared(compared.get(arm))[: len(numeric) - 1]
+                table.add_row(escape(arm.replace("+", " + ")), accuracy, *found, _lowest(rows))
         table.add_section()
     return table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from augment.evidence.statistics import Comparison, compare, corrected
+from augment.evidence.statistics import Comparison, Correct, compare, corrected
 from augment.evidence.verdict import Verdict, decide
 
 
@@ -14,21 +14,22 @@ class Scored:
     """An arm with one classifier.
 
     accuracy: in [0, 1], one per seed.  correct: for each seed, on which test images it was right; None where that is
-    not known, and a single seed has no test then.
+    not known, and a single seed has no test then.  same_images: are all seeds scored on the same test images?
     """
 
     classifier: str
     arm: str
     family: str
     accuracy: Sequence[float]
-    correct: Sequence[Sequence[bool]] | None = None
+    correct: Correct | None = None
+    same_images: bool = True
 
 
 def against_best(arms: Sequence[Scored]) -> list[Comparison]:
     """Every arm against the best one without a generator, for each classifier; p corrected within each family.
 
-    Best is the one with the highest mean accuracy on the images scored. That choice favours the reference, never the
-    generator.
+    For tables. Best is the one with the highest mean accuracy on the images scored: a choice that favours the reference
+    and that no verdict rests on; see :func:`judged`.
     """
     found: list[Comparison] = []
     for classifier in dict.fromkeys(arm.classifier for arm in arms):
@@ -44,14 +45,29 @@ def against_best(arms: Sequence[Scored]) -> list[Comparison]:
 
 
 def _compared(arm: Scored, best: Scored) -> Comparison:
-    return compare(arm.classifier, arm.arm, best.arm, arm.accuracy, best.accuracy, arm.correct, best.correct)
+    return compare(
+        arm.classifier,
+        arm.arm,
+        best.arm,
+        arm.accuracy,
+        best.accuracy,
+        arm.correct,
+        best.correct,
+        same_images=arm.same_images and best.same_images,
+    )
 
 
-def judged(arms: Sequence[Scored], found: Sequence[Comparison], failed_guards: Sequence[str]) -> list[Verdict]:
+def pairs(arms: Sequence[Scored], classifier: str) -> list[Comparison]:
+    """Every arm with a generator against every arm without, for one classifier."""
+    own = [arm for arm in arms if arm.classifier == classifier]
+    rivals = [arm for arm in own if arm.family == "classical"]
+    return [_compared(arm, rival) for arm in own if arm.family == "generative" for rival in rivals]
+
+
+def judged(arms: Sequence[Scored], failed_guards: Sequence[str]) -> list[Verdict]:
     """On the arms with a generator: one for each classifier in order, or one in all where a guard failed."""
-    generative = {arm.arm for arm in arms if arm.family == "generative"}
-    rows = [comparison for comparison in found if comparison.arm in generative]
-    classifiers = dict.fromkeys(comparison.classifier for comparison in rows)
-    if failed_guards or not classifiers:
-        return [decide(rows, failed_guards)]
-    return [decide([row for row in rows if row.classifier == classifier]) for classifier in classifiers]
+    found = [pairs(arms, classifier) for classifier in dict.fromkeys(arm.classifier for arm in arms)]
+    compared = [rows for rows in found if rows]
+    if failed_guards or not compared:
+        return [decide([], failed_guards)]
+    return [decide(rows) for rows in compared]

@@ -1,16 +1,25 @@
-"""The verdict: one sentence a person can act on, and the same in a word a program can."""
+"""The verdict: one sentence a person can act on, and the same in a word a program can.
+
+Nothing is chosen on the images by which it is judged. Every arm with synthetic images is compared with every arm
+without, and all pairs are in the decision (an intersection-union test within a side, Bonferroni's correction over the
+other): an arm *helps* when it beats each of the m arms without synthetic images, at a level divided by the number k of
+arms that could have been named instead; synthetic images *hurt* when one arm without them beats each of the k arms
+with them, at a level divided by m. So "the best of m" costs nothing when all m are beaten, and is paid for when it is
+held against the generator.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from augment.evidence.statistics import MOST_SEEDS, Comparison, corrected, seeds_needed, signed
+from augment.evidence.statistics import FEWEST_FOR_SEEDS, MOST_SEEDS, Comparison, images_needed, seeds_needed, signed
 
 Decision = Literal["helps", "hurts", "no evidence", "invalid", "nothing to compare"]
 
 LEVEL = 0.05
+"""Two-sided: each of "helps" and "hurts" is said by luck in at most half of it."""
 
 WORTH_KNOWING = 0.5
 """Points of accuracy; seeds are counted for the difference observed, or for this one where that is smaller."""
@@ -23,14 +32,18 @@ NOTHING = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """Does the best arm with synthetic images beat the best one without?
+    """Do synthetic images beat what is done without them?
 
-    decision: ``helps`` or ``hurts`` where the interval over seeds says so, ``no evidence`` otherwise. One seed, or
-    seeds without spread, give no interval and decide nothing about a method, whatever the sentence says happened
-    ``here``. ``invalid`` where a guard failed; ``nothing to compare`` where one side has no arm.
-    delta, ci95, n: as in :class:`~augment.evidence.statistics.Comparison`.  p: corrected for the number of arms tried.
-    seeds_needed: seeds that would find the difference the sentence names in 80% of cases; None where there is evidence,
-    where it cannot be told, and above 1000. Numbers are None where nothing was compared or nothing can be trusted.
+    decision: ``helps`` or ``hurts`` where all pairs together say so, ``no evidence`` otherwise. One seed, or seeds
+    without spread, give no interval and decide nothing. ``invalid`` where a guard failed; ``nothing to compare`` where
+    one side has no arm.
+    arm, against: the pair that the sentence names, as a rule the best of either side.  delta, n: as in
+    :class:`~augment.evidence.statistics.Comparison`.  ci95: of this pair, its lower bound corrected for ``arms``, its
+    upper one for ``rivals``: how many arms there are with synthetic images, and without.  p: two-sided, of all pairs
+    that the nearer decision rests on, corrected; None without an interval.
+    seeds_needed: at least and at most so many seeds would find the difference that the sentence names in 80% of cases.
+    images_needed: test images that it would take, where no number of seeds is enough. Both None where there is evidence
+    and where they cannot be told. Numbers are None where nothing was compared or nothing can be trusted.
     """
 
     text: str
@@ -42,92 +55,158 @@ class Verdict:
     ci95: tuple[float, float] | None = None
     p: float | None = None
     n: int | None = None
-    seeds_needed: int | None = None
+    arms: int | None = None
+    rivals: int | None = None
+    seeds_needed: tuple[int, int] | None = None
+    images_needed: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The section of ``result.json``."""
-        return {**asdict(self), "ci95": None if self.ci95 is None else list(self.ci95)}
+        """The section of ``result.json``, with lists for tuples, so that it is equal when read again."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def decide(comparisons: Sequence[Comparison], guards_failed: Sequence[str] = ()) -> Verdict:
-    """Judge arms with synthetic images, each compared with the best arm without; names of guards that failed.
+def verdict_from_json(row: Mapping[str, Any]) -> Verdict:
+    """The verdict that :meth:`Verdict.to_json` wrote."""
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return Verdict(**values)
 
-    The verdict is on the classifier of the first comparison, and on its arm with the largest difference. Trying several
-    arms and reporting the best finds a difference by luck more often than one arm does, so p is corrected by Holm's
-    method for the arms given here: ``helps`` needs the interval above 0 and this p below 0.05. ``hurts`` needs no
-    correction: if even the best of several lies below 0, luck worked against it.
+
+@dataclass(frozen=True)
+class _Pairs:
+    """All comparisons of one classifier, by arm with and arm without synthetic images."""
+
+    table: dict[tuple[str, str], Comparison]
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(arm for arm, _ in self.table))
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(rival for _, rival in self.table))
+
+    def help(self, arm: str) -> float:
+        """Corrected two-sided p of "this arm beats every rival"."""
+        worst = max(_one_sided(self.table[arm, rival], 1) for rival in self.rivals)
+        return min(1.0, 2 * worst * len(self.arms))
+
+    def hurt(self, rival: str) -> float:
+        """Corrected two-sided p of "this rival beats every arm with synthetic images"."""
+        worst = max(_one_sided(self.table[arm, rival], -1) for arm in self.arms)
+        return min(1.0, 2 * worst * len(self.rivals))
+
+    def best(self, arms: Sequence[str], rivals: Sequence[str]) -> Comparison:
+        """Of these arms the one with the largest mean, against that of these rivals."""
+        arm = max(arms, key=lambda name: self.table[name, self.rivals[0]].delta)
+        return min((self.table[arm, rival] for rival in rivals), key=lambda row: row.delta)
+
+
+def decide(pairs: Sequence[Comparison], guards_failed: Sequence[str] = ()) -> Verdict:
+    """Judge arms with synthetic images, each compared with each arm without; names of guards that failed.
+
+    The verdict is on the classifier of the first comparison. Raises KeyError where a pair is missing.
     """
     if guards_failed:
         return Verdict(_distrust(guards_failed), "invalid")
-    if not comparisons:
+    if not pairs:
         return Verdict(NOTHING, "nothing to compare")
-    arms = corrected([row for row in comparisons if row.classifier == comparisons[0].classifier])
-    best = max(arms, key=lambda row: row.delta)
-    p = best.p if best.p_holm is None else best.p_holm
-    decision = _decision(best, p)
-    needed = _needed(best, len(arms)) if decision == "no evidence" else None
-    text = _sentence(best, decision, p, len(arms)) + _what_next(best, decision, needed)
-    return Verdict(text, decision, best.classifier, best.arm, best.against, best.delta, best.ci95, p, best.n, needed)
+    own = _Pairs({(row.arm, row.against): row for row in pairs if row.classifier == pairs[0].classifier})
+    helping = [arm for arm in own.arms if own.help(arm) < LEVEL]
+    hurting = [rival for rival in own.rivals if own.hurt(rival) < LEVEL]
+    named = own.best(helping or own.arms, hurting or own.rivals)
+    decision: Decision = "helps" if helping else "hurts" if hurting else "no evidence"
+    arms, rivals = len(own.arms), len(own.rivals)
+    p = None
+    if named.ci95 is not None:
+        p = own.help(named.arm) if named.delta > 0 else own.hurt(named.against)
+    found = Verdict(
+        text="",
+        decision=decision,
+        classifier=named.classifier,
+        arm=named.arm,
+        against=named.against,
+        delta=named.delta,
+        ci95=named.interval(LEVEL / 2 / arms, LEVEL / 2 / rivals),
+        p=p,
+        n=named.n,
+        arms=arms,
+        rivals=rivals,
+        **(_needed(named, arms) if decision == "no evidence" else {}),
+    )
+    return replace(found, text=_sentence(found, named) + _what_next(found, named))
 
 
-def reached(verdict: Verdict, fail_under: float) -> bool:
-    """Is there evidence of a gain, and is it of at least ``fail_under`` points? One seed is no evidence."""
-    return verdict.decision == "helps" and verdict.delta is not None and verdict.delta >= fail_under
+def reached(verdict: Verdict, points: float) -> bool:
+    """Is there evidence of a gain of at least ``points``: does the interval's lower end reach them?"""
+    return verdict.decision == "helps" and verdict.ci95 is not None and verdict.ci95[0] >= points
 
 
-def _decision(best: Comparison, p: float) -> Decision:
-    if best.ci95 is None:
-        return "no evidence"
-    low, high = best.ci95
-    if low > 0 and p < LEVEL:
-        return "helps"
-    return "hurts" if high < 0 else "no evidence"
+def reached_on_average(verdict: Verdict, points: float) -> bool:
+    """Is there evidence of a gain, and is its estimate at least ``points``? A true gain of less passes often."""
+    return verdict.decision == "helps" and verdict.delta is not None and verdict.delta >= points
 
 
-def _sentence(best: Comparison, decision: Decision, p: float, arms: int) -> str:
-    arm = best.arm if arms == 1 else f"{best.arm}, the best of {arms} generator arms,"
-    change = f"{signed(best.delta)} points of {best.classifier} accuracy"
-    subject = f"{arm} against {best.against}, the best arm without synthetic images: {change}"
-    correction = "" if arms == 1 else f" corrected for {arms} arms"
-    if best.ci95 is None:
-        seeds = "on one seed" if best.n == 1 else f"on each of {best.n} seeds"
-        return f"{_here(best, p)}: {subject} {seeds} ({best.test} p = {p:.2g}{correction})."
-    low, high = (signed(bound) for bound in best.ci95)
+def _one_sided(row: Comparison, sign: int) -> float:
+    """P of a difference as far on this side, where there is none; 1 without an interval."""
+    if row.ci95 is None:
+        return 1.0
+    return row.p / 2 if row.delta * sign > 0 else 1 - row.p / 2
+
+
+def _sentence(found: Verdict, named: Comparison) -> str:
+    arm = found.arm if found.arms == 1 else f"{found.arm}, the best of {found.arms} generator arms,"
+    rival = "the best arm without synthetic images" if found.rivals == 1 else f"the best of {found.rivals} arms without"
+    rival += "" if found.rivals == 1 else " synthetic images"
+    subject = f"{arm} against {found.against}, {rival}: {signed(named.delta)} points of {found.classifier} accuracy"
+    if found.ci95 is None:
+        seeds = "on one seed" if found.n == 1 else f"on each of {found.n} seeds"
+        word = "One run cannot tell whether it helps" if found.n == 1 else "No evidence that it helps"
+        return f"{word}: {subject} {seeds}."
+    low, high = (signed(bound) for bound in found.ci95)
     words = {"helps": "It helps", "hurts": "It hurts"}
-    tested = f"; p = {p:.2g}{correction}" if correction else ""
-    word = words.get(decision, "No evidence that it helps")
-    return f"{word}: {subject} (95% interval {low} to {high}, {best.n} seeds{tested})."
+    corrected = "" if found.arms == found.rivals == 1 else f"; p = {found.p:.2g} over all pairs"
+    word = words.get(found.decision, "No evidence that it helps")
+    return f"{word}: {subject} (95% interval {low} to {high}, {found.n} seeds{corrected})."
 
 
-def _here(best: Comparison, p: float) -> str:
-    """What happened on these test images, where seeds give no interval."""
-    if p >= LEVEL or best.delta == 0:
-        return "No evidence that it helps"
-    return "It helped here" if best.delta > 0 else "It hurt here"
+def _needed(named: Comparison, arms: int) -> dict[str, Any]:
+    """Seeds or test images that would find the difference."""
+    how: dict[str, Any] = {"image_variance": named.image_variance, "alpha": LEVEL / arms}
+    seeds = seeds_needed(named.deltas, _sought(named), **how)
+    if seeds is not None or not named.test_images:
+        return {"seeds_needed": seeds}
+    images = images_needed(_sought(named), named.image_variance, named.test_images, alpha=LEVEL / arms)
+    return {"images_needed": images if images > named.test_images else None}
 
 
-def _needed(best: Comparison, arms: int) -> int | None:
-    return seeds_needed(best.deltas, _sought(best), alpha=LEVEL / arms)
+def _sought(named: Comparison) -> float:
+    return max(abs(named.delta), WORTH_KNOWING)
 
 
-def _sought(best: Comparison) -> float:
-    return max(abs(best.delta), WORTH_KNOWING)
-
-
-def _what_next(best: Comparison, decision: Decision, needed: int | None) -> str:
+def _what_next(found: Verdict, named: Comparison) -> str:
     """What it would take to know, where that is not known."""
-    if decision != "no evidence":
+    if found.decision != "no evidence":
         return ""
-    if best.n == 1:
-        return " One subset cannot tell a method from luck: repeat with --seeds 5."
-    if best.ci95 is None:
+    if found.n == 1:
+        return (
+            " Another subset, or another seed of the training, moves such differences as well: repeat with --seeds 5."
+        )
+    if found.ci95 is None:
         return " Seeds that all differ by the same amount do not show how far luck goes: repeat with more --seeds."
-    difference = f" A difference of {_sought(best):.1f} points"
-    if needed is None:
-        return f"{difference} would take more than {MOST_SEEDS:,} seeds." if best.deltas else ""
-    if needed <= best.n:
-        return f"{difference} would have shown with about {needed} seeds."
-    return f"{difference} would take about {needed} seeds."
+    if named.n < FEWEST_FOR_SEEDS:
+        return " So few seeds do not show how far luck goes: repeat with --seeds 5."
+    difference = f" A difference of {_sought(named):.1f} points"
+    if found.images_needed is not None:
+        return (
+            f"{difference} would not show with any number of seeds on {named.test_images:,} test images; it would take "
+            f"about {found.images_needed:,}."
+        )
+    if found.seeds_needed is None:
+        return f"{difference} would take more than {MOST_SEEDS:,} seeds." if named.deltas else ""
+    low, high = found.seeds_needed
+    if high <= named.n:
+        return f"{difference} would have shown."
+    return f"{difference} would take about {low} to {high} seeds."
 
 
 def _distrust(guards: Sequence[str]) -> str:

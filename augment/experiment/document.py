@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 
 from augment.arms import ArmResult
@@ -34,7 +35,7 @@ def document(
     arms = scored(plan, repetitions)
     found = against_best(arms)
     checks = run_guards(plan, repetitions)
-    verdicts = judged(arms, found, [guard.name for guard in checks if not guard.passed])
+    verdicts = judged(arms, [guard.name for guard in checks if not guard.passed])
     rows = [
         {**result.to_json(plan.data.classes), "family": families[result.arm]}
         for repetition in repetitions
@@ -75,11 +76,12 @@ def scored(plan: Plan, repetitions: Sequence[Repetition]) -> list[Scored]:
         results = _by_arm(repetitions, classifier)
         for spec in (spec for spec in plan.arms if spec.name in results):
             own = results[spec.name]
-            correct = [
-                (torch.tensor(result.predictions) == truth).tolist() for result, truth in zip(own, truths, strict=True)
-            ]
+            correct = np.stack(
+                [np.asarray(result.predictions) == truth.numpy() for result, truth in zip(own, truths, strict=True)]
+            )
             accuracy = [result.scores.accuracy for result in own]
-            found.append(Scored(classifier, spec.name, spec.family, accuracy, correct))
+            same = plan.config.score_on == "test"
+            found.append(Scored(classifier, spec.name, spec.family, accuracy, correct, same_images=same))
     return found
 
 

@@ -15,7 +15,7 @@ from augment import evaluation, store
 from augment.arms import ArmSpec
 from augment.errors import UsageError
 from augment.evaluation import Pending
-from augment.evidence.verdict import Verdict, reached
+from augment.evidence.verdict import reached, reached_on_average, verdict_from_json
 from augment.experiment import seed_spread
 from augment.experiment.config import RunConfig
 from augment.experiment.document import document
@@ -51,8 +51,12 @@ class Result:
         return str(self.document["verdict"]["decision"])
 
     def reached(self, points: float) -> bool:
-        """Does the generator help, and by at least so many points of accuracy?"""
-        return reached(Verdict(**self.document["verdict"]), points)
+        """Is there evidence that the generator helps by at least so many points of accuracy?"""
+        return reached(verdict_from_json(self.document["verdict"]), points)
+
+    def reached_on_average(self, points: float) -> bool:
+        """Is there evidence that it helps, and is the estimate at least so many points?"""
+        return reached_on_average(verdict_from_json(self.document["verdict"]), points)
 
 
 def run(config: RunConfig | None = None, report: Reporter | None = None, **settings: Any) -> Result:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from augment.evidence.guards import Fingerprint
-from augment.evidence.statistics import Comparison, compare
+from augment.evidence.statistics import Comparison, compare, corrected
 from augment.experiment.document import describe_data
 from augment.features.few_labels import Cell
 from augment.features.layer_search import LayerMap
@@ -94,14 +94,16 @@ def _protocol(plan: FeaturesPlan) -> dict[str, Any]:
 
 
 def comparisons(plan: FeaturesPlan, cells: Sequence[Cell]) -> list[tuple[int, Comparison]]:
-    """The model's first head against every baseline at every k: the same episodes, so differences are paired."""
+    """The model's first head against every baseline at every k: the same episodes, so differences are paired.
+
+    p is corrected over all of them: ten k and three baselines would find a gain somewhere in half of all studies of
+    methods that are equal.
+    """
     head = plan.config.heads[0]
     table = {(cell.method, cell.k): cell for cell in cells if cell.head in (head, None)}
-    return [
-        (k, _compare(plan, table[plan.model, k], table[name, k], head))
-        for k in plan.episodes.ks
-        for name in plan.config.baselines
-    ]
+    keys = [(k, name) for k in plan.episodes.ks for name in plan.config.baselines]
+    found = [_compare(plan, table[plan.model, k], table[name, k], head) for k, name in keys]
+    return [(k, row) for (k, _), row in zip(keys, corrected(found), strict=True)]
 
 
 def _compare(plan: FeaturesPlan, ours: Cell, other: Cell, head: str) -> Comparison:

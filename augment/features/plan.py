@@ -34,7 +34,7 @@ from augment.source_code import imported_sources
 from augment.store import code_fingerprint, content_hash
 from augment.trained import Recipe
 
-SCHEMA = "augment.features/2"
+SCHEMA = "augment.features/3"
 POOL_CLASS = "unlabelled"
 REFERENCE_IMAGES = 5000
 """Unlabelled training images whose mean and deviation standardise the features."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from augment.evidence.statistics import Comparison, signed
+from augment.evidence.verdict import LEVEL
 
 WORDS = {"pixels": "pixels", "cnn": "a CNN from scratch", "untrained": "an untrained net of the same shape"}
 """How baselines are called in a sentence."""
@@ -28,8 +29,10 @@ def verdict(model: str, head: str, baselines: Sequence[str], found: Sequence[tup
         sentence += f"; no evidence of more than {equal} at any k" if equal else ""
     losses = [loss for _, _, loss in parts if loss]
     sentence += f"; they are worth less than {', than '.join(losses)}" if losses else ""
-    sure = "McNemar's test on one episode" if found[0][1].n == 1 else "95% intervals over episodes"
-    return f"{sentence[0].upper()}{sentence[1:]} ({sure})."
+    if found[0][1].n == 1:
+        return f"{sentence[0].upper()}{sentence[1:]}: one episode cannot tell; repeat with --episodes 5."
+    pairs = f", corrected for {len(found)} comparisons" if len(found) > 1 else ""
+    return f"{sentence[0].upper()}{sentence[1:]} (p < .05 over draws of the labels{pairs}; of one generator)."
 
 
 def _against(name: str, rows: Sequence[tuple[int, Comparison]]) -> tuple[bool, str, str]:
@@ -59,11 +62,9 @@ def _runs(some: Sequence[int], ks: Sequence[int]) -> list[str]:
 
 
 def _surely(comparison: Comparison) -> bool:
-    """Is the difference's sign known with 95% confidence?"""
-    if comparison.ci95 is None:
-        return comparison.p < 0.05
-    low, high = comparison.ci95
-    return low > 0 or high < 0
+    """Is the sign known, all comparisons of the study considered? One episode has no interval, and tells nothing."""
+    p = comparison.p if comparison.p_holm is None else comparison.p_holm
+    return comparison.ci95 is not None and p < LEVEL
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -5,25 +5,58 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from augment.evidence import judgement
 from augment.evidence.effects import class_effects, class_groups
 from augment.evidence.judgement import Scored
 from augment.evidence.statistics import Comparison, mean_with_interval
-from augment.evidence.verdict import Verdict
-from augment.results.records import RunRecord
+from augment.evidence.verdict import Verdict, verdict_from_json
+from augment.run_folder.predictions import Predictions
 
 if TYPE_CHECKING:
-    from augment.results.studies import ArmScores, Study
+    from augment.results.studies import ArmScores, Repetition, Study
 
 
-def judged(runs: Sequence[RunRecord], arms: Sequence[ArmScores]) -> tuple[tuple[Comparison, ...], tuple[Verdict, ...]]:
+def judged(
+    repetitions: Sequence[Repetition], arms: Sequence[ArmScores]
+) -> tuple[tuple[Comparison, ...], tuple[Verdict, ...]]:
     """Comparisons and verdicts over all seeds of ``arms``; those of a single run are in its document."""
+    runs = tuple({id(one.record): one.record for one in repetitions}.values())
     if len(runs) == 1:
         return recorded(runs[0].document)
-    scored = [Scored(row.classifier, row.arm, row.family, row.accuracy) for row in arms]
+    correct = _correct(repetitions, arms)
+    scored = [
+        Scored(row.classifier, row.arm, row.family, row.accuracy, correct.get((row.classifier, row.arm)))
+        for row in arms
+    ]
     found = judgement.against_best(scored)
     failed = tuple(dict.fromkeys(name for record in runs for name in record.failed_guards))
-    return tuple(found), tuple(judgement.judged(scored, found, failed))
+    return tuple(found), tuple(judgement.judged(scored, failed))
+
+
+def _correct(
+    repetitions: Sequence[Repetition], arms: Sequence[ArmScores]
+) -> Mapping[tuple[str, str], NDArray[np.bool_]]:
+    """On which test images each arm was right, ``(J, n)``, by classifier and arm, from the predictions that runs keep.
+
+    Empty where a run has none, or where runs were scored on other images; without an arm whose predictions are not
+    those of its accuracies, as in a folder that was put together by hand.
+    """
+    kept = {folder: Predictions.load(folder) for folder in {one.record.folder for one in repetitions}}
+    found = [(kept[one.record.folder], one.index) for one in repetitions]
+    truths = [None if predictions is None else predictions.truth(index) for predictions, index in found]
+    if truths[0] is None or not all(truth is not None and np.array_equal(truth, truths[0]) for truth in truths):
+        return {}
+    correct = {}
+    for row in arms:
+        rows = [predictions.of(index, row.classifier, row.arm) for predictions, index in found if predictions]
+        if all(predicted is not None for predicted in rows):
+            right = np.stack([predicted == truths[0] for predicted in rows])
+            if np.allclose(right.mean(1), row.accuracy):
+                correct[row.classifier, row.arm] = right
+    return correct
 
 
 def recorded(document: Mapping[str, Any]) -> tuple[tuple[Comparison, ...], tuple[Verdict, ...]]:
@@ -31,7 +64,7 @@ def recorded(document: Mapping[str, Any]) -> tuple[tuple[Comparison, ...], tuple
     found = tuple(
         Comparison(**{**row, "ci95": _interval(row), "deltas": tuple(row["deltas"])}) for row in document["comparisons"]
     )
-    return found, tuple(Verdict(**{**row, "ci95": _interval(row)}) for row in document["verdicts"])
+    return found, tuple(verdict_from_json(row) for row in document["verdicts"])
 
 
 def _interval(row: Mapping[str, Any]) -> tuple[float, float] | None:

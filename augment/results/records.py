@@ -18,7 +18,7 @@ from augment.results.folders import RunFolder, run_folders
 
 Kind = Literal["run", "features"]
 
-READABLE: Mapping[str, Kind] = {"augment.run/4": "run", "augment.features/2": "features"}
+READABLE: Mapping[str, Kind] = {"augment.run/5": "run", "augment.features/3": "features"}
 """Schemas of documents that mean what this version takes them to mean."""
 
 NEEDED: Mapping[Kind, tuple[str, ...]] = {

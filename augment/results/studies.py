@@ -180,7 +180,7 @@ def _study(group: Sequence[RunRecord], settings: Mapping[str, Any]) -> Study:
     runs = tuple({id(one.record): one.record for one in repetitions}.values())
     first = runs[0]
     arms = tuple(_arms(repetitions))
-    comparisons, verdicts = pooled.judged(runs, arms)
+    comparisons, verdicts = pooled.judged(repetitions, arms)
     return Study(
         dataset=first.dataset,
         regime=str(first.regime),

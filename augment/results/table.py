@@ -134,7 +134,7 @@ def _feature_rows(
             "difference": compared.get("delta"),
             "low": low,
             "high": high,
-            "p": compared.get("p"),
+            "p": compared.get("p_holm"),
             "episodes": row["episodes"],
             "seconds": record.seconds,
             "folders": [str(record.folder)],
