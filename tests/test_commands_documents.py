@@ -72,7 +72,10 @@ COMPARISON = {
     "p_holm": MAYBE,
     "p_wilcoxon": MAYBE,
     "p_permutation": MAYBE,
-    "seeds_needed": (NoneType, int),
+    "standard_error": MAYBE,
+    "freedom": MAYBE,
+    "image_variance": float,
+    "test_images": int,
     "deltas": [float],
 }
 
@@ -84,9 +87,12 @@ VERDICT = {
     "against": str,
     "delta": float,
     "ci95": INTERVAL,
-    "p": float,
+    "p": MAYBE,
     "n": int,
-    "seeds_needed": (NoneType, int),
+    "arms": int,
+    "rivals": int,
+    "seeds_needed": (NoneType, list),
+    "images_needed": (NoneType, int),
 }
 
 GENERATOR = {
@@ -128,7 +134,7 @@ FILTER = {
 }
 
 RUN = {
-    "schema": "augment.run/4",
+    "schema": "augment.run/5",
     "dataset": DATASET,
     "scored_on": {"part": "test", "images": 359},
     "regime": {
@@ -197,7 +203,7 @@ RUN = {
 }
 
 FEATURES = {
-    "schema": "augment.features/2",
+    "schema": "augment.features/3",
     "dataset": DATASET,
     "generator": {
         **{key: shape for key, shape in GENERATOR.items() if key != "version"},

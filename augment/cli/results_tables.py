@@ -130,11 +130,11 @@ def _accuracy(row: Row) -> str:
 
 
 def _difference(row: Row) -> str:
-    """In points, with its 95% interval, or p where one seed gives none."""
+    """In points, with its 95% interval; one seed gives none."""
     if row["difference"] is None:
         return "-"
     if row["low"] is None:
-        return _lines(signed(row["difference"]), f"p {row['p']:.2g}")
+        return _lines(signed(row["difference"]), "no interval")
     return _lines(signed(row["difference"]), f"{signed(row['low'])} to {signed(row['high'])}")
 
 
