@@ -19,7 +19,8 @@ REGIME = "--regime --size --imbalance-factor --class-counts"
 
 OPTIONS = {
     "run": f"{DATA} {REGIME} {PLACE} {TALK} --regime-seed --model --set --arm --arms --classifier --strategy --seeds "
-    "--seed --spread --steps --max-minutes --updates --score-on --fail-under --fail-under-mean --dry-run --tracker --out --save-images "
+    "--seed --spread --steps --max-minutes --updates --score-on --fail-under --fail-under-mean "
+    "--dry-run --tracker --out --save-images "
     "--resume --no-resume",
     "arms": "--json --help",
     "features": f"{DATA} {PLACE} {TALK} --model --generator --t --layer --noise-draws --encode --labels-per-class "

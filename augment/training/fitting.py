@@ -74,7 +74,8 @@ def fit(
 
     Raises DataError for images that do not fit, a folder that cannot be written and a checkpoint that is damaged or
     another training's; ConfigError for a device, precision or budget that is not possible; Diverged when updates stay
-    non-finite, or what was trained gives a loss or samples that are; Stopped after SIGTERM or SIGINT, when the step is finished and the checkpoint written.
+    non-finite, or what was trained gives a loss or samples that are; Stopped after SIGTERM or SIGINT, when the step is
+    finished and the checkpoint written.
     """
     horizon = generator.config.steps if steps is None else steps
     _check_budget(horizon, stop_at, max_seconds)
