@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from page_part import write_part
 from scipy.special import ndtri
 
@@ -28,7 +27,7 @@ from augment.evidence.statistics import holm, paired_interval
 
 ACCURACY = 0.85
 IMAGE, SUBSET, HABIT, REST = 0.7, 0.15, 0.1, 0.05
-"""Shares of the variance: of the image, of the subset drawn with this image, of the arm's habit with it, of the rest."""
+"""Shares of the variance: of the image, of the subset with this image, of the arm's habit with it, of the rest."""
 
 LUCK = 0.03
 """Standard deviation of a training's luck, of the threshold's unit: about 0.7 points of accuracy."""
@@ -72,7 +71,7 @@ def study(setting: Setting, rng: np.random.Generator) -> list[Scored]:
     ]
 
 
-def outcome(setting: Setting, seed: int) -> Outcome:
+def judge(setting: Setting, seed: int) -> Outcome:
     """One study judged."""
     arms = study(setting, np.random.default_rng([seed, setting.seeds, setting.arms, setting.rivals, setting.images]))
     (verdict,) = judged(arms, [])
@@ -111,9 +110,9 @@ class Row:
     named_covers: float | None
 
 
-def measure(setting: Setting, studies: int) -> Row:
-    """Judge ``studies`` studies of one setting."""
-    found = [outcome(setting, seed) for seed in range(studies)]
+def measure(setting: Setting, studies: int, first: int = 0) -> Row:
+    """Judge ``studies`` studies of one setting, with seeds from ``first`` on."""
+    found = [judge(setting, seed) for seed in range(first, first + studies)]
 
     def share(values: Sequence[bool | None]) -> float | None:
         known = [value for value in values if value is not None]
@@ -144,8 +143,8 @@ def settings(gain: float) -> Iterator[Setting]:
 
 def table(rows: Sequence[Row], studies: int) -> str:
     """The rows as Markdown."""
-    head = "| test images | seeds | arms | true gain | helps | hurts | before: helps | hurts | a pair's interval | the verdict's |"
-    lines = [head, "|---" * 10 + "|"]
+    names = ("test images", "seeds", "arms", "true gain", "helps", "hurts", "before: helps", "hurts")
+    lines = [f"| {' | '.join((*names, 'a pair holds', 'the named one'))} |", "|---" * 10 + "|"]
     for row in rows:
         one = row.setting
         shares = (row.helps, row.hurts, row.helped_before, row.hurt_before, row.first_covers, row.named_covers)
