@@ -29,7 +29,7 @@ def test_equal_arms_are_seldom_said_to_differ(simulation):
     row = simulation.measure(simulation.Setting(seeds=5, arms=1, rivals=3, images=300), studies=300)
     assert row.helps <= 0.05 and row.hurts <= 0.065  # 2.5% at most in truth, and four standard errors
     assert row.hurt_before > row.hurts + 0.05  # the rule before is the one that errs
-    assert 0.9 < row.first_covers < 0.99
+    assert row.first_covers > 0.93
 
 
 def test_one_run_says_nothing_and_a_large_gain_is_found(simulation):

@@ -258,7 +258,7 @@ def _of_the_system(error: OSError) -> AugmentError:
     if place is not None:
         return DataError(f"{place}: {reason}. Check the path, its permissions and the space there.")
     drop_output()
-    return DataError(f"The output cannot be written: {reason}. What was finished before is kept.")
+    return DataError(f"The output, or another process, takes nothing more: {reason}. What was finished before is kept.")
 
 
 def _of_memory(error: BaseException) -> AugmentError:

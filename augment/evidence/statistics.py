@@ -136,7 +136,7 @@ def image_variance(first_correct: Correct, second_correct: Correct) -> float:
 def paired_interval(differences: Sequence[float], image_variance: float = 0.0) -> tuple[float, float, float]:
     """``(low, high, p)``: 95% t interval of the mean of paired differences and the two-sided p of mean zero.
 
-    image_variance: what is added to the squared standard error, known well; degrees of freedom are Satterthwaite's.
+    image_variance: what is added to the squared standard error.
     Needs at least two differences. Equal differences give an interval of width zero, from which nothing follows: p is
     then that of the sign flips, 2 / 2^n (1 where all are 0). :func:`mean_with_interval` leaves such intervals out.
     """
@@ -151,10 +151,13 @@ def paired_interval(differences: Sequence[float], image_variance: float = 0.0) -
 
 
 def error_of_mean(differences: Sequence[float], image_variance: float = 0.0) -> tuple[float, float]:
-    """Standard error of the mean of differences that are not all equal, and its degrees of freedom (Satterthwaite)."""
-    own = _standard_error(differences) ** 2
-    total = own + image_variance
-    return math.sqrt(total), (len(differences) - 1) * (total / own) ** 2
+    """Standard error of the mean of differences that are not all equal, and its degrees of freedom.
+
+    One less than there are differences, whatever part the test images have. Satterthwaite's approximation gives more
+    where the differences' own spread is small, which it often is by chance alone: of equal arms with 3 or 5 seeds it
+    found 5 to 6% to hurt instead of 2.5%.
+    """
+    return math.sqrt(_standard_error(differences) ** 2 + image_variance), float(len(differences) - 1)
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -280,9 +283,7 @@ def _power(n: int, effect: float, deviation: float, image_variance: float, alpha
     """Chance that a t test of n differences finds a mean of ``effect``, with the right sign."""
     from scipy.special import nctdtr, stdtrit
 
-    own = deviation**2 / n
-    total = own + image_variance
-    freedom, noncentrality = (n - 1) * (total / own) ** 2, effect / math.sqrt(total)
+    freedom, noncentrality = n - 1, effect / math.sqrt(deviation**2 / n + image_variance)
     critical = float(stdtrit(freedom, 1 - alpha / 2))
     missed = float(nctdtr(freedom, noncentrality, critical))
     if not math.isnan(missed):
