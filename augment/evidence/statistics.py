@@ -154,8 +154,8 @@ def error_of_mean(differences: Sequence[float], image_variance: float = 0.0) -> 
     """Standard error of the mean of differences that are not all equal, and its degrees of freedom.
 
     One less than there are differences, whatever part the test images have. Satterthwaite's approximation gives more
-    where the differences' own spread is small, which it often is by chance alone: of equal arms with 3 or 5 seeds it
-    found 5 to 6% to hurt instead of 2.5%.
+    where the differences' own spread is small, which with few seeds it often is by chance alone; the errors of the
+    verdict then exceed its level.
     """
     return math.sqrt(_standard_error(differences) ** 2 + image_variance), float(len(differences) - 1)
 
