@@ -37,7 +37,7 @@ MISSING = {
     "NaN": labels_of(str, np.nan),
     "NumPy's NaN": labels_of(str, np.float32("nan")),
     "NA": labels_of(str, NotAvailable()),
-    "NaT": labels_of(str, np.datetime64("NaT")),
+    "NaT": labels_of(str, np.datetime64("NaT", "s")),
     "among numbers": labels_of(int, None),
 }
 

@@ -189,7 +189,7 @@ def test_one_training_waits_for_another_of_its_kind():
         thread = threading.Thread(target=other)
         thread.start()
         assert not entered.wait(0.2)
-    thread.join(20)
+    thread.join(600)
     assert entered.is_set()
 
 

@@ -96,7 +96,7 @@ class Pair:
     def end(self):
         """Exit codes, all of stdout, all of stderr."""
         for process in self.processes:
-            process.join(120)
+            process.join(600)
         out, err = ("".join((self.folder / f"{rank}{kind}").read_text() for rank in "01") for kind in ("out", "err"))
         return [process.exitcode for process in self.processes], out, err
 
@@ -134,7 +134,7 @@ def alone(forks, site, tmp_path_factory):
     arguments = [*TRAIN, "--steps", "12", "--out", str(folder / "model"), "--quiet"]
     process = forks.Process(target=exec, args=(CHILD.format(**how, arguments=arguments), {}))
     process.start()
-    process.join(120)
+    process.join(600)
     assert process.exitcode == 0, (folder / "log-err").read_text()
     return load_file(folder / "model" / "model.safetensors")
 
@@ -157,7 +157,7 @@ def test_accelerate_launch_trains_in_two_processes_as_in_one(tmp_path, site, alo
     launcher += ["--num_processes", "2", "--main_process_port", str(free_port())]
     command = [*launcher, "-m", "augment", *TRAIN, "--steps", "12", "--out", "model", "--json"]
     environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)  # of one process: two documents are no JSON
     assert document["steps"] == 12 and document["stopped"] == "finished"

@@ -129,7 +129,7 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path):
     reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
     reader.start()
     store.write_bytes(pipe, b"page")
-    reader.join(10)
+    reader.join(600)
     assert received == [b"page"] and store.is_stream(pipe)
     store.write_bytes(tmp_path / ".." / tmp_path.name / "plain", b"page")
     assert (tmp_path / "plain").read_bytes() == b"page" and not store.is_stream(tmp_path / "plain")

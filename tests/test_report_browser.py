@@ -110,7 +110,7 @@ def choice(page, name):
 
 def wait_drawn(page):
     """Names of the charts that are shown and drawn, once all that are shown are."""
-    end = time.monotonic() + 15
+    end = time.monotonic() + 600
     while time.monotonic() < end:
         shown = [(name, drawn) for name, visible, drawn in page.evaluate(DRAWN) if visible]
         if all(drawn for _, drawn in shown):

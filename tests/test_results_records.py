@@ -189,5 +189,5 @@ def test_reading_waits_for_no_heavy_library():
         "import sys, augment.results.records, augment.results.table, augment.results.comparison;"
         "print([name for name in ('torch', 'scipy', 'pydantic', 'sklearn') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.strip() == "[]"

@@ -105,7 +105,7 @@ def test_a_killed_training_resumes_exactly(number, code, tmp_path, child):
         time.sleep(0.01)
     time.sleep(random.Random().random() * 0.2)
     os.kill(process.pid, number)
-    process.join(60)
+    process.join(600)
     assert process.exitcode == code
     step = checkpoint.read(checkpoint.last_file(tmp_path)).document["state"]["step"]
     assert 0 < step < 150
@@ -183,7 +183,7 @@ def test_two_processes_train_as_one_with_the_joint_batch(tmp_path, child):
         processes.append(child(PAIR.format(launch=launch, folder=str(folder), out=str(out), start=rank)))
     alone = train_quietly(tmp_path / "alone").state_dict()
     for process in processes:
-        process.join(120)
+        process.join(600)
         assert process.exitcode == 0
     first, second = (load_file(out / "model.safetensors") for out in outs)
     for name, expected in alone.items():
