@@ -108,7 +108,10 @@ def test_the_document_has_a_row_for_every_method_head_and_k():
         low, high = row["ci95"]
         assert 0 <= low <= row["accuracy"] <= high <= 1 and row["episodes"] == 2
         assert row["accuracy"] == pytest.approx(sum(row["accuracies"]) / 2)
-        assert (row["t"], row["layer"]) == ((3, "pooled") if row["method"] in ("toy", "untrained") else (None, None))
+        if row["method"] == "untrained":
+            assert row["t"] in (0, 3) and row["layer"] in ("pooled", "noise", "pooled,noise")  # its own choice
+        else:
+            assert (row["t"], row["layer"]) == ((3, "pooled") if row["method"] == "toy" else (None, None))
     assert found["chosen"] == {"t": 3, "layer": "pooled", "dimensions": 16}
     assert found["baselines"] == ["pixels", "cnn", "untrained"]
     assert all(guard["passed"] for guard in found["guards"])
@@ -223,7 +226,17 @@ def test_validation_images_are_in_no_episode():
     plan = prepare(configured(t=(1, 5)), Reporter())
     assert plan.search is not None
     assert not set(plan.search.validation.tolist()) & set(plan.episodes.all_rows.tolist())
-    assert prepare(configured(t=(1,)), Reporter()).search is None
+    assert prepare(configured(t=(1,), baselines=("pixels",)), Reporter()).search is None
+    assert prepare(configured(t=(1,)), Reporter()).search is not None  # for the untrained net
+
+
+def test_the_untrained_net_chooses_for_itself(digits):
+    """Held to noise alone it would be at chance, and any model would beat it."""
+    found = study_features(configured(t=(9,), layer="pooled")).document
+    own = {row["method"]: row for row in found["rows"] if row["k"] == 4}
+    assert (own["toy"]["t"], own["toy"]["layer"]) == (9, "pooled")
+    assert own["untrained"]["t"] == 0
+    assert own["toy"]["accuracy"] < 0.25 < own["untrained"]["accuracy"]
 
 
 def test_layers_are_listed():
@@ -272,8 +285,9 @@ def test_wrong_input_is_named(changes, error, message):
 
 
 def test_small_classes_shorten_the_default_curve():
-    plan = prepare(configured(labels_per_class=None), Reporter())
+    plan = prepare(configured(labels_per_class=None, baselines=("pixels",)), Reporter())
     assert plan.episodes.ks == (1, 2, 4, 8, 16, 32, 64, 128)
+    assert prepare(configured(labels_per_class=None), Reporter()).episodes.ks[-1] == 64  # some images are for choosing
 
 
 # ---------------------------------------------------------------- the verdict

@@ -20,6 +20,19 @@ JOINED = (2, 3)
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """Timesteps and layers to choose from; None alone where a model has no such option."""
+
+    timesteps: tuple[int | None, ...]
+    layers: tuple[str | None, ...]
+
+    @property
+    def several(self) -> bool:
+        """Is there anything to choose?"""
+        return len(self.timesteps) * len(self.layers) > 1
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A timestep and layer with their accuracy on the validation images; None where the model has no such option."""
 
@@ -62,25 +75,23 @@ def search(
     labels: Tensor,
     encode: Encode,
     *,
-    timesteps: Sequence[int | None],
-    layers: Sequence[str | None],
-    join: bool,
+    among: Candidates,
     head: str,
     on_progress: Callable[[int, int], None],
 ) -> LayerMap:
-    """Score every timestep with every layer, then the best layers together at the best timestep.
+    """Score every timestep with every layer, then the best two and three layers together at the best timestep.
 
-    labels: of all training images.  join: also try the best two and three layers joined.
+    labels: of all training images.
     """
     found: list[Candidate] = []
-    for index, t in enumerate(timesteps):
-        on_progress(index, len(timesteps))
-        found += _scored(draw, labels, encode, t, layers, head)
+    for index, t in enumerate(among.timesteps):
+        on_progress(index, len(among.timesteps))
+        found += _scored(draw, labels, encode, t, among.layers, head)
     best = _best(found)
-    if join:
+    if len(among.layers) > 1:
         ranked = sorted((one for one in found if one.t == best.t), key=lambda one: -one.accuracy)
         names = [[one.layer or "" for one in ranked[:count]] for count in JOINED if count <= len(ranked)]
-        joined = [",".join(sorted(group, key=list(layers).index)) for group in names]
+        joined = [",".join(sorted(group, key=among.layers.index)) for group in names]
         found += _scored(draw, labels, encode, best.t, joined, head) if joined else []
     fitted = draw.fit.ks[-1]
     return LayerMap(tuple(found), _best(found), fitted, len(draw.validation))

@@ -17,6 +17,7 @@ from augment.datasets import ImageSet, LabelledImages
 from augment.device import choose_device, choose_precision
 from augment.features.config import NOT_IDENTITY, FeaturesConfig
 from augment.features.episodes import Episodes, SearchDraw, default_ks, draw_episodes, draw_search
+from augment.features.layer_search import Candidates
 from augment.features.neighbour_graph import check_pool
 from augment.features.resolve import (
     check_alone,
@@ -24,6 +25,7 @@ from augment.features.resolve import (
     layers_asked,
     model_name,
     timesteps_of,
+    untrained_candidates,
     untrained_model,
 )
 from augment.generator import UNLABELLED, Generator, read_saved
@@ -34,7 +36,7 @@ from augment.source_code import imported_sources
 from augment.store import code_fingerprint, content_hash
 from augment.trained import Recipe
 
-SCHEMA = "augment.features/3"
+SCHEMA = "augment.features/4"
 POOL_CLASS = "unlabelled"
 REFERENCE_IMAGES = 5000
 """Unlabelled training images whose mean and deviation standardise the features."""
@@ -46,8 +48,9 @@ NOISE_DRAWS = 4
 class FeaturesPlan:
     """A configuration with everything resolved.
 
-    untrained: the model before training, from which its layers and timesteps are read.  timesteps, layers: what is to
-    be compared on validation images; one of each where nothing is left to choose.
+    untrained: the model before training, from which its layers and timesteps are read.  own, others: what is to be
+    compared on validation images for the trained model, and for the untrained one as a baseline, which may be at its
+    best elsewhere.  search: the images for that, None where nothing is left to choose.
     """
 
     config: FeaturesConfig
@@ -55,8 +58,8 @@ class FeaturesPlan:
     device: str
     precision: str
     untrained: Generator
-    timesteps: tuple[int | None, ...]
-    layers: tuple[str | None, ...]
+    own: Candidates
+    others: Candidates
     search: SearchDraw | None
     episodes: Episodes
 
@@ -175,9 +178,11 @@ def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
     untrained = untrained_model(config, model, data)
     if untrained.tags.semi_supervised and config.generator is None:
         check_alone(config, untrained)
-    timesteps, layers = timesteps_of(config, untrained), layers_asked(config, untrained)
+    own = Candidates(timesteps_of(config, untrained), layers_asked(config, untrained))
+    others = untrained_candidates(own, untrained)
     labels, classes = data.train.labels, len(data.classes)
-    search = draw_search(labels, classes, seed=config.seed) if len(timesteps) * len(layers) > 1 else None
+    to_choose = own.several or ("untrained" in config.baselines and others.several)
+    search = draw_search(labels, classes, seed=config.seed) if to_choose else None
     taken = None if search is None else search.validation
     ks = config.labels_per_class or default_ks(labels, classes, taken=taken)
     return FeaturesPlan(
@@ -186,8 +191,8 @@ def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
         device=str(device),
         precision=precision,
         untrained=untrained,
-        timesteps=timesteps,
-        layers=layers,
+        own=own,
+        others=others,
         search=search,
         episodes=draw_episodes(labels, classes, ks, config.episodes, seed=config.seed, taken=taken),
     )

@@ -12,7 +12,7 @@ from augment.datasets import ImageSet
 from augment.encoding import check_encode_options, check_layers
 from augment.errors import DataError, UsageError
 from augment.features.config import AUTO, FeaturesConfig
-from augment.features.layer_search import timestep_grid
+from augment.features.layer_search import Candidates, timestep_grid
 from augment.generator import Generator, ImageSpec, read_saved
 from augment.progress import Reporter
 
@@ -117,3 +117,14 @@ def layers_asked(config: FeaturesConfig, generator: Generator) -> tuple[str | No
         return (config.layer,)
     default = encode_options(type(generator)).get("layer")
     return (default if isinstance(default, str) else None,)
+
+
+def untrained_candidates(own: Candidates, generator: Generator) -> Candidates:
+    """What the untrained net may choose from: all its layers, at the model's timesteps and without noise.
+
+    Held to the model's choice it would be a weak rival: noise, in which a trained net finds shapes, is only noise to
+    it. Without layers or timesteps to name there is nothing to choose.
+    """
+    layers = generator.layers if own.layers != (None,) and generator.layers else own.layers
+    timesteps = own.timesteps if own.timesteps == (None,) else tuple(dict.fromkeys((0, *own.timesteps)))
+    return Candidates(timesteps, layers)

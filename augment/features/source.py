@@ -13,7 +13,7 @@ from augment import trained
 from augment.encoding import encode_set
 from augment.features.cache import FeatureCache
 from augment.features.few_labels import FeatureTable
-from augment.features.layer_search import LayerMap, search
+from augment.features.layer_search import Candidates, LayerMap, search
 from augment.features.plan import FeaturesPlan
 from augment.generator import Generator
 from augment.locations import cache_folder
@@ -93,20 +93,18 @@ class FeatureSource:
         (test,) = self.encode(generator, data.test.images, t, [layer], "test images")
         return FeatureTable.standardised(rows, train, test, self.plan.reference)
 
-    def search(self, generator: Generator) -> LayerMap | None:
+    def search(self, generator: Generator, among: Candidates) -> LayerMap | None:
         """The map over timesteps and layers on validation images; None where there is nothing to choose."""
         plan = self.plan
         draw = plan.search
-        if draw is None:
+        if draw is None or not among.several:
             return None
         images = plan.data.train.images[draw.all_rows]
         return search(
             draw,
             plan.data.train.labels,
             lambda t, layers: self.encode(generator, images, t, layers, f"t {t}"),
-            timesteps=plan.timesteps,
-            layers=plan.layers,
-            join=len(plan.layers) > 1,
+            among=among,
             head=plan.config.heads[0],
             on_progress=self.report.advance,
         )

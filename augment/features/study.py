@@ -23,7 +23,7 @@ from augment.export import export_features
 from augment.features.config import FeaturesConfig
 from augment.features.document import Findings, document
 from augment.features.few_labels import Cell, FeatureTable, score_heads
-from augment.features.layer_search import LayerMap
+from augment.features.layer_search import Candidates, LayerMap
 from augment.features.pictures import begin_maps, draw_pictures
 from augment.features.plan import FeaturesPlan, prepare
 from augment.features.second_stage import Pictures, score_second_stage
@@ -94,9 +94,11 @@ def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> dict[s
     jobs = _begin_heads(plan, workers, "pixels", pixels(plan)) if "pixels" in baselines else []
     ours = _with_labels(source) if plan.semi_supervised else _without_labels(source)
     if "untrained" in baselines:
-        report.stage("Encode with the untrained net")
-        table = source.table(plan.untrained, plan.rows, ours.t, ours.layer)
-        jobs += _begin_heads(plan, workers, "untrained", table, ours.t, ours.layer)
+        report.stage("Choose and encode with the untrained net")
+        untrained = plan.untrained.to(plan.device)
+        t, layer = _best(source.search(untrained, plan.others), plan.others)
+        table = source.table(untrained, plan.rows, t, layer)
+        jobs += _begin_heads(plan, workers, "untrained", table, t, layer)
     if not ours.cells:
         jobs += _begin_heads(plan, workers, plan.model, ours.table, ours.t, ours.layer)
     maps = begin_maps(plan, ours.table, workers)
@@ -140,18 +142,23 @@ def _without_labels(source: FeatureSource) -> _Ours:
     plan, report = source.plan, source.report
     report.stage(f"Train {plan.model} without labels")
     generator = source.obtain()
-    if plan.search is not None:
+    if plan.own.several:
         report.stage("Choose timestep and layer on validation images")
-    found = source.search(generator.generator)
-    t, layer = (plan.timesteps[0], plan.layers[0]) if found is None else (found.best.t, found.best.layer)
+    found = source.search(generator.generator, plan.own)
+    t, layer = _best(found, plan.own)
     report.stage(f"Encode with {plan.model}")
     return _Ours((generator,), t, layer, found, source.table(generator.generator, plan.all_rows, t, layer))
+
+
+def _best(found: LayerMap | None, among: Candidates) -> tuple[int | None, str | None]:
+    """The timestep and layer that were chosen, or the only ones there are."""
+    return (among.timesteps[0], among.layers[0]) if found is None else (found.best.t, found.best.layer)
 
 
 def _with_labels(source: FeatureSource) -> _Ours:
     """A generator for every k and episode, shown the pool and these k labels per class and no others."""
     plan, report = source.plan, source.report
-    t, layer = plan.timesteps[0], plan.layers[0]
+    t, layer = _best(None, plan.own)
     generators: list[Trained] = []
     cells: list[Cell] = []
     total = len(plan.episodes.ks) * len(plan.episodes.seeds)
@@ -169,7 +176,7 @@ def _with_labels(source: FeatureSource) -> _Ours:
     return _Ours(tuple(generators), t, layer, None, table, tuple(cells))
 
 
-def _begin_networks(plan: FeaturesPlan, workers: Workers) -> list[tuple[int, Pending, Budget]]:
+def _begin_networks(plan: FeaturesPlan, workers: Workers) -> list[tuple[int, Pending]]:
     """A CNN from scratch on the labelled images of every k and episode, with the classical augmentation of a run."""
     found = []
     for k in reversed(plan.episodes.ks):  # the long trainings first, so that the last ones to end are short
@@ -177,19 +184,19 @@ def _begin_networks(plan: FeaturesPlan, workers: Workers) -> list[tuple[int, Pen
             arm = Arm("cnn", plan.data.train.subset(rows))
             budget = Budget(default_updates(len(rows)), seed, plan.device, plan.precision)
             reuse = plan.config.resume
-            found.append((k, evaluation.begin(arm, ("cnn",), plan.data, budget, workers, reuse=reuse), budget))
+            found.append((k, evaluation.begin(arm, ("cnn",), plan.data, budget, workers, reuse=reuse)))
     return found
 
 
 def _collected(
-    plan: FeaturesPlan, networks: list[tuple[int, Pending, Budget]], workers: Workers, report: Reporter
+    plan: FeaturesPlan, networks: list[tuple[int, Pending]], workers: Workers, report: Reporter
 ) -> list[Cell]:
     predictions: dict[int, list[Tensor]] = {}
     seconds: dict[int, float] = {}
-    for done, (k, pending, budget) in enumerate(networks):
+    for done, (k, pending) in enumerate(networks):
         report.advance(done, len(networks), "networks from scratch")
-        (result,) = evaluation.collect([pending], plan.data, budget, workers)
-        predictions.setdefault(k, []).append(torch.tensor(result.predictions))
+        (result,) = evaluation.collect([pending], plan.data, workers)
+        predictions.setdefault(k, []).append(torch.tensor(result.predictions[0]))
         seconds[k] = seconds.get(k, 0.0) + result.seconds
     return [Cell("cnn", None, k, torch.stack(found), seconds=seconds[k]) for k, found in predictions.items()]
 
