@@ -65,10 +65,12 @@ class SampleScores:
             "n_reference": scores.n_reference,
             "fid": scores.fid,
             "fid_floor": scores.fid_floor,
+            "fid_floor_range": _listed(scores.fid_floor_range),
             "fid_reason": scores.fid_reason,
             "kid": scores.kid,
             "kid_std": scores.kid_std,
             "kid_floor": scores.kid_floor,
+            "kid_floor_range": _listed(scores.kid_floor_range),
             "is": scores.inception_score,
             "precision": scores.precision,
             "precision_floor": scores.precision_floor,
@@ -88,6 +90,10 @@ class SampleScores:
             "near_copies": None if copied is None else copied.near_copies / copied.n,
             "near_copies_floor": None if copied is None else copied.near_copies_held_out,
         }
+
+
+def _listed(bounds: tuple[float, float] | None) -> list[float] | None:
+    return None if bounds is None else list(bounds)
 
 
 def split_references(test: LabelledImages, n: int, seed: int) -> References:
@@ -254,7 +260,7 @@ def score(
         inception=inception,
     )
     return {
-        "schema": "augment.score/1",
+        "schema": "augment.score/2",
         "real": real,
         "fake": str(fake),
         "seed": seed,

@@ -19,6 +19,7 @@ from augment.metrics.fidelity import (
     precision_recall,
     score_fidelity,
 )
+from augment.metrics.floors import HALVINGS, floor, halvings
 from augment.metrics.registration import register
 
 pytestmark = pytest.mark.libraries
@@ -121,6 +122,33 @@ def test_samples_like_the_real_images_reach_the_floor_and_others_do_not():
     assert good.coverage == pytest.approx(good.coverage_floor, abs=0.1)
     assert (good.n, good.n_reference, good.headline) == (200, 400, "fid")
     assert (good.extractor, good.extractor_sha256) == ("pixels", "0" * 64)
+
+
+def test_halvings_are_partitions_and_differ():
+    found = list(halvings(93, 31, 20))
+    for first, second in found:
+        assert torch.equal(torch.cat([first, second]).sort().values, torch.arange(93)) and len(first) == 31
+    assert len({tuple(first.sort().values.tolist()) for first, _ in found}) == 20
+
+
+def test_a_floor_is_the_mean_and_the_range_of_its_score_over_halvings():
+    features = normal(90, 3, seed=0)
+    scores = [kernel_distance(features[a], features[b], seed=2)[0] for a, b in halvings(90, 40, HALVINGS)]
+    found = floor(lambda a, b: kernel_distance(a, b, seed=2)[0], features, 40)
+    assert found.mean == pytest.approx(np.mean(scores))
+    assert (found.low, found.high) == pytest.approx(np.quantile(scores, [0.025, 0.975]))
+
+
+def test_few_real_images_have_a_wide_range_that_holds_more_of_their_kind():
+    """One halving of so few says next to nothing: KID x 1000 of real images was called 54.6 where it is 3 ± 46."""
+    inside = 0
+    for seed in range(20):
+        sets = [noise_images(90, seed=10 * seed + index) for index in range(3)]
+        found = score_fidelity(*sets, pixel_extractor(), seed=seed)
+        low, high = found.kid_floor_range
+        assert low < found.kid_floor < high
+        inside += low <= found.kid <= high
+    assert inside >= 16
 
 
 def test_a_score_repeats_and_leaves_the_random_state_alone():

@@ -169,7 +169,8 @@ def test_it_says_how_the_runs_own_model_scored_and_what_the_scores_are_of(finish
     )
     found = section(first, SAMPLES)
     table = {row[0].partition(",")[0]: row[1:] for row in cells(found)}
-    assert table["KID"] == [f"{scores[name]:.4g}" for name in ("kid", "kid_floor")]
+    low, high = scores["kid_floor_range"]
+    assert table["KID"] == [f"{scores['kid']:.4g}", f"{scores['kid_floor']:.4g} ({low:.4g} to {high:.4g})"]
     assert table["coverage"] == [f"{scores[name]:.4g}" for name in ("coverage", "coverage_floor")]
     assert f"{scores['n']} samples of it" in found and scores["extractor_sha256"] in found
     assert "of another draw" not in found

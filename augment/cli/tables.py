@@ -29,6 +29,10 @@ def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
     return table
 
 
+INDISTINGUISHABLE = "as real images are: not to be told from them at this n"
+"""Of a distance that halves of the real images have, too."""
+
+
 def _number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
@@ -38,8 +42,8 @@ def fidelity_table(fidelity: Mapping[str, Any]) -> Table:
     title = f"Samples against held-out images (n = {fidelity['n']:,}, extractor {fidelity['extractor']})"
     table = new_table(title, "score", "samples", "real images", "read as", right=("samples", "real images"))
     rows = [
-        ("KID x 1000", _thousand(fidelity["kid"]), _thousand(fidelity["kid_floor"]), "lower is closer"),
-        ("FID", _number(fidelity["fid"], 2), _number(fidelity["fid_floor"], 2), "lower is closer"),
+        ("KID x 1000", _thousand(fidelity["kid"]), *_distance(fidelity, "kid", 1000)),
+        ("FID", _number(fidelity["fid"], 2), *_distance(fidelity, "fid", 1)),
         ("IS", _number(fidelity["is"], 2), "", "higher: clearer and more varied"),
         _row(fidelity, "precision", "share of samples that look real"),
         _row(fidelity, "recall", "share of real images that samples reach"),
@@ -55,6 +59,17 @@ def fidelity_table(fidelity: Mapping[str, Any]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _distance(fidelity: Mapping[str, Any], name: str, factor: int) -> tuple[str, str]:
+    """What real images have, with the range of 95% of their halvings, and how to read the samples' score."""
+    value, mean, bounds = (fidelity[key] for key in (name, f"{name}_floor", f"{name}_floor_range"))
+    if bounds is None:
+        return "-", "lower is closer"
+    low, high = bounds
+    told = f"{factor * mean:.2f} ({factor * low:.2f} to {factor * high:.2f})"
+    inside = value is not None and value <= high
+    return told, INDISTINGUISHABLE if inside else "lower is closer"
 
 
 def _with_floor(fidelity: Mapping[str, Any], name: str) -> tuple[str, str]:

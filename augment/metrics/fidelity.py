@@ -1,7 +1,8 @@
 """Fidelity of samples to real images: FID, KID, inception score, precision, recall, density and coverage.
 
-Each score stands beside its floor: the same score of other real images, equally many, against the same reference. A
-generator cannot be expected below it (FID, KID) or above it (precision, recall, density, coverage).
+Each score stands beside its floor: the same score of other real images, equally many, against a reference. A generator
+cannot be expected below it (FID, KID) or above it (precision, recall, density, coverage). Those of FID and KID are the
+mean over many halvings of the real images, with the range that 95% of them have.
 
 The arithmetic is torch-fidelity's, on features extracted once; density and coverage, which it lacks, are here.
 """
@@ -10,12 +11,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from augment.errors import DataError
 from augment.metrics.extractors import Extractor
+from augment.metrics.floors import floor
 
 KID_SUBSETS = 10
 KID_SUBSET_SIZE = 1000
@@ -42,7 +45,8 @@ class Fidelity:
     inception_score: by the extractor's own classes, 1 to their number (Salimans et al. 2016, arXiv:1606.03498).
     precision, recall: k = 3, in [0, 1] (Kynkäänniemi et al. 2019, arXiv:1904.06991); None for k images or fewer.
     density, coverage: k = 5, about 1 for real images (Naeem et al. 2020, arXiv:2002.09797); likewise.
-    ``*_floor``: of the held-out real images; None where none were given.
+    ``*_floor``: of the held-out real images; None where none were given.  ``*_floor_range``: over halvings of all real
+    images, of which the floor is the mean (:mod:`~augment.metrics.floors`).
     """
 
     extractor: str
@@ -64,6 +68,8 @@ class Fidelity:
     recall_floor: float | None = None
     density_floor: float | None = None
     coverage_floor: float | None = None
+    fid_floor_range: tuple[float, float] | None = None
+    kid_floor_range: tuple[float, float] | None = None
 
     @property
     def headline(self) -> str:
@@ -71,7 +77,14 @@ class Fidelity:
         return "kid" if self.fid is None else "fid"
 
 
-def score_fidelity(real: Tensor, fake: Tensor, held_out: Tensor | None, extractor: Extractor, *, seed: int) -> Fidelity:
+def score_fidelity(
+    real: Tensor,
+    fake: Tensor,
+    held_out: Tensor | None,
+    extractor: Extractor,
+    *,
+    seed: int,
+) -> Fidelity:
     """Score samples ``fake`` against the reference ``real``; all uint8 ``(N, C, H, W)`` of one shape.
 
     held_out: real images that are not in ``real``, for the floors. If they and the samples differ in number, the larger
@@ -87,11 +100,11 @@ def score_fidelity(real: Tensor, fake: Tensor, held_out: Tensor | None, extracto
     fid, reason = _fid(reference, samples)
     kid, kid_std = _kid(reference, samples, seed)
     radii = neighbour_radii(reference) if len(reference) > DENSITY_NEIGHBOURS else None
-    scores = _neighbourhood_scores(reference, radii, samples)
-    floors: dict[str, float | None] = {"fid_floor": None, "kid_floor": None}
+    scores: dict[str, Any] = {**_neighbourhood_scores(reference, radii, samples)}
+    floors: dict[str, Any] = {"fid_floor": None, "kid_floor": None}
     if held_out is not None:
         others = _features(extractor, _drawn(held_out, n, rng))[0]
-        floors = {"fid_floor": _fid(reference, others)[0], "kid_floor": _kid(reference, others, seed)[0]}
+        floors = _floors(torch.cat([reference, others]), len(real), seed)
         floors |= {f"{name}_floor": value for name, value in _neighbourhood_scores(reference, radii, others).items()}
     return Fidelity(
         extractor=extractor.name,
@@ -156,6 +169,21 @@ def density_coverage(
     """
     inside = torch.cdist(real.double(), fake.double()) <= radii[:, None]
     return inside.sum(dim=0).double().mean().item() / neighbours, inside.any(dim=1).double().mean().item()
+
+
+def _floors(features: Tensor, reference: int, seed: int) -> dict[str, Any]:
+    """FID and KID of halves of the real images, by the names of :class:`Fidelity`; None where they cannot be scored."""
+    first, second = features[:reference], features[reference:]
+    scored = {
+        "fid": None if _fid(first, second)[0] is None else frechet_distance,
+        "kid": None if _kid(first, second, seed)[0] is None else lambda a, b: kernel_distance(a, b, seed=seed)[0],
+    }
+    found: dict[str, Any] = {}
+    for name, score in scored.items():
+        known = None if score is None else floor(score, features, reference)
+        found[f"{name}_floor"] = None if known is None else known.mean
+        found[f"{name}_floor_range"] = None if known is None else (known.low, known.high)
+    return found
 
 
 def _fid(real: Tensor, fake: Tensor) -> tuple[float | None, str | None]:

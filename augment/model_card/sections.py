@@ -14,17 +14,17 @@ SAMPLES, HELPED, FEATURES = "How its samples scored", "What it did for a classif
 ONE_SEED = "This is one seed, which is no evidence: another draw of images may turn it round."
 
 MEASURES = {
-    "kid": ("KID, lower is better", "kid_floor"),
-    "fid": ("FID, lower is better", "fid_floor"),
-    "precision": ("precision", "precision_floor"),
-    "recall": ("recall", "recall_floor"),
-    "density": ("density", "density_floor"),
-    "coverage": ("coverage", "coverage_floor"),
-    "ssim_diversity": ("SSIM within a class, lower is more diverse", "ssim_diversity_floor"),
-    "ssim": ("SSIM of reconstructions", None),
-    "psnr": ("PSNR of reconstructions, dB", None),
+    "kid": "KID, lower is better",
+    "fid": "FID, lower is better",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "ssim_diversity": "SSIM within a class, lower is more diverse",
+    "ssim": "SSIM of reconstructions",
+    "psnr": "PSNR of reconstructions, dB",
 }
-"""Scores of ``fidelity`` in ``result.json``: what they are called, and the score of real images that they approach."""
+"""Scores of ``fidelity`` in ``result.json``, and what they are called."""
 
 
 def unscored(reason: str) -> str:
@@ -39,8 +39,8 @@ def fidelity_section(fidelity: Mapping[str, Any], *, part: str, other_training: 
     same recipe.
     """
     rows = [
-        (label, _number(fidelity[name]), _number(fidelity[floor]) if floor else "")
-        for name, (label, floor) in MEASURES.items()
+        (label, _number(fidelity[name]), _floor(fidelity, name))
+        for name, label in MEASURES.items()
         if fidelity.get(name) is not None
     ]
     whose = "a generator by the same recipe from another draw of images, not of this one" if other_training else "it"
@@ -53,6 +53,14 @@ def fidelity_section(fidelity: Mapping[str, Any], *, part: str, other_training: 
     if fidelity.get("fid") is None and fidelity.get("fid_reason"):
         lines.append(f"No FID: {escaped(fidelity['fid_reason'])}.")
     return "\n\n".join(lines)
+
+
+def _floor(fidelity: Mapping[str, Any], name: str) -> str:
+    """The score of real images where there is one, with the range of 95% of their halvings where there are several."""
+    if f"{name}_floor" not in fidelity:
+        return ""
+    mean, bounds = _number(fidelity[f"{name}_floor"]), fidelity.get(f"{name}_floor_range")
+    return mean if bounds is None else f"{mean} ({' to '.join(map(_number, bounds))})"
 
 
 def near_copies(fidelity: Mapping[str, Any]) -> str:

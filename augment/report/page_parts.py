@@ -279,4 +279,6 @@ def fidelity_table(found: Sequence[Study]) -> dict[str, Any]:
 def _score(scores: Mapping[str, Any], key: str, _title: str, form: str) -> dict[str, Any]:
     value, floor = scores.get(key), scores.get(f"{key}_floor")
     text = "–" if value is None else form.format(value)
-    return {"value": value, "text": text, "floor": "" if floor is None else form.format(floor)}
+    bounds = scores.get(f"{key}_floor_range")
+    between = "" if bounds is None else f" ({' to '.join(map(form.format, bounds))})"
+    return {"value": value, "text": text, "floor": "" if floor is None else form.format(floor) + between}
