@@ -135,11 +135,11 @@ def test_one_seed_is_mcnemar_s_test_on_the_same_images(real, tmp_path):
     a, b = Side(real, (1,)), Side(real, (1,))
     truth = b.truth[0]
     key = (0, "cart-pixels", "vae")
-    b.predicted[key][:40] = truth[:40]
-    b.predicted[key][300:310] = (truth[300:310] + 1) % 10
+    b.predicted[key][0, :40] = truth[:40]
+    b.predicted[key][0, 300:310] = (truth[300:310] + 1) % 10
     b.set_accuracies("vae", [float((b.predicted[key] == truth).mean())])
     found = compare_folders(a.write(tmp_path / "a"), b.write(tmp_path / "b"))
-    right_a, right_b = a.predicted[key] == truth, b.predicted[key] == truth
+    right_a, right_b = (side.predicted[key][0] == truth for side in (a, b))
     gained, lost = int((right_b & ~right_a).sum()), int((right_a & ~right_b).sum())
     row = pair_of(found, "model").comparison
     assert gained > lost > 0
@@ -253,12 +253,41 @@ def test_a_folder_of_several_seeds_is_one_side_and_one_of_several_studies_is_ref
 
 def test_fidelity_stands_beside_its_floor(real, tmp_path):
     b = Side(real)
-    b.document["fidelity"] = {"kid": 0.5, "kid_floor": 0.125}
+    b.document["fidelity"] |= {"kid": 0.5, "kid_floor": 0.125, "coverage": None}
     found = compare_folders(real, b.write(tmp_path / "b"))
     kid = next(row for row in found.fidelity if row.name == "kid")
     assert (kid.b, kid.floor_b) == (0.5, 0.125)
     assert kid.floor_a is not None
     assert next(row for row in found.fidelity if row.name == "coverage").b is None
+    assert found.unlike == ""
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        ({"extractor": "inception", "extractor_sha256": "1" * 64}, "B by inception (11111111)"),
+        ({"n": 7}, "7 samples against"),
+        ({"n_reference": 7}, "against 7 real images"),
+    ],
+)
+def test_scores_of_other_extractors_and_numbers_of_images_do_not_stand_beside_each_other(
+    augment, real, tmp_path, measured, words
+):
+    b = Side(real)
+    b.document["fidelity"] |= measured
+    folder = b.write(tmp_path / "b")
+    found = compare_folders(real, folder)
+    assert {row.name for row in found.fidelity} <= {"memorisation", "near_copies", "ssim"}
+    assert words in found.unlike
+    out = augment("compare", real, folder)[1]
+    assert "KID" not in out.replace("KID, FID and their kin are not put side by side", "")
+    assert json.loads(augment("compare", real, folder, "--json")[1])["fidelity_unlike"] == found.unlike
+
+
+def test_scores_against_other_real_images_do_not_stand_beside_each_other(real, tmp_path):
+    b = Side(real)
+    other_data(b)
+    assert "real images" in compare_folders(real, b.write(tmp_path / "b")).unlike
 
 
 def test_the_command_shows_differences_and_both_verdicts(augment, real, tmp_path, monkeypatch):
@@ -280,7 +309,7 @@ def test_the_command_shows_differences_and_both_verdicts(augment, real, tmp_path
     assert out.count("Invalid: the guard") == 2
     _, out, _ = augment("compare", real, folder, "--json")
     found = json.loads(out)
-    assert found["schema"] == "augment.compare/1"
+    assert found["schema"] == "augment.compare/2"
     assert found["unpaired"] is None
     first, last = found["class_counts"][0], found["class_counts"][-1]
     assert (first["class"], first["a"], first["b"]) == ("0", last["b"], last["a"])

@@ -33,6 +33,9 @@ def row(classifier, arm, family, seed, accuracy):
     }
 
 
+MEASURED = {"extractor": "grey", "extractor_sha256": "ab" * 32, "n": 50, "n_reference": 50}
+
+
 def document(model, regime, size, gain, *, seeds=tuple(range(SEEDS)), kid=0.25):
     """A run whose generator gains about ``gain`` points with the CNN, and nothing with the tree."""
     accuracies = {
@@ -64,7 +67,8 @@ def document(model, regime, size, gain, *, seeds=tuple(range(SEEDS)), kid=0.25):
         "comparisons": [comparison.to_json() for comparison in comparisons],
         "effects": [],
         "guards": [{"name": "fair", "passed": True, "detail": ""}],
-        "fidelity": {"kid": kid, "kid_floor": 0.01},
+        "drawn": {"same_images": True, "test_share": 0.0, "overlap": None},
+        "fidelity": {"kid": kid, "kid_floor": 0.01, **MEASURED},
         "verdict": verdicts[0].to_json(),
         "verdicts": [verdict.to_json() for verdict in verdicts],
         "seconds": 12.5,
@@ -162,7 +166,7 @@ def test_runs_of_single_seeds_become_one_row_and_each_shows_them_all(augment, tm
     for seed in range(SEEDS):
         single = copy.deepcopy(whole) | {"seeds": [whole["seeds"][seed]], "seconds": 2.0, "comparisons": []}
         single["arms"] = [one for one in whole["arms"] if one["seed"] == 100 + seed]
-        single["fidelity"] = {"kid": float(seed), "kid_floor": 0.5}
+        single["fidelity"] = {"kid": float(seed), "kid_floor": 0.5, **MEASURED}
         write(tmp_path / "runs" / f"s{seed}", single, identity("vae", [seed]))
     joined = listed(augment, tmp_path)["runs"][0]
     assert (joined["seeds"], joined["seconds"], joined["kid"], joined["kid_floor"]) == (3, 6.0, 1.0, 0.5)
@@ -172,6 +176,21 @@ def test_runs_of_single_seeds_become_one_row_and_each_shows_them_all(augment, tm
     assert [one["seeds"] for one in each] == [1, 1, 1]
     assert [one["accuracy"] for one in each] == pytest.approx([0.65, 0.662, 0.674])
     assert [one["accuracy_low"] for one in each] == [None] * 3
+
+
+def test_kids_of_different_extractors_are_neither_averaged_nor_below_each_other(augment, tmp_path):
+    whole = document("vae", "high", 100, 5.0)
+    for seed in range(SEEDS):
+        single = copy.deepcopy(whole) | {"seeds": [whole["seeds"][seed]], "comparisons": []}
+        single["arms"] = [one for one in whole["arms"] if one["seed"] == 100 + seed]
+        single["fidelity"] |= {"n": 100 + seed}
+        write(tmp_path / "runs" / f"s{seed}", single, identity("vae", [seed]))
+    assert {(one["kid"], one["kid_floor"], one["scored_by"]) for one in listed(augment)["runs"]} == {(None, None, None)}
+    each = listed(augment, "--each")["runs"]
+    assert [one["kid"] for one in each] == [0.25] * len(each) and len({one["scored_by"] for one in each}) == SEEDS
+    table = augment("results", "--each")[1]
+    assert all(f"x 1000 [{number}]" in table for number in range(1, SEEDS + 1))
+    assert "KID x 1000 [2]: by grey (abababab), 101 samples against 50 real images." in table
 
 
 def test_a_failed_guard_leaves_no_difference(augment, tmp_path):
@@ -301,7 +320,7 @@ def test_what_is_unfinished_or_damaged_is_said_on_stderr(augment, runs):
     code, out, err = augment("results", runs, "--json")
     assert code == 0
     found = json.loads(out)
-    assert found["schema"] == "augment.results/1"
+    assert found["schema"] == "augment.results/2"
     assert [one.rsplit("/")[-1] for one in found["unfinished"]] == ["d"]
     assert "no JSON" in found["damaged"][0]["reason"]
     assert "no JSON" in err

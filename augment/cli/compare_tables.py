@@ -35,6 +35,10 @@ def show_comparison(found: SideBySide) -> None:
         if arms:
             out.print(f"Only in {name}: {escape(', '.join(arms))}", soft_wrap=True)
     out.print(_fidelity_table(found))
+    if found.unlike:
+        out.print(
+            f"[bold]KID, FID and their kin are not put side by side[/]: {escape(found.unlike)}.\n", soft_wrap=True
+        )
     for name, study in (("A", found.a), ("B", found.b)):
         for verdict in study.verdicts:
             out.print(f"[bold]{name}[/]  {escape(verdict.text)}", soft_wrap=True)

@@ -39,9 +39,10 @@ RUNS: Mapping[str, Cell] = {
     "arm\nagainst": lambda row: _lines(*(_spaced(row[name]) for name in ("arm", "against"))),
     "accuracy\n%": lambda row: _accuracy(row).replace(" ", "\n"),
     "difference\nverdict": lambda row: _lines(_difference(row), row["decision"]),
-    "KID\nx 1000": lambda row: _lines(_thousand(row["kid"]), _floor(row)),
 }
-"""Three lines a row, so that 80 columns are enough."""
+"""Three lines a row, so that 80 columns are enough; those of :func:`_kid_columns` follow."""
+
+KID = "KID\nx 1000"
 
 FEATURES: Mapping[str, Cell] = {
     "data": lambda row: row["dataset"],
@@ -54,22 +55,49 @@ FEATURES: Mapping[str, Cell] = {
     "episodes": lambda row: f"{row['episodes']}",
 }
 
-RIGHT = ("k", "accuracy %", "accuracy\n%", "difference", "difference\nverdict", "episodes", "KID\nx 1000")
+RIGHT = ("k", "accuracy %", "accuracy\n%", "difference", "difference\nverdict", "episodes")
 
 
 def show_runs(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """A row per study and classifier, or the columns that were asked for."""
     title = "Runs: the best arm with a generator against the best one without; all intervals are of 95% over seeds"
-    _show("Runs" if columns else title, rows, columns, RUNS)
+    own = _kid_columns(rows)
+    _show("Runs" if columns else title, rows, columns, {**RUNS, **own}, right=(*RIGHT, *own))
+    if len(own) > 1 and not columns:
+        out = terminal()
+        for name, scored_by in zip(own, _ways(rows), strict=True):
+            out.print(escape(f"{name.replace(chr(10), ' ')}: by {scored_by}."), soft_wrap=True)
+
+
+def _ways(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row["scored_by"] for row in rows if row["scored_by"] is not None))
+
+
+def _kid_columns(rows: Sequence[Row]) -> Mapping[str, Cell]:
+    """A column for each extractor and number of images: KIDs of different ones do not stand below each other."""
+    ways = _ways(rows)
+    if len(ways) < 2:
+        return {KID: _kid}
+
+    def column(way: str) -> Cell:
+        return lambda row: _kid(row) if row["scored_by"] == way else ""
+
+    return {f"{KID} [{number}]": column(way) for number, way in enumerate(ways, 1)}
+
+
+def _kid(row: Row) -> str:
+    return _lines(_thousand(row["kid"]), _floor(row))
 
 
 def show_features(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """A row per feature study and k, or the columns that were asked for."""
     title = "Feature studies: k labels per class, against the best baseline; intervals are of 95% over episodes"
-    _show("Feature studies" if columns else title, rows, columns, FEATURES)
+    _show("Feature studies" if columns else title, rows, columns, FEATURES, right=RIGHT)
 
 
-def _show(title: str, rows: Sequence[Row], columns: Sequence[str], cells: Mapping[str, Cell]) -> None:
+def _show(
+    title: str, rows: Sequence[Row], columns: Sequence[str], cells: Mapping[str, Cell], right: Sequence[str]
+) -> None:
     out = terminal()
     if not rows:
         out.print(f"{title.partition(':')[0]}: none.")
@@ -77,7 +105,7 @@ def _show(title: str, rows: Sequence[Row], columns: Sequence[str], cells: Mappin
     if columns:
         out.print(_asked_for(title, rows, columns))
         return
-    table = new_table(title, *cells, right=RIGHT)
+    table = new_table(title, *map(escape, cells), right=[escape(name) for name in right])
     for row in rows:
         table.add_row(*(escape(cell(row)) for cell in cells.values()))
     out.print(table)
@@ -110,9 +138,9 @@ def _study(row: Row) -> tuple[str, str, str]:
     )
 
 
-def _spaced(arm: str) -> str:
-    """An arm that can be broken between its components."""
-    return arm.replace("+", " + ")
+def _spaced(arm: str | None) -> str:
+    """An arm that can be broken between its components; empty where there is none."""
+    return (arm or "").replace("+", " + ")
 
 
 def _model(row: Row) -> str:

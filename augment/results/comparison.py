@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from augment.results.records import load_records
 from augment.results.settings import differing
 from augment.results.studies import Study, studies
 
-SCHEMA = "augment.compare/1"
+SCHEMA = "augment.compare/2"
 
-SCORES = ("kid", "fid", "is", "precision", "recall", "density", "coverage", "memorisation", "near_copies", "ssim")
-"""Fidelity that is put side by side."""
+BY_FEATURES = ("kid", "fid", "is", "precision", "recall", "density", "coverage")
+"""Fidelity in the features of an extractor, which means nothing beside another's, or of another number of images."""
+
+BY_PIXELS = ("memorisation", "near_copies", "ssim")
+"""Fidelity that takes no extractor."""
 
 NAMED = 8
 """Studies that a message lists."""
@@ -40,7 +43,8 @@ class SideBySide:
 
     unpaired: why seeds and images of the two cannot be paired; empty where they can.  seeds: those of both.
     class_counts: real training images by class, empty where both have the same.  only_a, only_b: arms with their
-    classifier that the other does not have.
+    classifier that the other does not have.  unlike: why scores of samples by an extractor are left out of
+    ``fidelity``; empty where they are not.
     """
 
     a: Study
@@ -51,6 +55,7 @@ class SideBySide:
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     fidelity: tuple[Difference, ...]
+    unlike: str
     seeds: tuple[int, ...]
     unpaired: str
 
@@ -71,6 +76,7 @@ class SideBySide:
             "only_a": list(self.only_a),
             "only_b": list(self.only_b),
             "fidelity": [asdict(row) for row in self.fidelity],
+            "fidelity_unlike": self.unlike or None,
         }
 
 
@@ -128,6 +134,7 @@ def side_by_side(a: Study, b: Study) -> SideBySide:
         only_a=tuple(f"{row.arm} ({row.classifier})" for key, row in ours.items() if key not in theirs),
         only_b=tuple(f"{row.arm} ({row.classifier})" for key, row in theirs.items() if key not in ours),
         fidelity=tuple(_fidelity(a, b)),
+        unlike=_unlike(a, b),
         seeds=seeds,
         unpaired=unpaired,
     )
@@ -163,7 +170,28 @@ def _class_counts(a: Study, b: Study) -> Iterator[Difference]:
 def _fidelity(a: Study, b: Study) -> Iterator[Difference]:
     """Scores of the first seed of each."""
     ours, theirs = (study.document.get("fidelity", {}) for study in (a, b))
-    for name in SCORES:
+    for name in BY_PIXELS if _unlike(a, b) else BY_FEATURES + BY_PIXELS:
         if ours.get(name) is not None or theirs.get(name) is not None:
             floor = f"{name}_floor"
             yield Difference(name, ours.get(name), theirs.get(name), ours.get(floor), theirs.get(floor))
+
+
+def measured_by(fidelity: Mapping[str, Any]) -> str:
+    """What scores of samples depend on besides the images: the extractor, and how many images it saw."""
+    return (
+        f"{fidelity['extractor']} ({fidelity['extractor_sha256'][:8]}), {fidelity['n']:,} samples against "
+        f"{fidelity['n_reference']:,} real images"
+    )
+
+
+def _unlike(a: Study, b: Study) -> str:
+    """Why scores of samples do not stand side by side; empty where they may, or one side has none."""
+    scored = [study.document["fidelity"] for study in (a, b) if study.document.get("fidelity")]
+    if len(scored) < 2:
+        return ""
+    ours, theirs = map(measured_by, scored)
+    if ours != theirs:
+        return f"A was scored by {ours}, B by {theirs}"
+    if a.document["dataset"]["sha256"] != b.document["dataset"]["sha256"]:
+        return "the real images that they were compared with are not the same"
+    return ""

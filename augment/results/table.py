@@ -8,12 +8,13 @@ from typing import Any
 
 from augment.evidence.statistics import Comparison, mean_with_interval
 from augment.evidence.verdict import Verdict
+from augment.results.comparison import measured_by
 from augment.results.records import Found, RunRecord
 from augment.results.selection import Condition, Row, check_names, select, sort_keys, value_of
 from augment.results.settings import apart, settings_of
 from augment.results.studies import ArmScores, Study, studies
 
-SCHEMA = "augment.results/1"
+SCHEMA = "augment.results/2"
 
 
 def run_rows(records: Sequence[RunRecord], *, each: bool = False) -> list[Row]:
@@ -22,7 +23,8 @@ def run_rows(records: Sequence[RunRecord], *, each: bool = False) -> list[Row]:
     accuracy: in [0, 1], its mean over seeds with ``accuracy_low`` and ``accuracy_high``, bounds of the 95% interval,
     None with one seed.  arm: the best with a generator.  against: the best without.  difference, low, high: in
     percentage points, None where a guard failed.  p: corrected for the arms tried.  kid, kid_floor: means over runs,
-    of the first seed of each.  seconds: wall clock of all runs together.
+    of the first seed of each, None where these were not scored alike.  scored_by: what KID depends on besides the
+    images.  seconds: wall clock of all runs together.
     """
     return [
         _run_row(study, classifier)
@@ -55,8 +57,7 @@ def _run_row(study: Study, classifier: str) -> dict[str, Any]:
         "high": high,
         "p": verdict.p,
         "decision": verdict.decision,
-        "kid": _score(study, "kid"),
-        "kid_floor": _score(study, "kid_floor"),
+        **_kid(study),
         "seconds": round(sum(record.seconds for record in study.runs), 2),
         "seeds": len(study.seeds),
         "folders": [str(record.folder) for record in study.runs],
@@ -85,9 +86,18 @@ def _best(study: Study, classifier: str, compared: Comparison | None) -> ArmScor
     return max(own, key=lambda row: (row.family == "generative", sum(row.accuracy)))
 
 
-def _score(study: Study, name: str) -> float | None:
-    values = [record.document.get("fidelity", {}).get(name) for record in study.runs]
-    known = [float(value) for value in values if value is not None]
+def _kid(study: Study) -> dict[str, Any]:
+    """KID and its floor over all runs, if one extractor scored as many images in each."""
+    scored = [found for record in study.runs if (found := record.document.get("fidelity", {})).get("kid") is not None]
+    alike = {measured_by(found) for found in scored}
+    if len(alike) != 1:
+        return {"kid": None, "kid_floor": None, "scored_by": None}
+    kid, floor = (_mean_of([found.get(name) for found in scored]) for name in ("kid", "kid_floor"))
+    return {"kid": kid, "kid_floor": floor, "scored_by": alike.pop()}
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
 
