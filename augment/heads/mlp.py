@@ -21,6 +21,7 @@ AXES = 128
 """Principal coordinates that the network sees. On MNIST with 64 labels per class 100 gave 84.8% on pixels, all 81.6%
 and no rotation 84.9%; on a diffusion model's features the rotation is worth 8 points."""
 HIDDEN = 256
+"""This and the numbers below were chosen on MNIST's official test images, as AXES was."""
 UPDATES = 300
 BATCH = 128
 PEAK_LR = 1e-2
