@@ -22,10 +22,11 @@ from augment.workers import Job, Workers
 
 @dataclass(frozen=True)
 class Pending:
-    """Results of one arm, as far as they are known: kept ones, and a job for the others."""
+    """Results of one arm under one budget, as far as they are known: kept ones, and a job for the others."""
 
     arm: str
     classifiers: tuple[str, ...]
+    budget: Budget
     records: dict[str, dict[str, Any] | None]
     job: Job[list[ArmResult]] | None
 
@@ -41,7 +42,7 @@ def begin(
     wanted = {name: files[name] for name in missing}
     lock = cache_folder() / "arms" / store.content_hash(identity) if reuse else None
     job = workers.submit(_evaluate, arm, wanted, lock, data.test, len(data.classes), budget) if missing else None
-    return Pending(arm.name, tuple(classifiers), records, job)
+    return Pending(arm.name, tuple(classifiers), budget, records, job)
 
 
 def _evaluate(
@@ -79,7 +80,7 @@ def _computed(
     return made
 
 
-def collect(pending: Sequence[Pending], data: ImageSet, budget: Budget, workers: Workers) -> list[ArmResult]:
+def collect(pending: Sequence[Pending], data: ImageSet, workers: Workers) -> list[ArmResult]:
     """Results of all arms in order, one per classifier."""
     fresh = workers.in_order(entry.job for entry in pending if entry.job is not None)
     results = []
@@ -88,7 +89,7 @@ def collect(pending: Sequence[Pending], data: ImageSet, budget: Budget, workers:
         for name, record in entry.records.items():
             if record is not None:
                 test = data.test.labels
-                kept = arms.from_record(record, entry.arm, name, budget, test, len(data.classes))
+                kept = arms.from_record(record, entry.arm, name, entry.budget, test, len(data.classes))
                 found[name] = replace(kept, cached=True)
         results += [found[name] for name in entry.classifiers]
     return results

@@ -17,6 +17,7 @@ from augment.model_card.sections import SAMPLES, near_copies, unscored
 from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.registry import load_generator
+from augment.run_folder.places import MANIFEST
 from augment.synthetic.synthesis import draw_unlabelled, synthesise
 from augment.tracking import check_tracker, tracked
 from augment.trained import Recipe
@@ -100,7 +101,7 @@ def _is_there(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) ->
 def _describe(folder: Path, manifest: Manifest, data: ImageSet) -> None:
     """What stands beside a generator that was trained by itself: what it learnt from, and its card."""
     with store.writing(folder):
-        store.write_json(folder / "manifest.json", manifest.to_json())
+        store.write_json(folder / MANIFEST, manifest.to_json())
     told = Evidence({SAMPLES: unscored("it was trained and no more.")}, (near_copies({}),))
     write_card(folder, load_generator(folder), manifest, data.classes, told)
 
@@ -132,7 +133,7 @@ def _refuse_to_replace(folder: Path, *, resume: bool, overwrite: bool) -> None:
             f"{folder} {what}. Choose another --out, or replace it with --overwrite"
             + ("." if resume else " (--resume goes on with an interrupted training).")
         )
-    others = [name for name in (*trained.KEPT, "manifest.json") if (folder / name).exists()]
+    others = [name for name in (*trained.KEPT, MANIFEST) if (folder / name).exists()]
     if others and not overwrite and not (folder / "checkpoint").is_dir():  # an interrupted training left that
         raise DataError(
             f"{folder} holds {', '.join(others)}, which training would replace and no training of ours has left there. "

@@ -2,9 +2,11 @@
 
 Whether a classifier is right on a test image depends on the image, on what the arm does with this image whatever the
 seed, on the subset that was drawn, and on the luck of the training: normal variables whose sum is compared with a
-threshold. Arms are equal in truth, or the generators are better by ``--gain`` points. Printed are the shares of studies
-that say "helps" and "hurts", the coverage of intervals, and the same under the rule that was used before: the best arm
-without synthetic images chosen on the test images, no correction of "hurts", no variance of the test images.
+threshold. Arms are equal in truth, or the generators are better by ``--gain`` points. Arms that the verdict names are
+trained twice, as in a run. Subsets may overlap, and then the arm's luck with them does, too: the truth is that of all
+pools. Printed are the shares of studies that say "helps" and "hurts", the coverage of intervals, and the same under the
+rule that was used before: the best arm without synthetic images chosen on the test images, no correction of "hurts", no
+variance of the test images.
 
     python benchmarks/verdict_errors.py --studies 2000 --page docs/evidence.md
 """
@@ -19,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from page_part import write_part
 from scipy.special import ndtri
 
 from augment.evidence.judgement import Scored, judged, pairs
-from augment.evidence.statistics import holm, paired_interval
+from augment.evidence.statistics import Drawn, holm, paired_interval
 
 ACCURACY = 0.85
 IMAGE, SUBSET, HABIT, REST = 0.7, 0.15, 0.1, 0.05
@@ -32,16 +35,25 @@ IMAGE, SUBSET, HABIT, REST = 0.7, 0.15, 0.1, 0.05
 LUCK = 0.03
 """Standard deviation of a training's luck, of the threshold's unit: about 0.7 points of accuracy."""
 
+SUITED = 0.3
+"""Share of that variance which is the arm's luck with the subset; the rest is of the single training."""
+
 
 @dataclass(frozen=True)
 class Setting:
-    """One kind of study: repetitions, arms with and without a generator, test images, true gain in points."""
+    """One kind of study: repetitions, arms with and without a generator, test images, true gain in points.
+
+    overlap: share of its training images that a repetition has in common with another.  pool: images of which each
+    repetition draws its own test images; 0 for one test part.
+    """
 
     seeds: int
     arms: int
     rivals: int
     images: int
     gain: float = 0.0
+    overlap: float = 0.0
+    pool: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,29 +66,75 @@ class Outcome:
     named_covers: bool | None
 
 
-def study(setting: Setting, rng: np.random.Generator) -> list[Scored]:
-    """The scores of one study's arms."""
-    total = setting.arms + setting.rivals
-    images = np.sqrt(IMAGE) * rng.standard_normal(setting.images)
-    subset = np.sqrt(SUBSET) * rng.standard_normal((setting.seeds, setting.images))
-    habit = np.sqrt(HABIT) * rng.standard_normal((total, 1, setting.images))
-    rest = np.sqrt(REST) * rng.standard_normal((total, setting.seeds, setting.images))
-    luck = LUCK * rng.standard_normal((total, setting.seeds, 1))
+@dataclass(frozen=True)
+class Trained:
+    """An arm of a study: on which images two trainings of it were right, ``(J, n)``."""
+
+    name: str
+    family: str
+    first: NDArray[np.bool_]
+    second: NDArray[np.bool_]
+
+    def scored(self, drawn: Drawn, *, twice: bool) -> Scored:
+        """By the first training, or as the mean of both."""
+        right = (self.first.astype(float) + self.second) / 2 if twice else self.first.astype(float)
+        return Scored("cnn", self.name, self.family, right.mean(1), right, drawn)
+
+
+def study(setting: Setting, rng: np.random.Generator) -> list[Trained]:
+    """The arms of one study, each trained twice."""
+    total, seeds = setting.arms + setting.rivals, setting.seeds
+    test = _test_images(setting, rng)
+    count = int(test.max()) + 1
+    images = np.sqrt(IMAGE) * rng.standard_normal(count)[test]
+    subset = np.sqrt(SUBSET) * _shared(setting.overlap, (1, seeds, setting.images), rng)
+    habit = np.sqrt(HABIT) * rng.standard_normal((total, count))[:, test]
+    suits = LUCK * np.sqrt(SUITED) * _shared(setting.overlap, (total, seeds, 1), rng)
     spread = np.sqrt(1 + LUCK**2)
     accuracy = np.where(np.arange(total) < setting.arms, ACCURACY + setting.gain / 100, ACCURACY)
-    correct = images + subset + habit + rest + luck < spread * ndtri(accuracy)[:, None, None]
-    return [
-        Scored("cnn", f"arm {index}", "generative" if index < setting.arms else "classical", rows.mean(1), rows)
-        for index, rows in enumerate(correct)
-    ]
+    known = images + subset + habit + suits
+
+    def training() -> NDArray[np.bool_]:
+        rest = np.sqrt(REST) * rng.standard_normal((total, seeds, setting.images))
+        luck = LUCK * np.sqrt(1 - SUITED) * rng.standard_normal((total, seeds, 1))
+        right: NDArray[np.bool_] = known + rest + luck < spread * ndtri(accuracy)[:, None, None]
+        return right
+
+    families = ["generative"] * setting.arms + ["classical"] * setting.rivals
+    pairs = zip(families, training(), training(), strict=True)
+    return [Trained(f"arm {index}", family, *both) for index, (family, *both) in enumerate(pairs)]
+
+
+def _test_images(setting: Setting, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Which images each repetition is scored on, ``(J, n)``."""
+    every = np.arange(setting.images)
+    drawn = [rng.permutation(setting.pool)[every] if setting.pool else every for _ in range(setting.seeds)]
+    return np.stack(drawn)
+
+
+def _shared(overlap: float, shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Standard normal effects of subsets, which two repetitions (the second axis) share as they share images."""
+    common = rng.standard_normal((shape[0], 1, shape[2]))
+    effects: NDArray[np.float64] = np.sqrt(overlap) * common + np.sqrt(1 - overlap) * rng.standard_normal(shape)
+    return effects
 
 
 def judge(setting: Setting, seed: int) -> Outcome:
-    """One study judged."""
-    arms = study(setting, np.random.default_rng([seed, setting.seeds, setting.arms, setting.rivals, setting.images]))
-    (verdict,) = judged(arms, [])
-    first = pairs(arms, "cnn")[0].ci95
-    return Outcome(verdict.decision, before(arms), _holds(first, setting.gain), _holds(verdict.ci95, setting.gain))
+    """One study judged, as a run does it: the arms that a verdict names are trained again until they all have been."""
+    named = [seed, setting.seeds, setting.arms, setting.rivals, setting.images, round(100 * setting.overlap)]
+    trained = study(setting, np.random.default_rng(named))
+    share = setting.images / (setting.pool - setting.images) if setting.pool else 0.0
+    drawn, twice = Drawn(not setting.pool, share, setting.overlap), set[str]()
+    while True:
+        arms = [arm.scored(drawn, twice=arm.name in twice) for arm in trained]
+        (verdict,) = judged(arms, [])
+        new = {str(verdict.arm), str(verdict.against)} - twice
+        if not new or setting.seeds == 1:
+            break
+        twice |= new
+    once = [arm.scored(drawn, twice=False) for arm in trained]
+    first = pairs(once, "cnn")[0].ci95
+    return Outcome(verdict.decision, before(once), _holds(first, setting.gain), _holds(verdict.ci95, setting.gain))
 
 
 def _holds(interval: tuple[float, float] | None, truth: float) -> bool | None:
@@ -130,11 +188,15 @@ def measure(setting: Setting, studies: int, first: int = 0) -> Row:
 
 
 def settings(gain: float) -> Iterator[Setting]:
-    """Equal arms in every size of study, then generators that are better."""
+    """Equal arms in every size of study, in subsets that overlap, with test images of their own; then better ones."""
     for images in (359, 2000):
         for seeds in (1, 3, 5, 10):
             for arms, rivals in ((1, 1), (1, 3), (2, 5), (3, 14)):
                 yield Setting(seeds, arms, rivals, images)
+    for seeds in (3, 5, 10):
+        for overlap in (0.5, 0.9):
+            yield Setting(seeds, 2, 5, 2000, overlap=overlap)
+        yield Setting(seeds, 2, 5, 359, overlap=0.8, pool=1795)
     for images in (359, 2000):
         for seeds in (3, 5, 10):
             for arms, rivals in ((1, 3), (3, 14)):
@@ -143,13 +205,15 @@ def settings(gain: float) -> Iterator[Setting]:
 
 def table(rows: Sequence[Row], studies: int) -> str:
     """The rows as Markdown."""
-    names = ("test images", "seeds", "arms", "true gain", "helps", "hurts", "before: helps", "hurts")
-    lines = [f"| {' | '.join((*names, 'a pair holds', 'the named one'))} |", "|---" * 10 + "|"]
+    names = ("test images", "seeds", "overlap", "arms", "true gain", "helps", "hurts", "before: helps", "hurts")
+    lines = [f"| {' | '.join((*names, 'a pair holds', 'the named one'))} |", "|---" * 11 + "|"]
     for row in rows:
         one = row.setting
         shares = (row.helps, row.hurts, row.helped_before, row.hurt_before, row.first_covers, row.named_covers)
         cells = " | ".join("-" if share is None else f"{100 * share:.1f}" for share in shares)
-        lines.append(f"| {one.images:,} | {one.seeds} | {one.arms} against {one.rivals} | {one.gain:g} | {cells} |")
+        test = f"{one.images:,}" + (f" of {one.pool:,}" if one.pool else "")
+        arms = f"{one.arms} against {one.rivals}"
+        lines.append(f"| {test} | {one.seeds} | {100 * one.overlap:.0f}% | {arms} | {one.gain:g} | {cells} |")
     return (
         "\n".join(lines) + f"\n\nShares in % of {studies:,} simulated studies a row (`benchmarks/verdict_errors.py`).\n"
     )

@@ -100,10 +100,41 @@ def test_every_component_that_is_listed_can_be_used():
 
 def test_trees_take_the_arms_that_mean_something_to_them():
     suited = {name for name in FULL if arm(name).suits("cart-pca")}
-    assert suited == {"real", "duplicate", "oversample", "class-weights", "smote", "latent-smote", "model"}
+    added = {"duplicate", "copies:randaugment", "smote", "latent-smote", "model"}
+    assert suited == {"real", "oversample", "class-weights", *added}
     assert all(arm(name).suits("cnn") and arm(name).suits("cart-cnn") for name in FULL)
     assert arm("vae+real-last").suits("cart-pca")  # which sees all images
     assert arm("vae+weight").suits("cart-pixels") and not arm("vae+decay").suits("cart-pixels")
+
+
+@pytest.mark.parametrize(
+    ("text", "transform"),
+    [("copies", "randaugment"), ("copies:erasing", "erasing"), ("copies:noise:blur+oversample", "noise:blur")],
+)
+def test_copies_name_their_transform(text, transform):
+    spec = arm(text, default=Usage.parse("partial+teacher"))
+    assert (spec.adds, spec.transform, spec.family, spec.generator) == ("copies", transform, "classical", None)
+    assert str(spec.usage) == "partial" and spec.suits("cart-pca") and spec.suits("cnn")
+
+
+def test_a_prior_by_origin_needs_two_origins():
+    spec = arm("vae+balanced-softmax:prior=origin")
+    assert (spec.learning.imbalance, spec.learning.prior) == ("balanced-softmax", "origin")
+    assert arm("vae+balanced-softmax").learning.prior == "mixture"
+    with pytest.raises(UsageError, match="adds no images, so all have one origin"):
+        arm("balanced-softmax:prior=origin")
+    with pytest.raises(ConfigError, match="Did you mean 'origin'"):
+        arm("vae+balanced-softmax:prior=orign")
+    with pytest.raises(UsageError, match="Did you mean 'prior'"):
+        arm("vae+balanced-softmax:priors=origin")
+
+
+def test_an_arm_held_against_itself_is_judged_and_brings_no_other_arm():
+    spec = arm("balanced-softmax:again")
+    assert (spec.name, spec.again, spec.family) == ("balanced-softmax:again", True, "generative")
+    assert spec.learning == arm("balanced-softmax").learning
+    both = ("balanced-softmax", "balanced-softmax:again")
+    assert arms_of(both, None, "vae") == both
 
 
 @pytest.fixture

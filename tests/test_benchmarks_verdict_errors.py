@@ -42,4 +42,12 @@ def test_one_run_says_nothing_and_a_large_gain_is_found(simulation):
 def test_the_page_has_a_row_for_each_setting(simulation):
     settings = [each for each in simulation.settings(1.0) if each.images == 359][:3]
     text = simulation.table([simulation.measure(each, 4) for each in settings], 4)
-    assert len(text.strip().splitlines()) == 2 + len(settings) + 2 and "| 359 | 1 | 1 against 1 | 0 |" in text
+    assert len(text.strip().splitlines()) == 2 + len(settings) + 2 and "| 359 | 1 | 0% | 1 against 1 | 0 |" in text
+
+
+def test_overlapping_subsets_and_test_images_of_their_own_are_simulated_too(simulation):
+    own = simulation.measure(simulation.Setting(5, 1, 2, 100, overlap=0.8, pool=500), studies=200)
+    assert own.helps <= 0.06 and own.hurts <= 0.06 and own.first_covers > 0.9
+    trained = simulation.study(simulation.Setting(3, 1, 1, 400), simulation.np.random.default_rng(0))
+    assert all(arm.first.shape == arm.second.shape == (3, 400) for arm in trained)
+    assert all((arm.first != arm.second).any() for arm in trained)  # luck of its own in each training

@@ -9,6 +9,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from augment.classifiers import CNN, default_updates, fit_cart, fit_cnn, score_predictions
 from augment.classifiers import cnn as cnn_module
+from augment.classifiers.cart import LEAVES
 from augment.classifiers.draws import batches, moved
 from augment.classifiers.feed import Feed
 from augment.classifiers.learning import Learning
@@ -281,8 +282,18 @@ def test_oversampling_holds_within_real_and_synthetic_images():
     drawn = list(batches(labels, updates=200, batch_size=40, learning=learning, rng=rng(), synthetic=synthetic))
     index = torch.cat(drawn)
     real, made = (labels[index[synthetic[index] == which]].bincount(minlength=3) / 4000 for which in (False, True))
-    assert real.tolist() == pytest.approx([0.5, 0.5, 0], abs=0.03)
     assert made.tolist() == pytest.approx([0, 0.5, 0.5], abs=0.03)
+    assert real.tolist() == pytest.approx([0.8, 0.2, 0], abs=0.03)  # class 1 has a quarter of each batch already
+
+
+def test_oversampling_draws_every_class_alike_where_the_largest_has_no_synthetic_images():
+    counts, added = [50, 10, 5, 2], [0, 20, 22, 24]
+    labels = torch.repeat_interleave(torch.arange(4).repeat(2), torch.tensor([*counts, *added]))
+    synthetic = torch.arange(len(labels)) >= sum(counts)
+    learning = Learning("oversample", share=BatchShare(share=0.3))
+    drawn = batches(labels, updates=400, batch_size=100, learning=learning, rng=rng(), synthetic=synthetic)
+    shares = labels[torch.cat(list(drawn))].bincount() / 40_000
+    assert shares.tolist() == pytest.approx([0.25] * 4, abs=0.01)  # 0.18 for the largest without that
 
 
 def test_synthetic_images_are_mixed_with_real_ones_of_their_class_and_labels_stay():
@@ -292,7 +303,7 @@ def test_synthetic_images_are_mixed_with_real_ones_of_their_class_and_labels_sta
     synthetic = torch.arange(7) >= 4
     feed = Feed(images, labels, synthetic, 3, Learning(mix=ClassMixUp(), weight=Weight(weight=0.0)), "none", rng())
     index = torch.arange(7).repeat(200)
-    mixed, targets = feed.batch(index, 0.0)
+    mixed, targets, _ = feed.batch(index, 0.0)
     found = mixed[:, 0, 0, 0].float().view(200, 7)
     assert (found[:, :4] == levels[:4]).all() and (found[:, 6] == 250).all()  # class 2 has no real image
     for place, (low, label) in {4: (10, 0), 5: (90, 1)}.items():
@@ -381,8 +392,34 @@ def test_cart_on_pixels_is_scikit_learns_tree(digits):
     tree = DecisionTreeClassifier(min_samples_leaf=5, random_state=3).fit(
         train.flatten(1).numpy() / 255, labels.numpy()
     )
-    ours = fit_cart(train, labels, features="pixels", seed=3).predict(test)
+    ours = fit_cart(train, labels, features="pixels", seed=3, leaf=5).predict(test)
     assert ours.tolist() == tree.predict(test.flatten(1).numpy() / 255).tolist()
+
+
+@pytest.fixture(scope="module")
+def noisy(digits):
+    """The labels of the training images, four in ten of them drawn at random."""
+    labels, drawn = digits[1], rng()
+    return torch.where(
+        torch.rand(len(labels), generator=drawn) < 0.4, torch.randint(10, (len(labels),), generator=drawn), labels
+    )
+
+
+def test_cart_chooses_larger_leaves_where_labels_are_noisy(digits, noisy):
+    train, labels, test, truth = digits
+    clean, chosen = (fit_cart(train, some, features="pca", seed=0) for some in (labels, noisy))
+    assert clean.leaf < chosen.leaf <= LEAVES[-1]  # 1 against 20 or 50 over six seeds
+    grown = fit_cart(train, noisy, features="pca", seed=0, leaf=1)
+    right = [float((cart.predict(test) == truth).float().mean()) for cart in (chosen, grown)]
+    assert right[0] > right[1] + 0.05  # 0.19 to 0.24 over six seeds
+
+
+def test_copies_do_not_praise_the_leaf_that_remembers_them(digits, noisy):
+    """A copy on the other side of the split would make leaves of one image look best, whatever the labels."""
+    train = digits[0]
+    twice, copies = (torch.cat([some, some]) for some in (train, noisy))
+    kept_apart = fit_cart(twice, copies, features="pca", seed=0, nearest=torch.arange(len(train)))
+    assert fit_cart(twice, copies, features="pca", seed=0).leaf == 1 < kept_apart.leaf
 
 
 def test_cart_is_reproducible(digits):

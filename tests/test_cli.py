@@ -11,6 +11,9 @@ from PIL import Image
 
 pytestmark = pytest.mark.libraries
 
+ALL = ("real", "oversample", "smote", "copies:randaugment")
+"""Arms without a generator that every classifier takes."""
+
 QUICK = ["--steps", "8", "--updates", "8", "--device", "cpu", "--precision", "fp32"]
 
 
@@ -32,7 +35,7 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
     code, out, err = augment("run", "--dataset", "digits", "--regime", "high", "--model", "dvae", "--json", *QUICK)
     assert (code, err) == (0, "")
     document = json.loads(out)
-    assert document["schema"] == "augment.run/5"
+    assert document["schema"] == "augment.run/6"
     assert document["dataset"] | {"sha256": "", "notes": []} == {
         "name": "digits",
         "sha256": "",
@@ -44,9 +47,10 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
     }
     assert sum(document["regime"]["class_counts"]) == document["regime"]["size"]
     assert {(row["arm"], row["classifier"]) for row in document["arms"]} == {
-        *((arm, classifier) for arm in ("real", "oversample", "dvae") for classifier in ("cnn", "cart-pca")),
-        ("balanced-softmax", "cnn"),  # a tree has no logits
-        ("dvae+balanced-softmax", "cnn"),
+        *((arm, classifier) for arm in (*ALL, "dvae") for classifier in ("cnn", "cart-pca")),
+        ("balanced-softmax", "cnn"),  # a tree has neither logits nor batches
+        ("balanced-softmax+randaugment", "cnn"),
+        ("dvae+balanced-softmax+randaugment", "cnn"),
     }
     assert {(row["classifier"], row["updates"]) for row in document["arms"]} == {("cnn", 8), ("cart-pca", None)}
     for row in document["arms"]:
@@ -54,6 +58,7 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
         recalls = [entry["recall"] for entry in row["per_class"]]
         assert row["balanced_accuracy"] == pytest.approx(sum(recalls) / 10)
         assert row["accuracy"] == pytest.approx(sum(row["confusion"][c][c] for c in range(10)) / 359)
+        assert row["trainings"][0] == row["accuracy"]
     fidelity = document["fidelity"]
     assert set(fidelity) >= set(
         "extractor n fid fid_floor kid is precision recall density coverage ssim memorisation".split()
@@ -66,7 +71,9 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
     assert document["verdict"]["decision"] == "no evidence"  # one seed is none
     assert [verdict["classifier"] for verdict in document["verdicts"]] == ["cnn", "cart-pca"]
     assert document["verdicts"][0] == document["verdict"]
-    assert document["verdict"]["arm"] in ("dvae", "dvae+balanced-softmax") and document["verdict"]["n"] == 1
+    verdict = document["verdict"]
+    assert verdict["arm"] in ("dvae", "dvae+balanced-softmax+randaugment") and verdict["n"] == 1
+    assert len([row for row in document["arms"] if len(row["trainings"]) == 2]) == 2  # the CNN's named pair
     assert not document["cached"]
 
 
@@ -111,9 +118,10 @@ def test_run_on_a_folder_of_rgb_images(augment, rgb_folder):
     assert document["dataset"]["classes"] == ["kind 8", "kind 9", "kind 10"]
     assert document["dataset"]["channels"] == 3
     assert document["regime"]["class_counts"] == [20, 10, 4]
-    added, again = document["synthetic"]
-    assert added["class_counts"] == again["class_counts"] and added["class_counts"][0] == 0
-    assert all(count > 0 for count in added["class_counts"][1:])
+    added = {row["arm"]: row["class_counts"] for row in document["synthetic"]}
+    assert added["ae"] == added["ae+balanced-softmax+randaugment"] == added["copies:randaugment"]
+    assert added["smote"] == [0, 10, 16]
+    assert added["ae"][0] == 0 and all(count > 0 for count in added["ae"][1:])
 
 
 def test_seeds_repeat_with_new_subsets_and_give_an_interval(augment):

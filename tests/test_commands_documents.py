@@ -48,6 +48,8 @@ FIDELITY = {
     "n_reference": int,
     "fid": MAYBE,
     "fid_floor": MAYBE,
+    "fid_floor_range": INTERVAL,
+    "kid_floor_range": INTERVAL,
     "fid_reason": (NoneType, str),
     **dict.fromkeys(("kid", "kid_std", "kid_floor", "is", "precision", "precision_floor", "recall"), float),
     **dict.fromkeys(("recall_floor", "density", "density_floor", "coverage", "coverage_floor"), float),
@@ -77,6 +79,8 @@ COMPARISON = {
     "image_variance": float,
     "test_images": int,
     "deltas": [float],
+    "overlap": MAYBE,
+    "again": MAYBE,
 }
 
 VERDICT = {
@@ -93,6 +97,8 @@ VERDICT = {
     "rivals": int,
     "seeds_needed": (NoneType, list),
     "images_needed": (NoneType, int),
+    "overlap": MAYBE,
+    "again": MAYBE,
 }
 
 GENERATOR = {
@@ -134,7 +140,7 @@ FILTER = {
 }
 
 RUN = {
-    "schema": "augment.run/5",
+    "schema": "augment.run/6",
     "dataset": DATASET,
     "scored_on": {"part": "test", "images": 359},
     "regime": {
@@ -157,6 +163,7 @@ RUN = {
         }
     ],
     "seeds": [{"subset": int, "generator": int, "sampling": int, "classifier": int}],
+    "drawn": {"same_images": bool, "test_share": float, "overlap": MAYBE},
     "arms": [
         {
             "arm": str,
@@ -164,6 +171,7 @@ RUN = {
             "seed": int,
             "updates": (NoneType, int),
             "accuracy": float,
+            "trainings": [float],
             "balanced_accuracy": float,
             "seconds": float,
             "cached": bool,
@@ -203,7 +211,7 @@ RUN = {
 }
 
 FEATURES = {
-    "schema": "augment.features/3",
+    "schema": "augment.features/4",
     "dataset": DATASET,
     "generator": {
         **{key: shape for key, shape in GENERATOR.items() if key != "version"},
@@ -278,7 +286,7 @@ SAMPLE = {
 }
 
 SCORE = {
-    "schema": "augment.score/1",
+    "schema": "augment.score/2",
     "real": "digits",
     "fake": str,
     "seed": 0,
@@ -339,7 +347,7 @@ DRY_SWEEP = {
 }
 
 RESULTS = {
-    "schema": "augment.results/1",
+    "schema": "augment.results/2",
     "runs": [
         {
             **dict.fromkeys(("dataset", "regime", "model", "differs", "classifier", "arm", "against"), str),
@@ -348,6 +356,7 @@ RESULTS = {
             **dict.fromkeys(("accuracy_low", "accuracy_high", "difference", "low", "high", "p"), MAYBE),
             "decision": str,
             **dict.fromkeys(("kid", "kid_floor", "seconds"), float),
+            "scored_by": str,
             "seeds": int,
             "folders": [str],
             "settings": dict,
@@ -395,7 +404,7 @@ SIDE = {
 }
 
 COMPARE = {
-    "schema": "augment.compare/1",
+    "schema": "augment.compare/2",
     "a": SIDE,
     "b": SIDE,
     "settings": [{"name": str, "a": object, "b": object}],
@@ -415,6 +424,7 @@ COMPARE = {
     "only_a": [str],
     "only_b": [],
     "fidelity": [{"name": str, "a": float, "b": float, "floor_a": MAYBE, "floor_b": MAYBE}],
+    "fidelity_unlike": (NoneType, str),
 }
 
 ARMS = {

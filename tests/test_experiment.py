@@ -18,6 +18,8 @@ from augment.experiment.estimate import Estimate, Stage, within
 from augment.experiment.plan import prepare, without_test_images
 from augment.experiment.recipe import default_usage
 from augment.progress import Reporter
+from augment.run_folder.places import repetition_folder
+from augment.run_folder.predictions import Predictions
 from augment.synthetic import cache
 from augment.synthetic.strategies import Usage
 from augment.synthetic.synthesis import NO_PARENT, SyntheticSet
@@ -231,3 +233,65 @@ def test_defaults_follow_the_counts_and_what_is_given_stands_alone():
     assert str(default_usage((5, 4))) == "partial+real-last:share=0.3"
     assert str(default_usage((5, 4), Usage.parse("weight"))) == "partial+weight"
     assert str(default_usage((5, 5), Usage.parse("balance"))) == "balance"
+
+
+# ---------------------------------------------------------------- second trainings
+
+
+def named_twice(document):
+    """Classifier and arm of the rows with two trainings."""
+    return {(row["classifier"], row["arm"]) for row in document["arms"] if len(row["trainings"]) == 2}
+
+
+def test_over_seeds_the_named_arms_are_trained_twice_and_averaged(tmp_path, monkeypatch):
+    monkeypatch.setattr("augment.experiment.document.run_guards", lambda *_: [])
+    arms = ("real", "oversample", "balanced-softmax", "model", "model+balanced-softmax")
+    found = study.run(config(tmp_path, seeds=2, arms=arms, classifiers=("cnn", "cart-pixels"), updates=20))
+    document, kept = found.document, Predictions.load(found.folder)
+    (verdict,) = (one for one in document["verdicts"] if one["classifier"] == "cnn")
+    twice = named_twice(document)
+    assert {classifier for classifier, _ in twice} == {"cnn"}  # a tree's seed moves next to nothing
+    assert {("cnn", verdict["arm"]), ("cnn", verdict["against"])} <= twice
+    for index, seeds in enumerate(document["seeds"]):
+        for row in (row for row in document["arms"] if row["seed"] == seeds["classifier"]):
+            trainings = kept.predicted[index, row["classifier"], row["arm"]]
+            right = (trainings == kept.truth(index)).mean(1)
+            assert right.tolist() == pytest.approx(row["trainings"])
+            assert row["accuracy"] == pytest.approx(right.mean())
+            assert kept.right(index, row["classifier"], row["arm"]).mean() == pytest.approx(row["accuracy"])
+
+
+def test_on_one_seed_the_second_training_stands_beside_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("augment.experiment.document.run_guards", lambda *_: [])
+    found = study.run(config(tmp_path, arms=("real", "oversample", "model"), classifiers=("cnn",), updates=20))
+    verdict, rows = found.document["verdict"], {row["arm"]: row for row in found.document["arms"]}
+    pair = [rows[verdict[side]] for side in ("arm", "against")]
+    assert [row["accuracy"] for row in pair] == [row["trainings"][0] for row in pair]
+    first, again = (100 * (pair[0]["trainings"][turn] - pair[1]["trainings"][turn]) for turn in (0, 1))
+    assert (verdict["delta"], verdict["again"]) == pytest.approx((first, again))
+    assert "when both are trained again with another seed of the classifier" in verdict["text"]
+    assert named_twice(found.document) == {("cnn", row["arm"]) for row in pair}
+    kept = Predictions.load(found.folder)
+    assert {array.shape[0] for array in kept.predicted.values()} == {1}  # joined seeds are of one training each
+
+
+def test_an_arm_can_be_held_against_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr("augment.experiment.document.run_guards", lambda *_: [])
+    arms = ("balanced-softmax", "balanced-softmax:again")
+    found = study.run(config(tmp_path, arms=arms, classifiers=("cnn",), seeds=2, updates=20)).document
+    assert [(row["arm"], row["against"]) for row in found["verdicts"]] == [arms[::-1]]
+    accuracies = [row["trainings"] for row in found["arms"]]
+    assert len({value for row in accuracies for value in row}) > 2  # no training is another one's
+    with pytest.raises(UsageError, match="only an arm without a generator"):
+        prepare(config(tmp_path, arms=("real", "model:again")), Reporter())
+
+
+def test_validation_images_are_judged_as_resampled_and_overlaps_are_said(tmp_path):
+    found = study.run(config(tmp_path, arms=("real", "oversample", "model"), seeds=3, size=300, score_on="validation"))
+    drawn, rows = found.document["drawn"], found.document["comparisons"]
+    images, pool = found.document["scored_on"]["images"], 1438
+    assert drawn["same_images"] is False and drawn["test_share"] == pytest.approx(images / (pool - images))
+    assert {row["test"] for row in rows if row["ci95"]} <= {"corrected resampled t over seeds"}
+    trained = [set(store.read_json(repetition_folder(found.folder, i) / "manifest.json")["train"]) for i in range(3)]
+    pairs = [len(trained[a] & trained[b]) / 300 for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert drawn["overlap"] == pytest.approx(sum(pairs) / 3)

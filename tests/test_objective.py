@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from augment.classifiers.learning import Learning
 from augment.classifiers.objective import LABEL_SMOOTHING, Objective
 from augment.errors import ConfigError
-from augment.synthetic.strategies import BatchShare, Decay, RealLast, Weight
+from augment.synthetic.strategies import BatchShare, ClassMixUp, Decay, RealLast, Weight
 
 LABELS = torch.tensor([0] * 6 + [1] * 2 + [1] * 4 + [2] * 4)
 SYNTHETIC = torch.arange(16) >= 8
@@ -58,23 +58,45 @@ def test_weights_of_synthetic_images_multiply():
 
 
 def test_plain_targets_are_smoothed_uniformly_and_the_loss_is_pytorchs():
-    found = objective().targets(torch.tensor([0, 12]), 0.0)
+    found, offsets = objective().targets(torch.tensor([0, 12]), 0.0)
     rest = LABEL_SMOOTHING / 3
     close(found[1], [rest, rest, 1 - LABEL_SMOOTHING + rest])
     logits = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
     expected = F.cross_entropy(logits, torch.tensor([0, 2]), label_smoothing=LABEL_SMOOTHING)
-    close(objective().loss(logits, found, 0.0), float(expected))
+    close(F.cross_entropy(logits + offsets, found), float(expected))
 
 
 def test_balanced_softmax_adds_the_logarithm_of_the_prior():
     adjusted = objective(imbalance="balanced-softmax")
     index = torch.tensor([0, 12])
-    targets = adjusted.targets(index, 0.0)
+    targets, offsets = adjusted.targets(index, 0.0)
     prior = torch.tensor([6 / 16, 6 / 16, 4 / 16])
     close(targets[0], (0.9 * torch.tensor([1.0, 0, 0]) + 0.1 * prior).tolist())
     logits = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
     log_p = (prior * logits.exp() / (prior * logits.exp()).sum(1, keepdim=True)).log()  # the paper's form
-    close(adjusted.loss(logits, targets, 0.0), float(-(targets * log_p).sum(1).mean()))
+    close(F.cross_entropy(logits + offsets, targets), float(-(targets * log_p).sum(1).mean()))
+
+
+def test_by_origin_each_image_has_the_prior_of_its_own_kind():
+    by_origin = objective(imbalance="balanced-softmax", prior="origin", last=RealLast(share=0.5))
+    offsets = by_origin.targets(torch.tensor([0, 12]), 0.0)[1].exp()
+    close(offsets[0], [0.75, 0.25, 0])  # of the real images, where class 2 does not occur
+    close(offsets[1], [0, 0.5, 0.5])
+    late = by_origin.targets(torch.tensor([0]), 0.6)[1].exp()
+    close(late[0], [0.75 / 2, 0.25 / 2, 1 / 2])  # as without origins: there is only one then
+
+
+def test_a_prior_by_origin_is_the_mixtures_where_both_are_alike():
+    labels, synthetic = torch.tensor([0, 0, 0, 1] * 4), torch.arange(16) >= 8
+    found = [objective(labels, synthetic, 2, imbalance="balanced-softmax", prior=way) for way in ("origin", "mixture")]
+    first, second = (one.targets(torch.arange(16), 0.0) for one in found)
+    assert torch.allclose(first[0], second[0]) and torch.allclose(first[1], second[1])
+
+
+def test_the_prior_weighs_mixed_images_by_their_mean_weight():
+    """Half of each synthetic image of class 1 is real on average; class 2 has no real image to be mixed with."""
+    mixed = objective(weight=Weight(weight=0.5), mix=ClassMixUp())
+    close(mixed.prior(0.0), [6 / 13, 5 / 13, 2 / 13])
 
 
 def test_at_the_bayes_optimum_balanced_softmax_predicts_likelihoods_not_frequencies():
@@ -86,7 +108,8 @@ def test_at_the_bayes_optimum_balanced_softmax_predicts_likelihoods_not_frequenc
 
     def closure():
         optimizer.zero_grad()
-        loss = fitted.loss(logits.expand(100, 2), fitted.targets(torch.arange(100), 0.0), 0.0)
+        targets, offsets = fitted.targets(torch.arange(100), 0.0)
+        loss = F.cross_entropy(logits + offsets, targets)
         loss.backward()
         return loss
 
@@ -97,3 +120,5 @@ def test_at_the_bayes_optimum_balanced_softmax_predicts_likelihoods_not_frequenc
 def test_a_way_with_imbalance_that_is_unknown_is_refused():
     with pytest.raises(ConfigError, match="Did you mean 'oversample'"):
         Learning("oversampel")
+    with pytest.raises(ConfigError, match="Did you mean 'origin'"):
+        Learning("balanced-softmax", prior="origins")

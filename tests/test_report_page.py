@@ -119,11 +119,12 @@ def make_run(
     rows = [arm_row("real", "classical", "cnn", trained, classes, good)]
     rows.append(arm_row(model, "generative", "cnn", trained, classes, with_generator))
     document = {
-        **{"schema": "augment.run/5", "dataset": data, "scored_on": {"part": "test", "images": 10 * len(classes)}},
+        **{"schema": "augment.run/6", "dataset": data, "scored_on": {"part": "test", "images": 10 * len(classes)}},
         "regime": {"name": regime, "size": size, "class_counts": counts, "groups": {"many": classes}, "seed": subset},
         "generators": [generator],
         "synthetic": [{"arm": model, "adds": "synthetic", "generator": model, "strategy": "s", "filter": None}],
         "seeds": [{"subset": subset, "generator": 1, "sampling": 2, "classifier": trained}],
+        "drawn": {"same_images": True, "test_share": 0.0, "overlap": None},
         **{"arms": rows, "fidelity": {"extractor": "toy", "n": 9, "fid": 12.34, "fid_floor": 1.5}},
         **{"comparisons": [{**compared, "deltas": [delta]}], "effects": [], "spread": []},
         "guards": [{"name": "equal updates", "passed": passed, "detail": f"20 updates {HOSTILE}"}],
@@ -134,7 +135,7 @@ def make_run(
     config = {"model": model, "regime": regime, "size": size, "seed": seed, "seeds": 1, "steps": 20, "spread": False}
     config |= {"classifiers": ["cnn"], "imbalance_factor": 100.0, "score_on": "test", "updates": 20}
     identity = {
-        "schema": "augment.run/5",
+        "schema": "augment.run/6",
         "config": config,
         "dataset": dataset,
         "arms": ["real", model],
@@ -383,7 +384,7 @@ def test_what_failed_is_unfinished_or_damaged_is_named(tmp_path):
     begun = make_run(sweep, "begun")
     (begun / "result.json").unlink()
     broken = make_run(sweep, "broken")
-    (broken / "result.json").write_text('{"schema": "augment.run/5", "arms"')
+    (broken / "result.json").write_text('{"schema": "augment.run/6", "arms"')
     cells = [{"key": "k1", "coordinates": {"model": "m", "seed": 3}}]
     cells += [{"key": key, "coordinates": {}} for key in ("k2", "k3", "k4")]
     (sweep / "sweep.json").write_text(json.dumps({"cells": cells}))

@@ -87,11 +87,12 @@ def test_predictions_make_the_accuracies_of_the_result(finished, digits):
     assert len(found.predicted) == len(finished.document["arms"]) == 12
     for row in finished.document["arms"]:
         index = seeds.index(row["seed"])
-        predicted, truth = found.of(index, row["classifier"], row["arm"]), found.truth(index)
+        predicted, truth = found.predicted[index, row["classifier"], row["arm"]], found.truth(index)
         assert predicted.dtype == truth.dtype == np.int32 and truth.tolist() == digits.test.labels.tolist()
-        assert (predicted == truth).mean() == pytest.approx(row["accuracy"])
+        assert (predicted == truth).mean(1).tolist() == pytest.approx(row["trainings"])
         confusion = np.zeros((10, 10), int)
-        np.add.at(confusion, (truth, predicted), 1)
+        for training in predicted:
+            np.add.at(confusion, (truth, training), 1)
         assert confusion.tolist() == row["confusion"]
 
 
@@ -138,7 +139,7 @@ def test_a_model_that_restores_nothing_leaves_samples_alone(tmp_path):
 
 def test_the_result_says_where_when_and_at_what_cost(finished):
     document = json.loads((finished.folder / "result.json").read_text())
-    assert document == finished.document and document["schema"] == "augment.run/5"
+    assert document == finished.document and document["schema"] == "augment.run/6"
     assert document["environment"] == environment("cpu")
     ended = datetime.fromisoformat(document["finished_at"])
     assert ended.utcoffset() == timedelta(0) and timedelta(0) <= datetime.now(UTC) - ended < timedelta(hours=1)
@@ -265,7 +266,7 @@ def test_a_feature_study_leaves_its_maps_as_numbers(studied, digits):
 
 def test_a_feature_study_says_where_when_and_at_what_cost(studied):
     document = json.loads((studied.folder / "result.json").read_text())
-    assert document["schema"] == "augment.features/3" and document["environment"] == environment("cpu")
+    assert document["schema"] == "augment.features/4" and document["environment"] == environment("cpu")
     rows = document["rows"]
     assert document["cost"]["classifier_seconds"] == pytest.approx(sum(row["seconds"] for row in rows), abs=0.01)
     assert document["cost"]["generator_seconds"] == pytest.approx(document["generator"]["seconds"], abs=0.01)

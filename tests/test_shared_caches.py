@@ -24,7 +24,7 @@ from augment.synthetic.synthesis import SyntheticSet
 from augment.testing.minimal import MinimalGenerator
 from augment.workers import Workers
 
-WAIT = 60.0
+WAIT = 600
 
 
 class Notes(Reporter):
@@ -91,7 +91,7 @@ def arm_of(folder, report):
     arm = Arm("plain", data.train.subset(range(60)))
     pending = evaluation.begin(arm, ("cart-pca", "cart-pixels"), data, budget, workers, reuse=True)
     assert pending.job is not None  # nothing was kept when this process looked
-    results = evaluation.collect([pending], data, budget, workers)
+    results = evaluation.collect([pending], data, workers)
     return torch.tensor([result.predictions for result in results])
 
 

@@ -8,20 +8,21 @@ import pytest
 from scipy import stats
 
 from augment.errors import DataError
+from augment.evidence.power import fewest_seeds, images_needed, seeds_needed
 from augment.evidence.statistics import (
     Comparison,
+    Drawn,
+    MeanError,
     compare,
     corrected,
-    fewest_seeds,
     holm,
     image_variance,
-    images_needed,
     mcnemar,
     mcnemar_over_seeds,
+    mean_overlap,
     mean_with_interval,
     paired_interval,
     permutation,
-    seeds_needed,
     signed,
     t_interval,
     wilcoxon,
@@ -271,13 +272,72 @@ def test_the_interval_is_wider_by_the_test_images_and_as_before_without():
     ours, theirs = correct_answers(5, 300, 1.0, rng)
     found = compare("cnn", "a", "b", ours.mean(1), theirs.mean(1), ours, theirs)
     alone = compare("cnn", "a", "b", ours.mean(1), theirs.mean(1))
-    other = compare("cnn", "a", "b", ours.mean(1), theirs.mean(1), ours, theirs, same_images=False)
+    other = compare("cnn", "a", "b", ours.mean(1), theirs.mean(1), ours, theirs, drawn=Drawn(same_images=False))
     assert alone.ci95 == other.ci95 == pytest.approx(paired_interval(alone.deltas)[:2])
     assert found.test_images == 300 and alone.test_images == other.test_images == 0
     assert found.standard_error**2 == pytest.approx(alone.standard_error**2 + found.image_variance)
     assert found.freedom == alone.freedom == 4
     assert found.interval(0.025, 0.025) == pytest.approx(found.ci95)
-    assert found.interval(0.001, 0.025)[0] < found.ci95[0] and found.interval(0.001, 0.025)[1] == found.ci95[1]
+    corrected_below = found.interval(0.001, 0.025)
+    assert corrected_below[0] < found.ci95[0] and corrected_below[1] == pytest.approx(found.ci95[1])
+
+
+@pytest.mark.parametrize("chance", [0.2, 0.025, 1e-4])
+def test_bounds_are_students_by_seeds_alone_and_normal_by_images_alone(chance):
+    assert MeanError(4.0, 0.0, 3).half_width(chance) == pytest.approx(2 * stats.t.isf(chance, 3))
+    assert MeanError(0.0, 4.0, 3).half_width(chance) == pytest.approx(2 * stats.norm.isf(chance))
+    both = MeanError(4.0, 9.0, 3).half_width(chance)
+    assert both**2 == pytest.approx((2 * stats.t.isf(chance, 3)) ** 2 + (3 * stats.norm.isf(chance)) ** 2)
+
+
+@pytest.mark.parametrize("mean", [0.1, -2.0, 30.0])
+@pytest.mark.parametrize("images", [0.0, 1e-6, 0.5, 20.0])
+def test_the_p_is_the_level_whose_interval_ends_at_zero(mean, images):
+    error = MeanError(0.8, images, 4)
+    p = error.p(mean)
+    assert error.half_width(p / 2) == pytest.approx(abs(mean), rel=1e-9)
+    assert MeanError(0.8, 0.0, 4).p(mean) <= p and error.p(0.0) == 1.0
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("images", [0.2, 1.0, 5.0])
+def test_intervals_hold_the_truth_as_often_as_they_promise_and_little_more(seeds, images):
+    """In 20,000 draws; the seeds' part of the variance is 1, the images' ``images``."""
+    rng = np.random.default_rng(0)
+    spread = rng.chisquare(seeds - 1, 20_000) / (seeds - 1)
+    found = np.sqrt(1 + images) * rng.standard_normal(20_000)
+    holds = np.abs(found) < [MeanError(part, images, seeds - 1).half_width(0.025) for part in spread]
+    assert 0.945 < holds.mean() < 0.98
+
+
+def test_seeds_with_test_images_of_their_own_are_judged_by_the_corrected_resampled_t():
+    """Nadeau and Bengio (2003), by hand: half of the images for testing, five splits."""
+    ours, theirs = [0.86, 0.90, 0.81, 0.88, 0.84], [0.85, 0.88, 0.80, 0.85, 0.84]
+    deltas = 100 * (np.array(ours) - theirs)
+    found = compare("cnn", "a", "b", ours, theirs, drawn=Drawn(same_images=False, test_share=1.0, overlap=0.5))
+    error = np.sqrt((1 / 5 + 1.0) * deltas.var(ddof=1))
+    assert found.standard_error == pytest.approx(error) and found.freedom == 4
+    assert found.p == pytest.approx(2 * stats.t.sf(deltas.mean() / error, 4))
+    assert found.ci95 == pytest.approx(stats.t.interval(0.95, 4, deltas.mean(), error))
+    assert found.test == "corrected resampled t over seeds" and found.overlap == 0.5
+    assert (found.p_wilcoxon, found.p_permutation) == (None, None)  # these would take the splits for independent
+
+
+def test_what_two_seeds_share_is_the_mean_over_all_pairs():
+    assert mean_overlap([{1, 2, 3, 4}, {3, 4, 5, 6}, {1, 2, 3, 7}]) == pytest.approx((2 + 3 + 1) / 12)
+    assert mean_overlap([{1, 2}]) is None
+
+
+def test_shares_of_trainings_count_like_images_of_one():
+    first = np.array([[1, 0, 1, 1], [0, 1, 1, 0]], float)
+    second, other = np.array([[1, 1, 0, 1], [0, 1, 1, 1]], float), np.zeros((2, 4))
+    both = image_variance((first + second) / 2, other)
+    assert image_variance(first, other) == pytest.approx(image_variance(first.astype(bool), other.astype(bool)))
+    assert both == pytest.approx(_covariance_of_means((first + second) / 2))
+
+
+def _covariance_of_means(margins):
+    return max(0.0, np.cov(margins)[0, 1]) * 100**2 / margins.shape[1]
 
 
 def test_comparison_over_seeds_is_in_points_and_paired():

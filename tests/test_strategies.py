@@ -7,6 +7,7 @@ from augment.synthetic.strategies import (
     STRATEGIES,
     Balance,
     Decay,
+    Even,
     Partial,
     Ratio,
     RealLast,
@@ -21,6 +22,7 @@ def test_counts_are_those_of_the_docstrings():
     assert Partial(share=0.5, cap=5).counts(real) == (0, 20, 15, 0)
     assert Partial(share=1, cap=1000).counts(real) == (0, 40, 97, 0)
     assert Ratio(ratio=1.5).counts(real) == (150, 90, 4, 0)
+    assert Even(ratio=2).counts(real) == (109, 109, 109, 0)  # 2 x 163 images over three classes
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -1,6 +1,7 @@
 """A sentence and a decision for each outcome; what may and what may not be called help."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from augment.evidence.statistics import compare, holm, paired_interval
 from augment.evidence.verdict import decide, reached, reached_on_average, verdict_from_json
 
 PAIR = "gen against classical, the best arm without synthetic images"
-LUCK = "Another subset, or another seed of the training, moves such differences as well: repeat with --seeds 5."
+LUCK = "Another subset, or another training, moves such differences as well: repeat with --seeds 5."
 FIRM = [1.0, 1.4, 0.7, 1.2, 0.9]
 """Mean 1.04, p = 0.001 alone."""
 FAINT = [1.7, 0.2, 1.5, 0.7, 2.1]
@@ -237,3 +238,22 @@ def test_a_verdict_is_equal_when_read_again(comparisons):
     found = decide(comparisons)
     section = json.loads(json.dumps(found.to_json()))
     assert section == found.to_json() and verdict_from_json(section) == found
+
+
+def test_what_one_run_saw_twice_is_said():
+    found = decide([replace(on_one_seed(80, 10), again=-0.31)])
+    assert "+7.0 points of cnn accuracy on one seed, and −0.3 when both are trained again" in found.text
+    assert found.again == -0.31 and found.decision == "no evidence"
+
+
+@pytest.mark.parametrize(
+    ("overlap", "words"),
+    [
+        (0.2, "Two seeds share 20% of their training images."),
+        (0.61, "Two seeds share 61% of their training images: with another pool of such images it would vary more."),
+    ],
+)
+def test_what_seeds_have_in_common_is_said(overlap, words):
+    found = decide([replace(of_deltas(FIRM), overlap=overlap)])
+    assert found.decision == "helps" and found.text.endswith(words)
+    assert "share" not in decide([of_deltas(FIRM)]).text

@@ -90,12 +90,12 @@ def test_a_finished_arm_is_kept_before_anyone_asks_for_it(tmp_path, monkeypatch)
     try:
         budget = Budget(2, 0, "cpu", "fp32")
         pending = evaluation.begin(Arm("real", data.train), ["cart-pixels"], data, budget, workers, reuse=True)
-        expected = pending.job.future.result(timeout=120)
+        expected = pending.job.future.result(timeout=600)
         workers.close()  # its thread, which keeps the result, has ended
         (file,) = (tmp_path / "arms").glob("*.json")
         again = evaluation.begin(Arm("real", data.train), ["cart-pixels"], data, budget, workers, reuse=True)
         assert file.exists() and again.job is None
-        (kept,) = evaluation.collect([again], data, budget, workers)
+        (kept,) = evaluation.collect([again], data, workers)
         assert kept.cached and kept.predictions == expected[0].predictions
     finally:
         workers.close()

@@ -16,13 +16,15 @@ class Arm:
     """A named training set and how a classifier learns from it.
 
     Arms of one repetition share their ``real`` images, and often what is ``added``; they are joined where a classifier
-    is trained, so that many waiting arms cost no memory.
+    is trained, so that many waiting arms cost no memory.  nearest: for each of ``added`` the real image that it is most
+    like, ``(n,)``.
     """
 
     name: str
     real: LabelledImages
     learning: Learning = Learning()
     added: LabelledImages | None = None
+    nearest: Tensor | None = None
 
     @property
     def train(self) -> LabelledImages:

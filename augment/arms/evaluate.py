@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from augment.arms.arm import Arm
-from augment.classifiers import CNN, Scores, fit_cart, fit_cnn, score_predictions
+from augment.classifiers import CNN, Scores, fit_cart, fit_cnn, mean_scores, score_predictions
 from augment.classifiers.cart import Features
 from augment.datasets import LabelledImages
 from augment.errors import UsageError, unknown_name
@@ -41,12 +41,22 @@ class Budget:
     device: str
     precision: str
 
+    def training(self, number: int) -> Budget:
+        """The same with the seed of another training; 0 is this one."""
+        return replace(self, seed=self.seed + number * APART)
+
+
+APART = 1_000_003
+"""Between the seeds of two trainings; more than there are repetitions, whose seeds follow each other."""
+
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One classifier trained on one arm and scored once on the test images.
+    """One classifier trained on one arm and scored once on the test images, or the mean of several such trainings.
 
-    updates: optimizer steps that were really made; None for a tree without a CNN, which makes none.
+    seed: of the first training.  updates: optimizer steps that each really made; None for a tree without a CNN, which
+    makes none.  seconds: of all.  scores: means; counts of images are sums.  predictions: of each training, ``(n,)``.
+    trainings: accuracy of each, in [0, 1].
     """
 
     arm: str
@@ -55,7 +65,8 @@ class ArmResult:
     updates: int | None
     seconds: float
     scores: Scores
-    predictions: tuple[int, ...]
+    predictions: tuple[tuple[int, ...], ...]
+    trainings: tuple[float, ...]
     cached: bool = False
 
     def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
@@ -68,6 +79,7 @@ class ArmResult:
             "seed": self.seed,
             "updates": self.updates,
             "accuracy": scores.accuracy,
+            "trainings": list(self.trainings),
             "balanced_accuracy": scores.balanced_accuracy,
             "seconds": round(self.seconds, 3),
             "cached": self.cached,
@@ -79,8 +91,21 @@ class ArmResult:
         }
 
     def record(self) -> dict[str, Any]:
-        """What the cache keeps; the scores follow from the predictions."""
-        return {"updates": self.updates, "seconds": self.seconds, "predictions": list(self.predictions)}
+        """What the cache keeps of one training; the scores follow from the predictions."""
+        return {"updates": self.updates, "seconds": self.seconds, "predictions": list(self.predictions[0])}
+
+
+def averaged(results: Sequence[ArmResult]) -> ArmResult:
+    """Several trainings of one classifier on one arm as one result."""
+    first = results[0]
+    return replace(
+        first,
+        seconds=sum(one.seconds for one in results),
+        scores=mean_scores([one.scores for one in results]),
+        predictions=tuple(row for one in results for row in one.predictions),
+        trainings=tuple(accuracy for one in results for accuracy in one.trainings),
+        cached=all(one.cached for one in results),
+    )
 
 
 def resolve_classifier(name: str) -> str:
@@ -136,6 +161,7 @@ def _cart(arm: Arm, name: str, test: LabelledImages, budget: Budget, cnn: CNN | 
         seed=budget.seed,
         sampling="as_is" if arm.learning.imbalance == "as-is" else "balanced",
         weights=torch.where(arm.synthetic, arm.learning.synthetic_weight(0.0), 1.0),
+        nearest=arm.nearest,
         cnn=cnn,
     )
     return tree.predict(test.images)
@@ -147,4 +173,13 @@ def from_record(
     """The result of :meth:`ArmResult.record`, its predictions compared with the truth ``(n,)``."""
     predictions = tuple(record["predictions"])
     scores = score_predictions(truth, torch.tensor(predictions), num_classes)
-    return ArmResult(arm, classifier, budget.seed, record["updates"], record["seconds"], scores, predictions)
+    return ArmResult(
+        arm=arm,
+        classifier=classifier,
+        seed=budget.seed,
+        updates=record["updates"],
+        seconds=record["seconds"],
+        scores=scores,
+        predictions=(predictions,),
+        trainings=(scores.accuracy,),
+    )

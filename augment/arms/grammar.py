@@ -1,40 +1,54 @@
 """Arms as a person writes them: ``real``, ``oversample+mixup``, ``NAME+balanced-softmax+mixup+weight:weight=0.4``.
 
 An arm is a sum of components in any order: at most one that adds images, one way with imbalance, one mixing, any number
-of transforms of the images, and strategies of :mod:`augment.synthetic.strategies`.
+of transforms of the images, and strategies of :mod:`augment.synthetic.strategies`. ``ARM:again`` is the same arm with
+another seed of the classifier, judged as if it had a generator: whoever doubts the verdict compares equals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from augment import registry
-from augment.classifiers.learning import IMBALANCES, Learning
-from augment.classifiers.transforms import MIXINGS, TRANSFORMS
+from augment.classifiers.learning import IMBALANCES, PRIORS, Learning, Prior
+from augment.classifiers.transforms import MIXINGS, TRANSFORMS, check_transforms
 from augment.errors import ConfigError, UsageError, unknown_name
 from augment.synthetic.strategies import STRATEGIES, Balance, Usage, parse_strategy
 
 MODEL = "model"
 """Stands for the run's ``--model`` in an arm."""
 
-REAL, DUPLICATE, SMOTE, LATENT_SMOTE, SYNTHETIC = "real", "duplicate", "smote", "latent-smote", "synthetic"
+REAL, DUPLICATE, COPIES, SMOTE = "real", "duplicate", "copies", "smote"
+LATENT_SMOTE, SYNTHETIC = "latent-smote", "synthetic"
+
+BALANCED_SOFTMAX = "balanced-softmax"
+
+AGAIN = ":again"
 
 ADDS = {
     DUPLICATE: "adds copies of real images, as many of each class as synthetic ones would be added",
+    COPIES: "adds copies of real images, shifted and transformed once: copies:randaugment, copies:noise:blur, ...",
     SMOTE: "fills every class with interpolations of pixels (Chawla et al. 2002, arXiv 1106.1813)",
     LATENT_SMOTE: "fills every class with interpolations of a generator's codes, decoded (arXiv 2105.02340)",
 }
 
-QUICK = (REAL, "oversample", "balanced-softmax", MODEL, f"{MODEL}+balanced-softmax")
-"""Nothing, the two cheap tricks that help most on long tails, and the generator on top of each."""
+STRONGEST = f"{BALANCED_SOFTMAX}+randaugment"
+"""The cheap arm that is hardest to beat for a CNN; for a tree, which has neither, it is copies or SMOTE."""
+
+QUICK = (
+    *(REAL, "oversample", SMOTE, f"{COPIES}:randaugment", BALANCED_SOFTMAX, STRONGEST),
+    *(MODEL, f"{MODEL}+{STRONGEST}"),
+)
+"""Nothing, the cheap tricks that help most on long tails, and the generator alone and on top of the strongest."""
 
 FULL = (
-    *(REAL, DUPLICATE, "oversample", "class-weights", "balanced-softmax"),
-    *("classical", "noise:gaussian", "noise:rotation", "mixup", "cutmix", SMOTE, LATENT_SMOTE),
-    *("oversample+classical", "balanced-softmax+mixup"),
-    *(MODEL, f"{MODEL}+balanced-softmax", f"{MODEL}+balanced-softmax+mixup"),
+    *(REAL, DUPLICATE, "oversample", "class-weights", BALANCED_SOFTMAX),
+    *("classical", "noise:gaussian", "noise:rotation", "mixup", "cutmix"),
+    *(f"{COPIES}:randaugment", SMOTE, LATENT_SMOTE),
+    *("oversample+classical", STRONGEST, f"{BALANCED_SOFTMAX}+classical", f"{BALANCED_SOFTMAX}+mixup"),
+    *(MODEL, f"{MODEL}+{BALANCED_SOFTMAX}", f"{MODEL}+{STRONGEST}", f"{MODEL}+{BALANCED_SOFTMAX}+mixup"),
 )
 """Every cheap trick alone, the combinations that win on long tails, and the generator alone and on top of those."""
 
@@ -45,9 +59,10 @@ SETS: Mapping[str, tuple[str, ...]] = {"quick": QUICK, "full": FULL}
 class ArmSpec:
     """One arm, read but not built.
 
-    name: as written.  adds: what adds images: ``duplicate``, ``smote``, ``latent-smote``, ``synthetic`` or None.
-    generator: the registered model that ``synthetic`` and ``latent-smote`` use.  usage: how synthetic images are made
-    and used.  learning: how a classifier is trained on them.
+    name: as written.  adds: what adds images: ``duplicate``, ``copies``, ``smote``, ``latent-smote``, ``synthetic`` or
+    None.  generator: the registered model that ``synthetic`` and ``latent-smote`` use.  usage: how synthetic images are
+    made and used.  learning: how a classifier is trained on them.  transform: of ``copies``, on every one.  again: with
+    another seed of the classifier than the arm of this name.
     """
 
     name: str
@@ -55,17 +70,19 @@ class ArmSpec:
     generator: str | None
     usage: Usage
     learning: Learning
+    transform: str | None = None
+    again: bool = False
 
     @property
     def family(self) -> str:
-        """``generative`` for an arm with a generator, else ``classical``."""
-        return "classical" if self.generator is None else "generative"
+        """``generative`` for an arm with a generator, and one to be judged as if it had one; else ``classical``."""
+        return "generative" if self.generator is not None or self.again else "classical"
 
     def suits(self, classifier: str) -> bool:
         """Can this classifier learn so? A tree has neither batches nor logits; a last phase it leaves out."""
         learning = self.learning
-        batchwise = (learning.mixing, learning.share, learning.mix)
-        plain = learning.imbalance != "balanced-softmax" and not learning.transforms and not any(batchwise)
+        batchwise = (learning.mixing, learning.share, learning.mix, learning.norm)
+        plain = learning.imbalance != BALANCED_SOFTMAX and not learning.transforms and not any(batchwise)
         return classifier in ("cnn", "cart-cnn") or (
             plain and learning.synthetic_weight(0) == learning.synthetic_weight(1)
         )
@@ -76,15 +93,24 @@ def parse_arm(text: str, model: str, default: Usage) -> ArmSpec:
 
     Raises UsageError for an unknown component, or two that exclude each other, ConfigError for an option's value.
     """
-    parts = [part.strip() for part in text.split("+")]
+    again = text.endswith(AGAIN)
+    parts = [part.strip() for part in text.removesuffix(AGAIN).split("+")]
     found = _Components(text, model)
     for part in parts:
         found.add(part)
-    return found.spec("+".join(model if part == MODEL else part for part in parts), default)
+    spec = found.spec("+".join(model if part == MODEL else part for part in parts), default)
+    if again and spec.generator is not None:
+        raise UsageError(
+            f"Arm {text!r}: only an arm without a generator can be held against itself, because a verdict compares "
+            "arms with one against arms without. Try balanced-softmax:again beside balanced-softmax."
+        )
+    return replace(spec, name=spec.name + AGAIN, again=True) if again else spec
 
 
 def arms_of(names: Iterable[str], arm_set: str | None, model: str) -> tuple[str, ...]:
     """The arms of a run in order, each once: those of a named set, the named ones, and the model's own if none uses it.
+
+    Where an arm is to be held against itself (``:again``) and none uses the model, its own is not added.
 
     Raises UsageError for an unknown set.
     """
@@ -94,6 +120,7 @@ def arms_of(names: Iterable[str], arm_set: str | None, model: str) -> tuple[str,
     texts = ["+".join(model if part.strip() == MODEL else part.strip() for part in text.split("+")) for text in given]
     own = {model, LATENT_SMOTE, f"{LATENT_SMOTE}:{model}"}
     uses = any(part in own for text in texts for part in text.split("+"))
+    uses = uses or any(text.endswith(AGAIN) for text in texts)
     return tuple(dict.fromkeys([*texts, *([] if uses else [model])]))
 
 
@@ -102,7 +129,8 @@ def components() -> Iterator[tuple[str, str, str]]:
     yield REAL, "imbalance", "real images as they come"
     yield "oversample", "imbalance", "classes drawn uniformly"
     yield "class-weights", "imbalance", "losses weighed by the inverse of the class's frequency"
-    yield "balanced-softmax", "imbalance", "logits adjusted by the classes' frequencies (arXiv 2007.10740)"
+    adjusted = "logits adjusted by the classes' frequencies (arXiv 2007.10740); :prior=origin, by those of real images"
+    yield BALANCED_SOFTMAX, "imbalance", f"{adjusted} alone and of synthetic images alone"
     yield from ((name, "images", about) for name, about in ADDS.items())
     yield from ((name, "transform", about) for name, about in TRANSFORMS.items())
     yield from ((name, "mixing", about) for name, about in MIXINGS.items())
@@ -122,6 +150,8 @@ class _Components:
         self.strategies: list[str] = []
         self.alpha: float | None = None
         self.encoder: str | None = None
+        self.transform: str | None = None
+        self.prior: Prior | None = None
 
     def add(self, part: str) -> None:
         """Read one component."""
@@ -134,6 +164,13 @@ class _Components:
         elif name == LATENT_SMOTE:
             self._only("images", name)
             self.encoder = rest or self.model
+        elif name == COPIES:
+            self._only("images", name)
+            self.transform = rest or "randaugment"
+            check_transforms([self.transform])
+        elif name == BALANCED_SOFTMAX:
+            self._only("imbalance", name)
+            self.prior = self._prior(part, rest)
         elif name in MIXINGS:
             self._only("mixing", name)
             self.alpha = self._alpha(part, rest)
@@ -174,6 +211,16 @@ class _Components:
             raise ConfigError(f"alpha={value!r} in {part!r}: a number above 0, at most 10, is needed.")
         return alpha
 
+    def _prior(self, part: str, rest: str) -> Prior | None:
+        if not rest:
+            return None
+        key, _, value = rest.partition("=")
+        if key != "prior":
+            raise UsageError(unknown_name(f"option of {part!r}", key, ["prior"]))
+        if value not in PRIORS:
+            raise ConfigError(unknown_name(f"prior in {part!r}", value, PRIORS))
+        return cast(Prior, value)
+
     def spec(self, name: str, default: Usage) -> ArmSpec:
         """The arm; strategies make sense only where there are synthetic images."""
         adds = self.once.get("images")
@@ -183,26 +230,41 @@ class _Components:
                 f"Arm {self.text!r} adds no images, so {self.strategies[0]!r} has nothing to act on. "
                 f"Add a generator: {self.text}+{self.model}."
             )
+        if self.prior is not None and adds is None:
+            raise UsageError(
+                f"Arm {self.text!r} adds no images, so all have one origin and one prior. Write 'balanced-softmax' "
+                f"alone, or add a generator: {self.text}+{self.model}."
+            )
         generator = self.encoder if adds == LATENT_SMOTE else None if adds in ADDS else adds
         usage = given.or_else(_filling(adds, default)) if adds else Usage()
-        learning = _learning(self.once, tuple(self.transforms), self.alpha, usage)
-        return ArmSpec(name, adds if adds in ADDS or adds is None else SYNTHETIC, generator, usage, learning)
+        learning = _learning(self.once, tuple(self.transforms), self.alpha, usage, self.prior)
+        adds = adds if adds in ADDS or adds is None else SYNTHETIC
+        return ArmSpec(name, adds, generator, usage, learning, self.transform)
 
 
 def _filling(adds: str | None, default: Usage) -> Usage:
     """SMOTE fills classes up as its papers do; nothing but a generator has sources and filters."""
     if adds in (SMOTE, LATENT_SMOTE):
         return Usage((Balance(),))
-    if adds == DUPLICATE:
+    if adds in (DUPLICATE, COPIES):
         return Usage(tuple(one for one in default.strategies if one.slot not in ("source", "filter")))
     return default
 
 
-def _learning(once: Mapping[str, str], transforms: tuple[str, ...], alpha: float | None, usage: Usage) -> Learning:
+def _learning(
+    once: Mapping[str, str], transforms: tuple[str, ...], alpha: float | None, usage: Usage, prior: Prior | None
+) -> Learning:
     """Where images are added and nothing else is said, classes are drawn uniformly, as by oversampling."""
     way: Any = once.get("imbalance", "oversample" if "images" in once else REAL)
-    used: Any = {slot: usage[slot] for slot in ("share", "weight", "mix", "last")}
-    return Learning("as-is" if way == REAL else way, transforms, once.get("mixing"), alpha, **used)
+    used: Any = {slot: usage[slot] for slot in ("share", "weight", "mix", "norm", "last")}
+    return Learning(
+        imbalance="as-is" if way == REAL else way,
+        prior=prior or "mixture",
+        transforms=transforms,
+        mixing=once.get("mixing"),
+        alpha=alpha,
+        **used,
+    )
 
 
 def _instead(name: str) -> str:

@@ -17,7 +17,7 @@ AUGMENTATIONS = ("none", "shift", "shift-flip")
 
 REACH = 1 / 28
 """Largest shift as a share of the side, at least one pixel. Twice as far cost 0.9 points on Fashion-MNIST at 800
-updates: the budget is too short to learn from it."""
+updates: the budget is too short to learn from it. Chosen on official test images."""
 
 
 def batches(
@@ -34,7 +34,8 @@ def batches(
     Oversampling draws a class uniformly among those that occur, then one of its images; else images come in endless
     reshuffled passes, so that they are used equally often, and several times within a batch when there are fewer than
     ``batch_size``. With a share per batch the synthetic images, ``synthetic`` ``(N,)``, are drawn apart from the real
-    ones; a last phase on real images draws those alone.
+    ones, of which oversampling then takes more of the classes that have no synthetic images; a last phase on real
+    images draws those alone.
     """
     labels = labels.cpu()
     synthetic = torch.zeros(len(labels), dtype=torch.bool) if synthetic is None else synthetic.cpu()
@@ -43,14 +44,16 @@ def batches(
     from_made = round(batch_size * learning.share.share) if learning.share is not None and len(made) else None
     first_real = bisect_left(range(updates), True, key=lambda update: update / updates >= learning.real_from)
 
-    def draw(pool: Tensor, n: int) -> Iterator[Tensor]:
-        return (pool[index] for index in (_balanced if balanced else _as_is)(labels[pool], n, rng))
+    def draw(pool: Tensor, n: int, shares: Tensor | None = None) -> Iterator[Tensor]:
+        drawn = _balanced(labels[pool], n, rng, shares) if balanced else _as_is(labels[pool], n, rng)
+        return (pool[index] for index in drawn)
 
     if from_made is None:
         both = draw(torch.arange(len(labels)), batch_size)
         early = (next(both) for _ in range(first_real))
     else:
-        apart = draw(real, batch_size - from_made), draw(made, from_made)
+        shares = _completing(labels[real], labels[made], from_made / batch_size) if balanced else None
+        apart = draw(real, batch_size - from_made, shares), draw(made, from_made)
         early = (torch.cat([next(part) for part in apart]) for _ in range(first_real))
     yield from early
     late = draw(real, batch_size)
@@ -66,12 +69,29 @@ def _as_is(labels: Tensor, n: int, rng: torch.Generator) -> Iterator[Tensor]:
         order = order[n:]
 
 
-def _balanced(labels: Tensor, n: int, rng: torch.Generator) -> Iterator[Tensor]:
+def _completing(real: Tensor, made: Tensor, share: float) -> Tensor:
+    """Shares of the classes of ``real`` that make a batch uniform of which ``share`` is ``made``, uniform itself.
+
+    As near as that comes: a class of which synthetic images alone are more than its part has no real ones.
+    """
+    classes, of_made = real.unique(), made.unique()
+    each = 1 / len(torch.cat([classes, of_made]).unique())
+    wanted = torch.full((len(classes),), each, dtype=torch.float64)
+    wanted[torch.isin(classes, of_made)] -= share / len(of_made)
+    return wanted.clamp(min=0)
+
+
+def _balanced(labels: Tensor, n: int, rng: torch.Generator, shares: Tensor | None = None) -> Iterator[Tensor]:
+    """Classes drawn uniformly among those that occur, or in proportion to ``shares`` of them in their order."""
     by_class = labels.argsort(stable=True)
     counts = labels.unique(return_counts=True)[1]
     first = counts.cumsum(0) - counts
+    even = shares is None or bool((shares == shares[0]).all())
     while True:
-        drawn = torch.randint(len(counts), (n,), generator=rng)
+        if even or shares is None:
+            drawn = torch.randint(len(counts), (n,), generator=rng)
+        else:
+            drawn = torch.multinomial(shares, n, replacement=True, generator=rng)
         # float64: a product in float32 could round up to the next class
         place = (torch.rand(n, generator=rng, dtype=torch.float64) * counts[drawn]).long()
         yield by_class[first[drawn] + place]

@@ -43,18 +43,19 @@ class Feed:
             synthetic=self.synthetic,
         )
 
-    def batch(self, index: Tensor, progress: float) -> tuple[Tensor, Tensor]:
-        """Images ``(n, C, H, W)``, uint8 or float32 in 0..255, and targets ``(n, num_classes)`` on the device."""
+    def batch(self, index: Tensor, progress: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Images ``(n, C, H, W)``, uint8 or float32 in 0..255, targets and what is added to logits, ``(n, K)`` each."""
         images = moved(self.pool, index, self.augmentation, self.rng)
-        targets = self.objective.targets(index, progress)
+        targets = torch.cat(self.objective.targets(index, progress), dim=1)
         if self.learning.mix is not None:
             images, targets = self._mixed_within_classes(images, targets, index, progress, self.learning.mix.alpha)
         if self.learning.transforms:
             images = transformed(images, self.learning.transforms, self.rng)
         targets = targets.to(images.device)
         if self.learning.mixing is not None:
-            return mixed(images, targets, self.learning.mixing, self.rng, self.learning.alpha)
-        return images, targets
+            images, targets = mixed(images, targets, self.learning.mixing, self.rng, self.learning.alpha)
+        classes, offsets = targets.chunk(2, dim=1)
+        return images, classes, offsets
 
     def _mixed_within_classes(
         self, images: Tensor, targets: Tensor, index: Tensor, progress: float, alpha: float
@@ -70,7 +71,7 @@ class Feed:
         blend = ours * real + (1 - ours) * images[where].float()
         images, targets = images.clone(), targets.clone()
         images[where] = blend.round().to(torch.uint8)
-        of_real = self.objective.targets(partners, progress)
+        of_real = torch.cat(self.objective.targets(partners, progress), dim=1)
         targets[places] = share[:, None] * of_real + (1 - share[:, None]) * targets[places]
         return images, targets
 

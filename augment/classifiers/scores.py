@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +48,24 @@ def score_predictions(truth: Tensor, predicted: Tensor, num_classes: int) -> Sco
         f1=tuple(_share(2 * hits, support + claimed).tolist()),
         support=tuple(support.tolist()),
         confusion=tuple(map(tuple, confusion.tolist())),
+    )
+
+
+def mean_scores(scores: Sequence[Scores]) -> Scores:
+    """Of several trainings scored on the same images: means of all shares; the confusion's counts are added up."""
+
+    def mean(rows: Iterable[tuple[float, ...]]) -> tuple[float, ...]:
+        return tuple(math.fsum(values) / len(scores) for values in zip(*rows, strict=True))
+
+    accuracy, balanced = mean((one.accuracy, one.balanced_accuracy) for one in scores)
+    return Scores(
+        accuracy=accuracy,
+        balanced_accuracy=balanced,
+        precision=mean(one.precision for one in scores),
+        recall=mean(one.recall for one in scores),
+        f1=mean(one.f1 for one in scores),
+        support=scores[0].support,
+        confusion=tuple(map(tuple, torch.tensor([one.confusion for one in scores]).sum(0).tolist())),
     )
 
 

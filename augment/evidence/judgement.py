@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from augment.evidence.statistics import Comparison, Correct, compare, corrected
+from augment.evidence.statistics import ONE_POOL, Comparison, Correct, Drawn, compare, corrected
 from augment.evidence.verdict import Verdict, decide
 
 
@@ -14,7 +14,8 @@ class Scored:
     """An arm with one classifier.
 
     accuracy: in [0, 1], one per seed.  correct: for each seed, on which test images it was right; None where that is
-    not known, and a single seed has no test then.  same_images: are all seeds scored on the same test images?
+    not known, and a single seed has no test then.  drawn: how the seeds' images were drawn.  again: of a second
+    training on the only seed, with another seed of the classifier; None where there is none.
     """
 
     classifier: str
@@ -22,7 +23,8 @@ class Scored:
     family: str
     accuracy: Sequence[float]
     correct: Correct | None = None
-    same_images: bool = True
+    drawn: Drawn = ONE_POOL
+    again: float | None = None
 
 
 def against_best(arms: Sequence[Scored]) -> list[Comparison]:
@@ -53,7 +55,8 @@ def _compared(arm: Scored, best: Scored) -> Comparison:
         best.accuracy,
         arm.correct,
         best.correct,
-        same_images=arm.same_images and best.same_images,
+        drawn=arm.drawn,
+        again=None if arm.again is None or best.again is None else 100 * (arm.again - best.again),
     )
 
 

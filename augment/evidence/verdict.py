@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from augment.evidence.statistics import FEWEST_FOR_SEEDS, MOST_SEEDS, Comparison, images_needed, seeds_needed, signed
+from augment.evidence.power import FEWEST_FOR_SEEDS, MOST_SEEDS, images_needed, seeds_needed
+from augment.evidence.statistics import Comparison, signed
 
 Decision = Literal["helps", "hurts", "no evidence", "invalid", "nothing to compare"]
 
@@ -23,6 +24,9 @@ LEVEL = 0.05
 
 WORTH_KNOWING = 0.5
 """Points of accuracy; seeds are counted for the difference observed, or for this one where that is smaller."""
+
+HALF = 0.5
+"""From this overlap on, the spread over seeds says little of what another pool of images would do."""
 
 NOTHING = (
     "Nothing to compare: a verdict needs an arm with synthetic images and one without; add --arm real or "
@@ -43,7 +47,8 @@ class Verdict:
     that the nearer decision rests on, corrected; None without an interval.
     seeds_needed: at least and at most so many seeds would find the difference that the sentence names in 80% of cases.
     images_needed: test images that it would take, where no number of seeds is enough. Both None where there is evidence
-    and where they cannot be told. Numbers are None where nothing was compared or nothing can be trusted.
+    and where they cannot be told.  overlap, again: as in :class:`~augment.evidence.statistics.Comparison`. Numbers are
+    None where nothing was compared or nothing can be trusted.
     """
 
     text: str
@@ -59,6 +64,8 @@ class Verdict:
     rivals: int | None = None
     seeds_needed: tuple[int, int] | None = None
     images_needed: int | None = None
+    overlap: float | None = None
+    again: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The section of ``result.json``, with lists for tuples, so that it is equal when read again."""
@@ -131,9 +138,11 @@ def decide(pairs: Sequence[Comparison], guards_failed: Sequence[str] = ()) -> Ve
         n=named.n,
         arms=arms,
         rivals=rivals,
+        overlap=named.overlap,
+        again=named.again,
         **(_needed(named, arms) if decision == "no evidence" else {}),
     )
-    return replace(found, text=_sentence(found, named) + _what_next(found, named))
+    return replace(found, text=_sentence(found, named) + _what_next(found, named) + _pool(found))
 
 
 def reached(verdict: Verdict, points: float) -> bool:
@@ -160,6 +169,8 @@ def _sentence(found: Verdict, named: Comparison) -> str:
     subject = f"{arm} against {found.against}, {rival}: {signed(named.delta)} points of {found.classifier} accuracy"
     if found.ci95 is None:
         seeds = "on one seed" if found.n == 1 else f"on each of {found.n} seeds"
+        if found.again is not None:
+            seeds += f", and {signed(found.again)} when both are trained again with another seed of the classifier"
         word = "One run cannot tell whether it helps" if found.n == 1 else "No evidence that it helps"
         return f"{word}: {subject} {seeds}."
     low, high = (signed(bound) for bound in found.ci95)
@@ -188,9 +199,7 @@ def _what_next(found: Verdict, named: Comparison) -> str:
     if found.decision != "no evidence":
         return ""
     if found.n == 1:
-        return (
-            " Another subset, or another seed of the training, moves such differences as well: repeat with --seeds 5."
-        )
+        return " Another subset, or another training, moves such differences as well: repeat with --seeds 5."
     if found.ci95 is None:
         return " Seeds that all differ by the same amount do not show how far luck goes: repeat with more --seeds."
     if named.n < FEWEST_FOR_SEEDS:
@@ -207,6 +216,14 @@ def _what_next(found: Verdict, named: Comparison) -> str:
     if high <= named.n:
         return f"{difference} would have shown."
     return f"{difference} would take about {low} to {high} seeds."
+
+
+def _pool(found: Verdict) -> str:
+    """How much the seeds have in common; another pool is another matter."""
+    if found.overlap is None or found.ci95 is None:
+        return ""
+    shared = f" Two seeds share {100 * found.overlap:.0f}% of their training images"
+    return f"{shared}." if found.overlap < HALF else f"{shared}: with another pool of such images it would vary more."
 
 
 def _distrust(guards: Sequence[str]) -> str:

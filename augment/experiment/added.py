@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from augment.arms import ArmSpec
-from augment.arms.grammar import DUPLICATE, LATENT_SMOTE
+from augment.arms.grammar import COPIES, DUPLICATE, LATENT_SMOTE
 from augment.evidence import guards
 from augment.experiment.draw import Draw
 from augment.experiment.plan import Plan, counts_of
@@ -17,27 +18,32 @@ from augment.metrics.memorisation import nearest
 from augment.progress import Reporter
 from augment.synthetic import cache
 from augment.synthetic.acceptance import filtered
-from augment.synthetic.duplicates import duplicates
+from augment.synthetic.duplicates import duplicates, transformed_copies
 from augment.synthetic.smote import latent_smote, smote_images
 from augment.synthetic.strategies import SourceStrategy, Teacher
-from augment.synthetic.synthesis import SyntheticSet, synthesise, with_nearest
+from augment.synthetic.synthesis import NO_PARENT, SyntheticSet, synthesise, with_nearest
 from augment.synthetic.teacher_filter import Teachers
 from augment.workers import Workers
 
 
 @dataclass(frozen=True)
 class Added:
-    """Images made by the generator ``model`` (None: without one); ``filtered`` is the report of their filter."""
+    """Images made by the generator ``model`` (None: without one).
+
+    origins: of each the real image of the repetition that it was made from, or is most like, ``(n,)``.  filtered: the
+    report of their filter.
+    """
 
     model: str | None
     images: SyntheticSet
+    origins: Tensor
     filtered: dict[str, Any] | None = None
 
 
 def added_key(spec: ArmSpec) -> str:
     """Arms with the same key add the same images."""
     making = [str(one) for one in spec.usage.strategies if one.slot in ("counts", "source", "filter")]
-    return "+".join([spec.generator or "", str(spec.adds), *making])
+    return "+".join([spec.generator or "", str(spec.adds), *([spec.transform] if spec.transform else []), *making])
 
 
 def make_added(
@@ -66,7 +72,9 @@ def make_added(
 
     images, filter_report = cache.kept_or_drawn(identity, make, reuse=plan.config.resume, report=report)
     _tell_shortfall(spec, counts, images, report)
-    return Added(spec.generator, _located(images, draw), filter_report)
+    index, distance = _nearest(images, draw)
+    origins = torch.where(images.parents == NO_PARENT, index, images.parents)
+    return Added(spec.generator, _located(images, draw, index, distance), origins, filter_report)
 
 
 def _made(
@@ -81,6 +89,8 @@ def _made(
     seed = draw.seeds.sampling
     if spec.adds == DUPLICATE:
         return duplicates(draw.real, counts, seed), None
+    if spec.adds == COPIES and spec.transform is not None:
+        return transformed_copies(draw.real, counts, spec.transform, seed), None
     if generator is None:
         return smote_images(draw.real.images, draw.real.labels, counts, seed=seed), None
     how: dict[str, Any] = {"precision": plan.precision, "workers": workers}
@@ -111,17 +121,20 @@ def _made(
     return kept, found.to_json(plan.data.classes)
 
 
-def _located(images: SyntheticSet, draw: Draw) -> SyntheticSet:
+def _nearest(images: SyntheticSet, draw: Draw) -> tuple[Tensor, Tensor]:
+    """For each image the nearest real one of the repetition, and its distance."""
+    if len(images.labels) == 0:
+        return torch.zeros(0, dtype=torch.int64), torch.zeros(0)
+    return nearest(images.images, draw.real.images)
+
+
+def _located(images: SyntheticSet, draw: Draw, index: Tensor, distance: Tensor) -> SyntheticSet:
     """Every row names its nearest training image and its parent as indices into the data set's training part."""
     train = torch.tensor(draw.manifest.train)
     rows = tuple(
         {**row, "parent": int(train[row["parent"]])} if row.get("parent") is not None else row for row in images.rows
     )
-    images = replace(images, rows=rows)
-    if len(images.labels) == 0:
-        return images
-    index, distance = nearest(images.images, draw.real.images)
-    return with_nearest(images, train[index], distance)
+    return with_nearest(replace(images, rows=rows), train[index], distance)
 
 
 def _tell_shortfall(spec: ArmSpec, counts: tuple[int, ...], images: SyntheticSet, report: Reporter) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from augment.arms import ArmResult
 from augment.datasets import ImageSet, LabelledImages
@@ -15,7 +16,7 @@ from augment.evidence import guards
 from augment.evidence.effects import class_effects, class_groups, group_effects
 from augment.evidence.guards import Guard
 from augment.evidence.judgement import Scored, against_best, judged
-from augment.evidence.statistics import Comparison
+from augment.evidence.statistics import Comparison, Drawn, mean_overlap
 from augment.experiment.added import added_key
 from augment.experiment.plan import SCHEMA, Plan
 from augment.experiment.repetition import Repetition
@@ -37,7 +38,12 @@ def document(
     checks = run_guards(plan, repetitions)
     verdicts = judged(arms, [guard.name for guard in checks if not guard.passed])
     rows = [
-        {**result.to_json(plan.data.classes), "family": families[result.arm]}
+        {
+            **result.to_json(plan.data.classes),
+            "seed": repetition.draw.seeds.classifier,
+            "trainings": [*result.trainings, *_again(repetition, result.classifier, result.arm)],
+            "family": families[result.arm],
+        }
         for repetition in repetitions
         for result in repetition.results
     ]
@@ -49,6 +55,7 @@ def document(
         "generators": [_generator(plan, repetitions, model) for model in plan.models],
         "synthetic": _synthetic(plan, repetitions),
         "seeds": [asdict(repetition.draw.seeds) for repetition in repetitions],
+        "drawn": asdict(_drawn(plan, repetitions)),
         "arms": rows,
         "fidelity": fidelity,
         "comparisons": [comparison.to_json() for comparison in found],
@@ -71,18 +78,36 @@ def _by_arm(repetitions: Sequence[Repetition], classifier: str) -> ByArm:
 def scored(plan: Plan, repetitions: Sequence[Repetition]) -> list[Scored]:
     """Every arm with every classifier it suits, in the order that was asked for, over all repetitions."""
     truths = [repetition.draw.data.test.labels for repetition in repetitions]
-    found = []
+    drawn, found = _drawn(plan, repetitions), []
     for classifier in plan.config.classifiers:
         results = _by_arm(repetitions, classifier)
         for spec in (spec for spec in plan.arms if spec.name in results):
             own = results[spec.name]
-            correct = np.stack(
-                [np.asarray(result.predictions) == truth.numpy() for result, truth in zip(own, truths, strict=True)]
-            )
+            correct = np.stack([_right(result, truth) for result, truth in zip(own, truths, strict=True)])
             accuracy = [result.scores.accuracy for result in own]
-            same = plan.config.score_on == "test"
-            found.append(Scored(classifier, spec.name, spec.family, accuracy, correct, same_images=same))
+            again = next(iter(_again(repetitions[0], classifier, spec.name)), None)
+            found.append(Scored(classifier, spec.name, spec.family, accuracy, correct, drawn, again))
     return found
+
+
+def _right(result: ArmResult, truth: torch.Tensor) -> NDArray[np.float64]:
+    """Share of the trainings that are right on each image, ``(n,)``."""
+    right: NDArray[np.float64] = (np.asarray(result.predictions) == truth.numpy()).mean(0)
+    return right
+
+
+def _again(repetition: Repetition, classifier: str, arm: str) -> list[float]:
+    return [one.scores.accuracy for one in repetition.again if (one.classifier, one.arm) == (classifier, arm)]
+
+
+def _drawn(plan: Plan, repetitions: Sequence[Repetition]) -> Drawn:
+    """How the images of the repetitions were drawn."""
+    drawn = [set(one.draw.manifest.train) for one in repetitions]
+    overlap = mean_overlap(drawn)
+    if plan.config.score_on == "test":
+        return Drawn(overlap=overlap)
+    scored = len(repetitions[0].draw.data.test)
+    return Drawn(False, scored / max(1, len(plan.data.train) - scored), overlap)
 
 
 def effects(plan: Plan, repetitions: Sequence[Repetition], found: Sequence[Comparison]) -> list[dict[str, Any]]:

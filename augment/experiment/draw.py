@@ -12,13 +12,14 @@ from augment.experiment.config import Seeds
 from augment.experiment.plan import Plan
 from augment.experiment.scored import held_out
 from augment.regimes import Manifest
+from augment.run_folder.places import MANIFEST, repetition_folder
 
 
 @dataclass(frozen=True)
 class Draw:
     """One repetition before anything is trained; repetitions after the first have folders of their own.
 
-    data: the data set, with what is scored on as its test part.
+    data: the data set, with what is scored on as its test part.  budget: of every arm.
     """
 
     label: str
@@ -35,9 +36,9 @@ def draw_of(plan: Plan, index: int) -> Draw:
     config = plan.config
     seeds = Seeds.of(config.seed + index)
     manifest = plan.manifest(seeds)
-    folder = plan.folder if index == 0 else plan.folder / f"seed-{index}"
+    folder = repetition_folder(plan.folder, index)
     with store.writing(folder):
-        store.write_json(folder / "manifest.json", manifest.to_json())
+        store.write_json(folder / MANIFEST, manifest.to_json())
     return Draw(
         label=f" (seed {index + 1} of {config.seeds})" if config.seeds > 1 else "",
         folder=folder,

@@ -12,6 +12,7 @@ import torch
 
 from augment import registry, trained
 from augment.arms import Arm, Budget, evaluate
+from augment.arms.evaluate import LEARNT_IN_UPDATES
 from augment.classifiers import fit_cnn
 from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
@@ -19,6 +20,7 @@ from augment.errors import ConfigError
 from augment.experiment.added import added_key
 from augment.experiment.config import RunConfig, Seeds
 from augment.experiment.plan import Plan, counts_of, prepare
+from augment.experiment.repetition import TRAININGS
 from augment.experiment.seed_spread import repeated
 from augment.generator import Generator
 from augment.locations import cache_folder
@@ -189,6 +191,7 @@ def _of_classifiers(plan: Plan, real: LabelledImages) -> list[Stage]:
     for classifier in plan.config.classifiers:
         fits = plan.config.seeds * sum(spec.suits(classifier) for spec in plan.arms)
         fits += (plan.config.seeds - 1) * sum(spec.suits(classifier) for spec in again)
+        fits += _second_trainings(plan, classifier)
         if classifier == "cnn":
             each, work = cnn, f"{fits} x {plan.updates:,} updates"
         else:
@@ -202,6 +205,12 @@ def _of_classifiers(plan: Plan, real: LabelledImages) -> list[Stage]:
     if count:
         stages.append(Stage("train teachers", f"{count} x {plan.updates:,} updates", count * cnn))
     return stages
+
+
+def _second_trainings(plan: Plan, classifier: str) -> int:
+    """Of the pair of arms that the classifier's verdict will name."""
+    sides = {spec.family for spec in plan.arms if spec.suits(classifier)}
+    return 2 * plan.config.seeds * (TRAININGS - 1) if classifier in LEARNT_IN_UPDATES and len(sides) == 2 else 0
 
 
 def _seconds_of_cnn(plan: Plan, real: LabelledImages) -> float:

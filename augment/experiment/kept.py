@@ -19,7 +19,7 @@ from augment.store import safe_name, save_class_folders
 
 
 def save_predictions(plan: Plan, repetitions: Sequence[Repetition]) -> None:
-    """Every prediction of every classifier and arm, in ``predictions.safetensors``."""
+    """Every prediction of every classifier and arm, by training, in ``predictions.safetensors``."""
     truths = {index: one.draw.data.test.labels.numpy().astype(np.int32) for index, one in enumerate(repetitions)}
     predicted = {
         (index, result.classifier, result.arm): np.asarray(result.predictions, dtype=np.int32)

@@ -31,7 +31,7 @@ from augment.synthetic.synthesis import check_generator
 from augment.synthetic.teacher_filter import check_held_out
 from augment.trained import Recipe
 
-SCHEMA = "augment.run/5"
+SCHEMA = "augment.run/6"
 
 
 @dataclass(frozen=True)

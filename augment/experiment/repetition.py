@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from augment import evaluation, store, trained
-from augment.arms import Arm, ArmResult, ArmSpec
+from augment.arms import Arm, ArmResult, ArmSpec, Budget
 from augment.datasets import LabelledImages
 from augment.evaluation import Pending
 from augment.evidence import guards
@@ -18,15 +18,22 @@ from augment.progress import Reporter
 from augment.trained import Trained
 from augment.workers import Workers
 
+TRAININGS = 2
+"""Of an arm that a verdict names, with different seeds of the classifier."""
+
 
 @dataclass
 class Repetition:
-    """What one draw has given so far; ``added`` by the name of what adds and by how it is made."""
+    """What one draw has given so far; ``added`` by the name of what adds and by how it is made.
+
+    again: second trainings of the arms that a verdict names, where they are not averaged into ``results``.
+    """
 
     draw: Draw
     trained: dict[str, Trained] = field(default_factory=dict)
     added: dict[str, Added] = field(default_factory=dict)
     results: list[ArmResult] = field(default_factory=list)
+    again: list[ArmResult] = field(default_factory=list)
 
 
 def generator_folder(plan: Plan, model: str) -> str:
@@ -73,7 +80,13 @@ def begin(plan: Plan, repetition: Repetition, specs: list[ArmSpec], workers: Wor
 def begin_one(plan: Plan, draw: Draw, arm: Arm, spec: ArmSpec, workers: Workers) -> Pending:
     """Begin to evaluate one arm with the budget of ``draw``."""
     classifiers = [name for name in plan.config.classifiers if spec.suits(name)]
-    return evaluation.begin(arm, classifiers, draw.data, draw.budget, workers, reuse=plan.config.resume)
+    budget = budget_of(draw, spec)
+    return evaluation.begin(arm, classifiers, draw.data, budget, workers, reuse=plan.config.resume)
+
+
+def budget_of(draw: Draw, spec: ArmSpec, training: int = 0) -> Budget:
+    """Of a training of an arm, counted from 0; an arm held against itself shares no seed with the other."""
+    return draw.budget.training(training + (TRAININGS if spec.again else 0))
 
 
 def arm_of(repetition: Repetition, spec: ArmSpec) -> Arm:
@@ -81,5 +94,6 @@ def arm_of(repetition: Repetition, spec: ArmSpec) -> Arm:
     real = repetition.draw.real
     if spec.adds is None:
         return Arm(spec.name, real, spec.learning)
-    added = repetition.added[added_key(spec)].images
-    return Arm(spec.name, real, spec.learning, LabelledImages(added.images, added.labels))
+    added = repetition.added[added_key(spec)]
+    images = LabelledImages(added.images.images, added.images.labels)
+    return Arm(spec.name, real, spec.learning, images, added.origins)

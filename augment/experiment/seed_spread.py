@@ -72,7 +72,7 @@ def collect(plan: Plan, repetitions: list[Repetition], repeats: list[Repeat], wo
     again: dict[tuple[str, str, bool], list[float]] = {}
     seconds: dict[tuple[str, str], float] = {}
     for repeat in repeats:
-        for result in evaluation.collect([repeat.pending], repeat.draw.data, repeat.draw.budget, workers):
+        for result in evaluation.collect([repeat.pending], repeat.draw.data, workers):
             key = (repeat.spec.name, result.classifier, repeat.same_generator)
             again.setdefault(key, []).append(result.scores.accuracy)
             seconds[key[:2]] = seconds.get(key[:2], 0.0) + result.seconds

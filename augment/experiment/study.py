@@ -16,7 +16,7 @@ from augment.arms import ArmSpec
 from augment.errors import UsageError
 from augment.evaluation import Pending
 from augment.evidence.verdict import reached, reached_on_average, verdict_from_json
-from augment.experiment import seed_spread
+from augment.experiment import retraining, seed_spread
 from augment.experiment.config import RunConfig
 from augment.experiment.document import document
 from augment.experiment.draw import draw_of
@@ -127,8 +127,9 @@ def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> dict[str, Any]
     entries = [(repetition, entry) for repetition, begun in zip(repetitions, pending, strict=True) for entry in begun]
     for done, (repetition, entry) in enumerate(entries):
         report.advance(done, len(entries), f"{entry.arm}{repetition.draw.label}")
-        repetition.results += evaluation.collect([entry], repetition.draw.data, repetition.draw.budget, workers)
+        repetition.results += evaluation.collect([entry], repetition.draw.data, workers)
     spreads = seed_spread.collect(plan, repetitions, repeats, workers)
+    retraining.train_again(plan, repetitions, workers, report)
     (fidelity,) = workers.results([scores])
     found = document(plan, repetitions, fidelity, spreads)
     save_predictions(plan, repetitions)

@@ -11,8 +11,8 @@ from augment.results.settings import plain_arm
 from augment.results.studies import ArmScores, Study
 from augment.run_folder.predictions import Predictions
 
-Right = list[list[bool]]
-"""For each seed, which test images an arm got right."""
+Right = list[list[float]]
+"""For each seed, which test images an arm got right, as a share of its trainings."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,13 @@ def _correct(sides: Sequence[tuple[Study, ArmScores]], seeds: Sequence[int]) -> 
     return (found[0], found[1]), ""
 
 
-def _predicted(study: Study, row: ArmScores, seed: int) -> tuple[list[int], list[bool]] | None:
+def _predicted(study: Study, row: ArmScores, seed: int) -> tuple[list[int], list[float]] | None:
     """The true classes, and where the arm was right."""
     repetition = study.repetitions[study.seeds.index(seed)]
     kept = Predictions.load(repetition.record.folder)
     if kept is None:
         return None
-    truth, predicted = kept.truth(repetition.index), kept.of(repetition.index, row.classifier, row.arm)
-    if truth is None or predicted is None:
+    truth, right = kept.truth(repetition.index), kept.right(repetition.index, row.classifier, row.arm)
+    if truth is None or right is None:
         return None
-    return truth.tolist(), (truth == predicted).tolist()
+    return truth.tolist(), right.tolist()

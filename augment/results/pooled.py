@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augment import store
 from augment.evidence import judgement
 from augment.evidence.effects import class_effects, class_groups
 from augment.evidence.judgement import Scored
-from augment.evidence.statistics import Comparison, mean_with_interval
+from augment.evidence.statistics import Comparison, Drawn, mean_overlap, mean_with_interval
 from augment.evidence.verdict import Verdict, verdict_from_json
+from augment.run_folder.places import MANIFEST, repetition_folder
 from augment.run_folder.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -26,9 +28,9 @@ def judged(
     runs = tuple({id(one.record): one.record for one in repetitions}.values())
     if len(runs) == 1:
         return recorded(runs[0].document)
-    correct = _correct(repetitions, arms)
+    correct, drawn = _correct(repetitions, arms), _drawn(repetitions)
     scored = [
-        Scored(row.classifier, row.arm, row.family, row.accuracy, correct.get((row.classifier, row.arm)))
+        Scored(row.classifier, row.arm, row.family, row.accuracy, correct.get((row.classifier, row.arm)), drawn)
         for row in arms
     ]
     found = judgement.against_best(scored)
@@ -36,11 +38,23 @@ def judged(
     return tuple(found), tuple(judgement.judged(scored, failed))
 
 
+def _drawn(repetitions: Sequence[Repetition]) -> Drawn:
+    """How the images of all seeds were drawn; what they have in common is known where all manifests are there."""
+    trained_on = []
+    for one in repetitions:
+        manifest = store.read_json(repetition_folder(one.record.folder, one.index) / MANIFEST)
+        trained_on.append(set(manifest["train"]) if isinstance(manifest, dict) and "train" in manifest else None)
+    known = [images for images in trained_on if images is not None]
+    overlap = mean_overlap(known) if len(known) == len(trained_on) else None
+    return Drawn(**{**repetitions[0].record.document["drawn"], "overlap": overlap})
+
+
 def _correct(
     repetitions: Sequence[Repetition], arms: Sequence[ArmScores]
-) -> Mapping[tuple[str, str], NDArray[np.bool_]]:
-    """On which test images each arm was right, ``(J, n)``, by classifier and arm, from the predictions that runs keep.
+) -> Mapping[tuple[str, str], NDArray[np.float64]]:
+    """On which test images each arm was right, by classifier and arm, from the predictions that runs keep.
 
+    ``(J, n)``, a row for each seed, the share of its trainings in [0, 1].
     Empty where a run has none, or where runs were scored on other images; without an arm whose predictions are not
     those of its accuracies, as in a folder that was put together by hand.
     """
@@ -51,11 +65,10 @@ def _correct(
         return {}
     correct = {}
     for row in arms:
-        rows = [predictions.of(index, row.classifier, row.arm) for predictions, index in found if predictions]
-        if all(predicted is not None for predicted in rows):
-            right = np.stack([predicted == truths[0] for predicted in rows])
-            if np.allclose(right.mean(1), row.accuracy):
-                correct[row.classifier, row.arm] = right
+        rows = [predictions.right(index, row.classifier, row.arm) for predictions, index in found if predictions]
+        known = [right for right in rows if right is not None]
+        if len(known) == len(rows) and np.allclose([right.mean() for right in known], row.accuracy):
+            correct[row.classifier, row.arm] = np.stack(known)
     return correct
 
 

@@ -18,11 +18,22 @@ from augment.results.folders import RunFolder, run_folders
 
 Kind = Literal["run", "features"]
 
-READABLE: Mapping[str, Kind] = {"augment.run/5": "run", "augment.features/3": "features"}
+READABLE: Mapping[str, Kind] = {"augment.run/6": "run", "augment.features/4": "features"}
 """Schemas of documents that mean what this version takes them to mean."""
 
 NEEDED: Mapping[Kind, tuple[str, ...]] = {
-    "run": ("dataset", "regime", "generators", "seeds", "arms", "comparisons", "guards", "verdict", "verdicts"),
+    "run": (
+        "dataset",
+        "regime",
+        "generators",
+        "seeds",
+        "drawn",
+        "arms",
+        "comparisons",
+        "guards",
+        "verdict",
+        "verdicts",
+    ),
     "features": ("dataset", "generator", "protocol", "rows", "comparisons", "guards", "verdict"),
 }
 """Sections without which a document is of no use."""

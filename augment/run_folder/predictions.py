@@ -24,7 +24,7 @@ class Predictions:
     """Predicted classes by repetition, classifier and arm, and the true ones; rows are in the order of the test part.
 
     truths: ``(n,)`` of each repetition, which differ in what is scored on unless that is the test part.  predicted:
-    ``(n,)`` for each ``(repetition, classifier, arm)``.
+    ``(trainings, n)`` for each ``(repetition, classifier, arm)``.
     """
 
     truths: Mapping[int, Classes]
@@ -34,9 +34,10 @@ class Predictions:
         """True classes ``(n,)`` of a repetition, counted from 0; None where it is not known."""
         return self.truths.get(repetition)
 
-    def of(self, repetition: int, classifier: str, arm: str) -> Classes | None:
-        """Predicted classes ``(n,)``; None where these are not known."""
-        return self.predicted.get((repetition, classifier, arm))
+    def right(self, repetition: int, classifier: str, arm: str) -> NDArray[np.float64] | None:
+        """Share of the trainings that are right on each image, ``(n,)``; None where that is not known."""
+        predicted, truth = self.predicted.get((repetition, classifier, arm)), self.truth(repetition)
+        return None if predicted is None or truth is None else (predicted == truth).mean(0)
 
     def save(self, folder: Path) -> None:
         """Write :data:`FILE` into ``folder``, atomically; raises OSError where that is impossible."""
@@ -63,5 +64,8 @@ class Predictions:
                     predicted[int(first), classifier, arm] = array
         except ValueError:
             return None
-        paired = all(key[0] in truths and len(truths[key[0]]) == len(array) for key, array in predicted.items())
+        paired = all(
+            array.ndim == 2 and key[0] in truths and len(truths[key[0]]) == array.shape[1]
+            for key, array in predicted.items()
+        )
         return cls(truths, predicted) if paired else None

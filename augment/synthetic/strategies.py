@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from augment.errors import ConfigError, UsageError, unknown_name
 
 Counts = tuple[int, ...]
-Slot = Literal["counts", "source", "filter", "share", "weight", "mix", "last"]
+Slot = Literal["counts", "source", "filter", "share", "weight", "mix", "norm", "last"]
 
 
 class Strategy(BaseModel):
@@ -81,6 +81,23 @@ class Ratio(CountStrategy):
     def counts(self, real: Sequence[int]) -> Counts:
         """A multiple of every class."""
         return tuple(round(self.ratio * count) for count in real)
+
+
+class Even(CountStrategy):
+    """Add equally many synthetic images to every class, ``ratio`` for each real image there is in all.
+
+    What a share per batch needs: a synthetic part that is balanced, whatever the real one is. As Azizi et al. 2023
+    (arXiv 2304.08466) draw it for balanced real images.
+    """
+
+    name: ClassVar[str] = "even"
+    ratio: float = Field(1.0, ge=0, le=1000, description="synthetic images for each real one, all classes together")
+
+    def counts(self, real: Sequence[int]) -> Counts:
+        """The same for every class that has real images."""
+        known = sum(count > 0 for count in real)
+        each = round(self.ratio * sum(real) / max(1, known))
+        return tuple(each if count else 0 for count in real)
 
 
 class SourceStrategy(Strategy):
@@ -197,6 +214,17 @@ class ClassMixUp(Strategy):
     alpha: float = Field(1.0, gt=0, le=10, description="of the Beta distribution of the real image's share")
 
 
+class RealNorm(Strategy):
+    """Normalisation is by statistics of real images; synthetic ones are normalised by their own while training.
+
+    Two sets of statistics for two kinds of images, Xie et al. 2019, "AdvProp" (arXiv 1911.09665), there with weights of
+    their own as well.
+    """
+
+    name: ClassVar[str] = "real-norm"
+    slot: ClassVar[Slot] = "norm"
+
+
 class RealLast(Strategy):
     """The last updates see real images only, and train the last layer alone or all of them.
 
@@ -213,10 +241,10 @@ class RealLast(Strategy):
 STRATEGIES: dict[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
-        *(Balance, Partial, Ratio),
+        *(Balance, Partial, Ratio, Even),
         *(PartialNoise, Neighbourhood, Translation),
         Teacher,
-        *(BatchShare, Weight, Decay, ClassMixUp, RealLast),
+        *(BatchShare, Weight, Decay, ClassMixUp, RealNorm, RealLast),
     )
 }
 
