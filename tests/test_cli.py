@@ -11,9 +11,6 @@ from PIL import Image
 
 pytestmark = pytest.mark.libraries
 
-ALL = ("real", "oversample", "smote", "copies:randaugment")
-"""Arms without a generator that every classifier takes."""
-
 QUICK = ["--steps", "8", "--updates", "8", "--device", "cpu", "--precision", "fp32"]
 
 
@@ -47,7 +44,9 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
     }
     assert sum(document["regime"]["class_counts"]) == document["regime"]["size"]
     assert {(row["arm"], row["classifier"]) for row in document["arms"]} == {
-        *((arm, classifier) for arm in (*ALL, "dvae") for classifier in ("cnn", "cart-pca")),
+        *((arm, classifier) for arm in ("real", "oversample", "dvae") for classifier in ("cnn", "cart-pca")),
+        ("smote", "cart-pca"),  # the tree's rivals; the CNN has stronger ones
+        ("copies:randaugment", "cart-pca"),
         ("balanced-softmax", "cnn"),  # a tree has neither logits nor batches
         ("balanced-softmax+randaugment", "cnn"),
         ("dvae+balanced-softmax+randaugment", "cnn"),

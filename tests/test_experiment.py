@@ -235,6 +235,24 @@ def test_defaults_follow_the_counts_and_what_is_given_stands_alone():
     assert str(default_usage((5, 5), Usage.parse("balance"))) == "balance"
 
 
+# ---------------------------------------------------------------- arms of a set
+
+
+def test_what_the_quick_set_has_for_trees_alone_is_left_out_for_the_cnn_unless_asked_for(tmp_path):
+    def suited(classifier, **settings):
+        plan = prepare(config(tmp_path, **settings), Reporter())
+        return {spec.name for spec in plan.arms if spec.suits(classifier)}, plan
+
+    both = ("cnn", "cart-pca")
+    assert {"smote", "copies:randaugment"} <= suited("cart-pca", classifiers=both)[0]
+    assert not {"smote", "copies:randaugment"} & suited("cnn", classifiers=both)[0]
+    asked, plan = suited("cnn", classifiers=both, arms=("smote",), arm_set="quick")
+    assert "smote" in asked and "copies:randaugment" not in asked
+    assert plan.key != suited("cnn", classifiers=both)[1].key
+    alone = suited("cnn", classifiers=("cnn",))[1]
+    assert "smote" not in [spec.name for spec in alone.arms]  # nor are its images made
+
+
 # ---------------------------------------------------------------- second trainings
 
 

@@ -54,6 +54,9 @@ FULL = (
 
 SETS: Mapping[str, tuple[str, ...]] = {"quick": QUICK, "full": FULL}
 
+FOR_TREES: Mapping[str, tuple[str, ...]] = {"quick": (SMOTE, f"{COPIES}:randaugment")}
+"""Arms of a set that only trees take: their strongest rivals, while the CNN has stronger ones, and each costs time."""
+
 
 @dataclass(frozen=True)
 class ArmSpec:
@@ -62,7 +65,7 @@ class ArmSpec:
     name: as written.  adds: what adds images: ``duplicate``, ``copies``, ``smote``, ``latent-smote``, ``synthetic`` or
     None.  generator: the registered model that ``synthetic`` and ``latent-smote`` use.  usage: how synthetic images are
     made and used.  learning: how a classifier is trained on them.  transform: of ``copies``, on every one.  again: with
-    another seed of the classifier than the arm of this name.
+    another seed of the classifier than the arm of this name.  trees_only: left out for the CNN.
     """
 
     name: str
@@ -72,6 +75,7 @@ class ArmSpec:
     learning: Learning
     transform: str | None = None
     again: bool = False
+    trees_only: bool = False
 
     @property
     def family(self) -> str:
@@ -80,6 +84,8 @@ class ArmSpec:
 
     def suits(self, classifier: str) -> bool:
         """Can this classifier learn so? A tree has neither batches nor logits; a last phase it leaves out."""
+        if self.trees_only:
+            return classifier != "cnn"
         learning = self.learning
         batchwise = (learning.mixing, learning.share, learning.mix, learning.norm)
         plain = learning.imbalance != BALANCED_SOFTMAX and not learning.transforms and not any(batchwise)

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from augment import study_config
 from augment.arms import DEFAULT_CLASSIFIERS, arms_of, resolve_classifier
+from augment.arms.grammar import FOR_TREES
 from augment.limits import LARGEST_COUNT, LARGEST_SEED
 from augment.study_config import StudyConfig
 
@@ -52,6 +53,11 @@ class RunConfig(StudyConfig):
     def arm_names(self) -> tuple[str, ...]:
         """All arms, sets resolved, the model's own among them."""
         return arms_of(self.arms, self.arm_set or (None if self.arms else "quick"), self.model)
+
+    @property
+    def for_trees(self) -> frozenset[str]:
+        """Those of :attr:`arm_names` that a set has for trees alone, and that nobody asked for by name."""
+        return frozenset(FOR_TREES.get(self.arm_set or ("" if self.arms else "quick"), ())) - frozenset(self.arms)
 
     def options_of(self, model: str) -> Mapping[str, Any]:
         """Options of one generator: those with its name before, and for the run's model those without a name."""

@@ -97,6 +97,7 @@ class Plan:
             "counts": self.counts,
             "strategy": str(self.usage),
             "arms": [arm.name for arm in self.arms],
+            "trees_only": [arm.name for arm in self.arms if arm.trees_only],
             "updates": self.updates,
             "code": store.code_fingerprint(imported_sources("augment.experiment.study")),
             "recipes": {
@@ -143,13 +144,21 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
         test=test,
         counts=counts,
         usage=usage,
-        arms=tuple(parse_arm(name, config.model, usage) for name in config.arm_names),
+        arms=tuple(_arms(config, usage)),
         device=str(device),
         precision=precision,
         updates=config.updates or default_updates(sum(counts)),
     )
     _check_images(plan)
     return replace(plan, arms=tuple(_possible(plan, report)))
+
+
+def _arms(config: RunConfig, usage: Usage) -> Iterator[ArmSpec]:
+    """The arms that were asked for; of those for trees alone, the ones that a classifier of the run takes."""
+    for name in config.arm_names:
+        spec = replace(parse_arm(name, config.model, usage), trees_only=name in config.for_trees)
+        if not spec.trees_only or any(map(spec.suits, config.classifiers)):
+            yield spec
 
 
 def _check_images(plan: Plan) -> None:
