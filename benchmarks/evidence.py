@@ -6,10 +6,11 @@ choice, choice-balanced: ways of using synthetic images, one change at a time, s
 drawn; the defaults of `augment run` are chosen here.
 answer, longer: cheap arms and recipes on the test images, with a diffusion model, and with twice the updates.
 full: `--arms full` with the default autoencoder of the README.
+trees: what a decision tree gains, by an autoencoder's images and by copies, with the leaves that each arm chooses.
 balanced, semi, seed-high: other regimes, on the test images.
 
 Each result is kept in --out as soon as it is there, and the same command goes on where it was stopped. At its end it
-writes --page (docs/evidence.md); --write only does that.
+writes the parts of --page (docs/evidence.md) whose results are there; --write only does that.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evidence_page import Page, Study
+from evidence_page import Study, section
+from page_part import write_part
 
 from augment.errors import AugmentError, Stopped
 from augment.experiment.config import RunConfig
@@ -54,6 +56,11 @@ ANSWER = (*CHEAP, "model", ADJUSTED, f"{ADJUSTED}+{LAST}", f"{ADJUSTED}+{LAST}+m
 LONGER = (
     *("balanced-softmax", "balanced-softmax+randaugment"),
     *(f"{ADJUSTED}+{LAST}", f"{ADJUSTED}+batch-share+{LAST}"),
+)
+
+TREES = (
+    *("real", "duplicate", "oversample", "smote", "latent-smote", "copies:randaugment", "copies:erasing"),
+    *("copies:randaugment+balance", "model", "model+balance", "model+ratio"),
 )
 
 REGIMES = ("real", "balanced-softmax", "balanced-softmax+randaugment", ADJUSTED)
@@ -96,6 +103,11 @@ def experiments(diffusion: str, autoencoder: str) -> tuple[Experiment, ...]:
             "full",
             "All arms of `--arms full` with the default autoencoder",
             {"model": autoencoder, "regime": "high", "arm_set": "full"},
+        ),
+        Experiment(
+            "trees",
+            "Decision trees on a long tail",
+            {"model": autoencoder, "regime": "high", "arms": TREES, "classifiers": ("cart-pca",)},
         ),
         *(
             Experiment(regime, title, {"model": autoencoder, "regime": regime, "arms": REGIMES, "seeds": 3, **cnn})
@@ -151,9 +163,10 @@ def main() -> int:
     except (AugmentError, Stopped) as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    kept = ((one, read_json(options.out / f"{one.name}.json")) for one in found)
-    page = Page(tuple(Study(one.name, one.title, document) for one, document in kept if document is not None))
-    options.page.write_text(page.text(), encoding="utf-8")
+    for one in found:
+        document = read_json(options.out / f"{one.name}.json")
+        if document is not None:
+            write_part(options.page, one.name, section(Study(one.name, one.title, document)))
     sys.stdout.write(f"Written: {options.page}\n")
     return 0
 

@@ -1,4 +1,4 @@
-"""docs/evidence.md from the documents of its runs; no number is typed by hand."""
+"""A section of docs/evidence.md from the document of its run; no number is typed by hand."""
 
 from __future__ import annotations
 
@@ -12,28 +12,11 @@ from typing import Any
 import torch
 
 from augment.evidence.statistics import mean_with_interval, signed
-from augment.experiment.recipe import default_usage
 
 Row = dict[str, Any]
 
 BASE = "+balanced-softmax"
 """What ends the name of the arm that every change of the first experiment is compared with."""
-
-HEAD = """# Does synthetic data help?
-
-Written by `python benchmarks/evidence.py --dataset {dataset}`: each table is one `augment run` on {size:,} training
-images of `{dataset}`, with subset, generators and classifiers drawn anew for every seed, and arms paired. The CNN is
-that of every run, with batches of 128 images and the same updates in every arm. Differences are in points of accuracy,
-with 95% t intervals over seeds; p is Holm's, corrected within arms without and with a generator. "many", "medium" and
-"few" are differences of the mean recall of classes with at least a third, less, and less than a tenth of the largest
-class's images.
-"""
-
-DEFAULTS = f"""The default of `augment run` is `{default_usage((2, 1))}` where classes differ in size, chosen by the
-table on validation images: training images that a repetition did not draw. What was tried there, and with which
-strengths, was settled after a first look at test scores of one subset; the subsets are those of the tables on test
-images. Where classes are equal it stays plain `{default_usage((1, 1))}`: two seeds told no difference.
-"""
 
 
 @dataclass(frozen=True)
@@ -58,30 +41,16 @@ class Study:
         return list(dict.fromkeys(row["classifier"] for row in self.document["arms"]))
 
 
-@dataclass(frozen=True)
-class Page:
-    """All studies that are there."""
-
-    studies: tuple[Study, ...]
-
-    def text(self) -> str:
-        """The whole page."""
-        if not self.studies:
-            return "# Does synthetic data help?\n\nNothing has been measured yet.\n"
-        first = self.studies[0].document
-        head = HEAD.format(dataset=first["dataset"]["name"], size=first["regime"]["size"])
-        parts = [head, DEFAULTS, *(_section(study) for study in self.studies), _machine()]
-        return "\n".join(parts)
-
-
-def _section(study: Study) -> str:
+def section(study: Study) -> str:
+    """What the page says of one run."""
     document = study.document
     regime = document["regime"]
-    seeds, updates = len(document["seeds"]), document["arms"][0]["updates"]
+    seeds = len(document["seeds"])
+    updates = next((f" {row['updates']:,} updates," for row in document["arms"] if row["updates"] is not None), "")
     models = ", ".join(f"`{row['name']}` ({row['steps']:,} steps)" for row in document["generators"])
     lines = [
         f"## {study.title}\n",
-        f"Regime `{regime['name']}`, {seeds} seeds, {updates:,} updates, generator {models}, scored on "
+        f"Regime `{regime['name']}`, {seeds} seeds,{updates} generator {models}, scored on "
         f"{document['scored_on']['images']:,} {document['scored_on']['part']} images. Images per class, sorted: "
         f"{', '.join(map(str, sorted(regime['class_counts'], reverse=True)))}.\n",
         *(f"**{text}**\n" for text in _verdicts(study)),
@@ -90,7 +59,7 @@ def _section(study: Study) -> str:
         lines += [_arms_table(study, classifier), ""]
     if study.name == "choice":
         lines += [_changes_table(study), ""]
-    lines += [*_filters(document), *_spread(document), *_guards(document), *_cost(document)]
+    lines += [*_filters(document), *_spread(document), *_guards(document), *_cost(document), _machine(document)]
     return "\n".join(lines)
 
 
@@ -189,16 +158,19 @@ def _guards(document: Row) -> list[str]:
 
 def _cost(document: Row) -> list[str]:
     """What one CNN took, and what that makes of ten arms and five seeds on two cores."""
-    seconds = [row["seconds"] for row in document["arms"] if row["classifier"] == "cnn"]
+    seconds = [row["seconds"] / len(row["trainings"]) for row in document["arms"] if row["classifier"] == "cnn"]
     made = ", ".join(f"{row['name']} {row['seconds'] / len(document['seeds']):.0f} s" for row in document["generators"])
-    return [
-        f"Cost: {mean(seconds):.1f} s for one CNN on one core with another training beside it: ten arms and five seeds "
-        f"take {50 * mean(seconds) / 2 / 60:.1f} minutes on two cores; generators a seed: {made}.\n"
-    ]
+    networks = (
+        f"{mean(seconds):.1f} s for one CNN on one core with another training beside it: ten arms and five seeds take "
+        f"{50 * mean(seconds) / 2 / 60:.1f} minutes on two cores; "
+        if seconds
+        else ""
+    )
+    return [f"Cost: {networks}generators a seed: {made}.\n"]
 
 
-def _machine() -> str:
+def _machine(document: Row) -> str:
     return (
-        f"Measured with torch {torch.__version__} on {platform.machine()}, {torch.get_num_threads()} threads. The same "
-        "seeds, code and thread count give the same figures on a CPU.\n"
+        f"Schema `{document['schema']}`, torch {torch.__version__} on {platform.machine()}, {torch.get_num_threads()} "
+        "threads. The same seeds, code and thread count give the same figures on a CPU.\n"
     )

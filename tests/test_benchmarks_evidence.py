@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from augment.experiment.recipe import default_usage
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -26,6 +28,8 @@ def bench():
 def call(bench, monkeypatch, folder, *more):
     short = ["--steps", "2", "--updates", "3", "--size", "120", "--seeds", "2", "--at-most", "2"]
     where = ["--out", str(folder / "out"), "--page", str(folder / "page.md")]
+    names = [one.name for one in bench.experiments("ddpm", "dvae")]
+    (folder / "page.md").write_text("".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in names))
     monkeypatch.setattr(sys, "argv", ["evidence.py", "--dataset", "digits", *short, *where, *more])
     return bench.main()
 
@@ -60,6 +64,18 @@ def test_every_arm_of_the_experiments_can_be_read(bench):
             parse_arm(name, one.settings["model"], Usage.parse("partial"))
 
 
-def test_a_page_without_results_says_so(bench, monkeypatch, tmp_path):
+def test_parts_without_a_result_stay_as_they_are_and_the_real_page_has_them_all(bench, monkeypatch, tmp_path):
     assert call(bench, monkeypatch, tmp_path, "--write") == 0
-    assert "Nothing has been measured" in (tmp_path / "page.md").read_text()
+    page = (FOLDER.parent / "docs" / "evidence.md").read_text()
+    for one in bench.experiments("ddpm", "dvae"):
+        assert f"<!-- {one.name} -->\n<!-- /{one.name} -->\n" in (tmp_path / "page.md").read_text()
+        assert page.count(f"<!-- {one.name} -->") == page.count(f"<!-- /{one.name} -->") == 1
+    assert f"`{default_usage((2, 1))}`" in page and f"`{default_usage((1, 1))}`" in page
+
+
+def test_a_run_of_trees_alone_makes_a_part(bench, monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "TREES", ("oversample", "copies:erasing", "model"))
+    assert call(bench, monkeypatch, tmp_path, "--only", "trees", "--autoencoder", "vae") == 0
+    page = (tmp_path / "page.md").read_text()
+    assert "## Decision trees on a long tail" in page and "| arm (cart-pca) |" in page
+    assert "Regime `high`, 2 seeds, generator `vae`" in page and "Schema `augment.run/6`" in page
