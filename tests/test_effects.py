@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from augment.errors import DataError
 from augment.evidence.effects import class_effects, class_groups, group_effects
+from augment.evidence.statistics import class_image_variances, image_variance, paired_interval
 
 SEED_HIGH = (870, 677, 161, 628, 319, 937, 775, 54, 499, 119)
 CLASSES = ("a", "b", "c", "d")
@@ -95,3 +97,29 @@ def test_what_does_not_fit_is_refused(arguments, message):
     for effects in (class_effects, group_effects):
         with pytest.raises(DataError, match=message):
             effects(*arguments)
+
+
+def test_intervals_hold_the_chance_of_each_classs_test_images():
+    """By hand: two classes of 50 test images each, of which an arm has other ones right in every seed."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1], 50)
+    persistent = rng.integers(-1, 2, 100)  # what an image does to the difference in every seed
+    ours = np.clip(0.5 + persistent / 2 + rng.normal(0, 0.1, (4, 100)), 0, 1).round()
+    theirs = np.clip(0.5 - persistent / 2 + rng.normal(0, 0.1, (4, 100)), 0, 1).round()
+    variances = class_image_variances(ours, theirs, truth.tolist(), 2)
+    by_hand = [image_variance(ours[:, truth == label], theirs[:, truth == label]) for label in (0, 1)]
+    assert variances == pytest.approx(by_hand) and min(variances) > 0
+    recalls = [np.stack([side[:, truth == label].mean(1) for label in (0, 1)], 1).tolist() for side in (ours, theirs)]
+    for plain, wider, extra in zip(
+        class_effects(("a", "b"), (40, 40), *recalls),
+        class_effects(("a", "b"), (40, 40), *recalls, None, variances),
+        variances,
+        strict=True,
+    ):
+        assert wider.delta == plain.delta
+        halves = [(row.ci95[1] - row.ci95[0]) / 2 for row in (plain, wider)]
+        assert halves[1] ** 2 == pytest.approx(halves[0] ** 2 + stats.norm.isf(0.025) ** 2 * extra)
+    (group,) = group_effects(("a", "b"), (40, 40), *recalls, None, variances)
+    gains = [100 * (np.mean(a) - np.mean(b)) for a, b in zip(*recalls, strict=True)]
+    low, high, _ = paired_interval(gains, sum(by_hand) / 4)
+    assert group.ci95 == pytest.approx((low, high))

@@ -100,18 +100,22 @@ def class_effects(
     arm_recalls: Recalls,
     reference_recalls: Recalls,
     support: Sequence[int] | None = None,
+    image_variances: Sequence[float] | None = None,
 ) -> list[ClassEffect]:
     """The effect on each class, in the order of ``classes``.
 
     counts: real training images ``(K,)``.  arm_recalls, reference_recalls: one row ``(K,)`` in [0, 1] per seed, the
     same seeds in the same order.  support: test images ``(K,)``; classes with none have no recall and are left out.
-    None: all classes have some.
+    None: all classes have some.  image_variances: what each class's test images, a sample themselves, add to the
+    squared standard error, ``(K,)`` in points² (:func:`~augment.evidence.statistics.image_variance`); None where that
+    is not known, and intervals are then over seeds alone.
 
     Raises DataError for shapes that do not fit.
     """
     deltas = _deltas(classes, counts, arm_recalls, reference_recalls)
+    extra = image_variances or [0.0] * len(classes)
     return [
-        ClassEffect(classes[index], counts[index], *mean_with_interval([row[index] for row in deltas]))
+        ClassEffect(classes[index], counts[index], *mean_with_interval([row[index] for row in deltas], extra[index]))
         for index in _tested(classes, support)
     ]
 
@@ -122,6 +126,7 @@ def group_effects(
     arm_recalls: Recalls,
     reference_recalls: Recalls,
     support: Sequence[int] | None = None,
+    image_variances: Sequence[float] | None = None,
 ) -> list[GroupEffect]:
     """The effect on classes with many, medium and few images; arguments and errors of :func:`class_effects`.
 
@@ -131,15 +136,27 @@ def group_effects(
     deltas = _deltas(classes, counts, arm_recalls, reference_recalls)
     tested = set(_tested(classes, support))
     members = {name: [index for index in group if index in tested] for name, group in class_groups(counts).items()}
-    return [_group_effect(name, group, classes, counts, deltas) for name, group in members.items() if group]
+    extra = image_variances or [0.0] * len(classes)
+    return [_group_effect(name, group, classes, counts, deltas, extra) for name, group in members.items() if group]
+
+
+def variance_of_group(image_variances: Sequence[float], group: Sequence[int]) -> float:
+    """Of the mean of the recalls of ``group``, whose test images are different ones."""
+    return math.fsum(image_variances[index] for index in group) / len(group) ** 2
 
 
 def _group_effect(
-    name: str, group: Sequence[int], classes: Sequence[str], counts: Sequence[int], deltas: Recalls
+    name: str,
+    group: Sequence[int],
+    classes: Sequence[str],
+    counts: Sequence[int],
+    deltas: Recalls,
+    image_variances: Sequence[float],
 ) -> GroupEffect:
     within = [math.fsum(row[index] for index in group) / len(group) for row in deltas]
     images = sum(counts[index] for index in group)
-    return GroupEffect(name, tuple(classes[index] for index in group), images, *mean_with_interval(within))
+    extra = variance_of_group(image_variances, group)
+    return GroupEffect(name, tuple(classes[index] for index in group), images, *mean_with_interval(within, extra))
 
 
 def _deltas(

@@ -150,6 +150,15 @@ def image_variance(first_correct: Correct, second_correct: Correct) -> float:
     return float(100**2 * max(0.0, covariance) / images)
 
 
+def class_image_variances(
+    first_correct: Correct, second_correct: Correct, truth: Sequence[int], num_classes: int
+) -> list[float]:
+    """:func:`image_variance` of each class's recall, ``(K,)``; truth: classes of the images ``(n,)``."""
+    first, second, classes = (np.asarray(rows) for rows in (first_correct, second_correct, truth))
+    chosen = [classes == label for label in range(num_classes)]
+    return [image_variance(first[:, rows], second[:, rows]) for rows in chosen]
+
+
 @dataclass(frozen=True)
 class MeanError:
     """How far the mean of paired differences may be from the truth, in points².

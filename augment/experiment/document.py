@@ -16,7 +16,7 @@ from augment.evidence import guards
 from augment.evidence.effects import class_effects, class_groups, group_effects
 from augment.evidence.guards import Guard
 from augment.evidence.judgement import Scored, against_best, judged
-from augment.evidence.statistics import Comparison, Drawn, mean_overlap
+from augment.evidence.statistics import Comparison, Drawn, class_image_variances, mean_overlap
 from augment.experiment.added import added_key
 from augment.experiment.plan import SCHEMA, Plan
 from augment.experiment.repetition import Repetition
@@ -121,16 +121,29 @@ def effects(plan: Plan, repetitions: Sequence[Repetition], found: Sequence[Compa
         ours, theirs = (
             [result.scores.recall for result in results[name]] for name in (comparison.arm, comparison.against)
         )
+        extra = _image_variances(plan, repetitions, results[comparison.arm], results[comparison.against])
+        how = (classes, counts, ours, theirs, support, extra)
         rows.append(
             {
                 "classifier": comparison.classifier,
                 "arm": comparison.arm,
                 "against": comparison.against,
-                "groups": [row.to_json() for row in group_effects(classes, counts, ours, theirs, support)],
-                "classes": [row.to_json() for row in class_effects(classes, counts, ours, theirs, support)],
+                "groups": [row.to_json() for row in group_effects(*how)],
+                "classes": [row.to_json() for row in class_effects(*how)],
             }
         )
     return rows
+
+
+def _image_variances(
+    plan: Plan, repetitions: Sequence[Repetition], ours: Sequence[ArmResult], theirs: Sequence[ArmResult]
+) -> list[float] | None:
+    """What the test images of each class add; None where every repetition has others, or there is only one."""
+    if plan.config.score_on != "test" or len(repetitions) == 1:
+        return None
+    truth = repetitions[0].draw.data.test.labels
+    first, second = (np.stack([_right(result, truth) for result in side]) for side in (ours, theirs))
+    return class_image_variances(first, second, truth.tolist(), len(plan.data.classes))
 
 
 def describe_data(data: ImageSet) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from augment import store
 from augment.evidence import judgement
-from augment.evidence.effects import class_effects, class_groups
+from augment.evidence.effects import class_effects, class_groups, variance_of_group
 from augment.evidence.judgement import Scored
-from augment.evidence.statistics import Comparison, Drawn, mean_overlap, mean_with_interval
+from augment.evidence.statistics import Comparison, Drawn, class_image_variances, mean_overlap, mean_with_interval
 from augment.evidence.verdict import Verdict, verdict_from_json
 from augment.run_folder.places import MANIFEST, repetition_folder
 from augment.run_folder.predictions import Predictions
@@ -28,7 +29,7 @@ def judged(
     runs = tuple({id(one.record): one.record for one in repetitions}.values())
     if len(runs) == 1:
         return recorded(runs[0].document)
-    correct, drawn = _correct(repetitions, arms), _drawn(repetitions)
+    correct, drawn = _answers(repetitions, arms).correct, _drawn(repetitions)
     scored = [
         Scored(row.classifier, row.arm, row.family, row.accuracy, correct.get((row.classifier, row.arm)), drawn)
         for row in arms
@@ -49,12 +50,27 @@ def _drawn(repetitions: Sequence[Repetition]) -> Drawn:
     return Drawn(**{**repetitions[0].record.document["drawn"], "overlap": overlap})
 
 
-def _correct(
-    repetitions: Sequence[Repetition], arms: Sequence[ArmScores]
-) -> Mapping[tuple[str, str], NDArray[np.float64]]:
-    """On which test images each arm was right, by classifier and arm, from the predictions that runs keep.
+@dataclass(frozen=True)
+class _Answers:
+    """True classes ``(n,)``, and on which images each arm was right, by classifier and arm.
 
     ``(J, n)``, a row for each seed, the share of its trainings in [0, 1].
+    """
+
+    truth: Sequence[int]
+    correct: Mapping[tuple[str, str], NDArray[np.float64]]
+
+    def image_variances(self, comparison: Comparison, num_classes: int) -> list[float] | None:
+        """What the test images of each class add to the variance of a difference; None where that is not known."""
+        ours, theirs = (self.correct.get((comparison.classifier, arm)) for arm in (comparison.arm, comparison.against))
+        if ours is None or theirs is None:
+            return None
+        return class_image_variances(ours, theirs, self.truth, num_classes)
+
+
+def _answers(repetitions: Sequence[Repetition], arms: Sequence[ArmScores]) -> _Answers:
+    """From the predictions that runs keep.
+
     Empty where a run has none, or where runs were scored on other images; without an arm whose predictions are not
     those of its accuracies, as in a folder that was put together by hand.
     """
@@ -62,14 +78,14 @@ def _correct(
     found = [(kept[one.record.folder], one.index) for one in repetitions]
     truths = [None if predictions is None else predictions.truth(index) for predictions, index in found]
     if truths[0] is None or not all(truth is not None and np.array_equal(truth, truths[0]) for truth in truths):
-        return {}
+        return _Answers((), {})
     correct = {}
     for row in arms:
         rows = [predictions.right(index, row.classifier, row.arm) for predictions, index in found if predictions]
         known = [right for right in rows if right is not None]
         if len(known) == len(rows) and np.allclose([right.mean() for right in known], row.accuracy):
             correct[row.classifier, row.arm] = np.stack(known)
-    return correct
+    return _Answers(truths[0].tolist(), correct)
 
 
 def recorded(document: Mapping[str, Any]) -> tuple[tuple[Comparison, ...], tuple[Verdict, ...]]:
@@ -91,17 +107,20 @@ def effects(study: Study) -> list[dict[str, Any]]:
     are rare in all seeds.
     """
     generative = {row.arm for row in study.arms if row.family == "generative"}
-    return [
-        {
-            "classifier": comparison.classifier,
-            "arm": comparison.arm,
-            "against": comparison.against,
-            "groups": list(_groups(study, comparison)),
-            "classes": _classes(study, comparison) if study.one_order else [],
-        }
-        for comparison in study.comparisons
-        if comparison.arm in generative
-    ]
+    answers = _answers(study.repetitions, study.arms)
+    rows = []
+    for comparison in (comparison for comparison in study.comparisons if comparison.arm in generative):
+        extra = answers.image_variances(comparison, len(study.classes))
+        rows.append(
+            {
+                "classifier": comparison.classifier,
+                "arm": comparison.arm,
+                "against": comparison.against,
+                "groups": list(_groups(study, comparison, extra)),
+                "classes": _classes(study, comparison, extra) if study.one_order else [],
+            }
+        )
+    return rows
 
 
 def _recalls(study: Study, comparison: Comparison) -> tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]:
@@ -110,9 +129,9 @@ def _recalls(study: Study, comparison: Comparison) -> tuple[Sequence[Sequence[fl
     return ours.recall, theirs.recall
 
 
-def _classes(study: Study, comparison: Comparison) -> list[dict[str, Any]]:
+def _classes(study: Study, comparison: Comparison, extra: Sequence[float] | None) -> list[dict[str, Any]]:
     ours, theirs = _recalls(study, comparison)
-    rows = class_effects(study.classes, study.class_counts, ours, theirs, _support(study))
+    rows = class_effects(study.classes, study.class_counts, ours, theirs, _support(study), extra)
     return [row.to_json() for row in rows]
 
 
@@ -121,8 +140,11 @@ def _support(study: Study) -> list[int]:
     return [sum(line) for line in study.arms[0].confusion]
 
 
-def _groups(study: Study, comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """A group of which a seed has no class is left out, as its seeds would not be the same."""
+def _groups(study: Study, comparison: Comparison, extra: Sequence[float] | None) -> Iterator[dict[str, Any]]:
+    """A group of which a seed has no class is left out, as its seeds would not be the same.
+
+    Nor are its test images where the seeds rank classes otherwise: their variance is then left out.
+    """
     tested = {index for index, images in enumerate(_support(study)) if images}
     by_seed = [
         {group: [index for index in members if index in tested] for group, members in class_groups(counts).items()}
@@ -133,7 +155,9 @@ def _groups(study: Study, comparison: Comparison) -> Iterator[dict[str, Any]]:
         if not all(groups.get(group) for groups in by_seed):
             continue
         members = [groups[group] for groups in by_seed]
-        delta, interval = mean_with_interval([_gain(*pair, own) for pair, own in zip(pairs, members, strict=True)])
+        images = variance_of_group(extra, members[0]) if extra is not None and study.one_order else 0.0
+        gains = [_gain(*pair, own) for pair, own in zip(pairs, members, strict=True)]
+        delta, interval = mean_with_interval(gains, images)
         yield {
             "group": group,
             "classes": [study.classes[index] for index in members[0]] if study.one_order else [],
