@@ -204,28 +204,20 @@ class _Components:
         self.once[slot] = name
 
     def _alpha(self, part: str, rest: str) -> float | None:
-        if not rest:
-            return None
-        key, _, value = rest.partition("=")
-        if key != "alpha":
-            raise UsageError(unknown_name(f"option of {part!r}", key, ["alpha"]))
+        value = _option("alpha", part, rest)
         try:
-            alpha = float(value)
+            alpha = None if value is None else float(value)
         except ValueError:
             alpha = 0.0
-        if not 0 < alpha <= 10:
+        if alpha is not None and not 0 < alpha <= 10:
             raise ConfigError(f"alpha={value!r} in {part!r}: a number above 0, at most 10, is needed.")
         return alpha
 
     def _prior(self, part: str, rest: str) -> Prior | None:
-        if not rest:
-            return None
-        key, _, value = rest.partition("=")
-        if key != "prior":
-            raise UsageError(unknown_name(f"option of {part!r}", key, ["prior"]))
-        if value not in PRIORS:
+        value = _option("prior", part, rest)
+        if value is not None and value not in PRIORS:
             raise ConfigError(unknown_name(f"prior in {part!r}", value, PRIORS))
-        return cast(Prior, value)
+        return cast("Prior | None", value)
 
     def spec(self, name: str, default: Usage) -> ArmSpec:
         """The arm; strategies make sense only where there are synthetic images."""
@@ -246,6 +238,14 @@ class _Components:
         learning = _learning(self.once, tuple(self.transforms), self.alpha, usage, self.prior)
         adds = adds if adds in ADDS or adds is None else SYNTHETIC
         return ArmSpec(name, adds, generator, usage, learning, self.transform)
+
+
+def _option(known: str, part: str, rest: str) -> str | None:
+    """The value of the only option that a component has; None where it is not given."""
+    key, _, value = rest.partition("=")
+    if rest and key != known:
+        raise UsageError(unknown_name(f"option of {part!r}", key, [known]))
+    return value if rest else None
 
 
 def _filling(adds: str | None, default: Usage) -> Usage:
