@@ -14,7 +14,7 @@ from augment.classifiers.draws import batches, moved
 from augment.classifiers.feed import Feed
 from augment.classifiers.learning import Learning
 from augment.errors import ConfigError, DataError
-from augment.synthetic.strategies import BatchShare, ClassMixUp, Decay, RealLast, Weight
+from augment.synthetic.strategies import BatchShare, ClassMixUp, Decay, RealLast, RealNorm, Weight
 
 
 @pytest.fixture(scope="module")
@@ -394,6 +394,34 @@ def test_cart_on_pixels_is_scikit_learns_tree(digits):
     )
     ours = fit_cart(train, labels, features="pixels", seed=3, leaf=5).predict(test)
     assert ours.tolist() == tree.predict(test.flatten(1).numpy() / 255).tolist()
+
+
+def test_normalisation_by_origin_knows_real_images_alone():
+    images, synthetic = torch.randn(12, 3, 4, 4, generator=rng()), torch.arange(12) >= 7
+    images[7:] = 5 + 3 * images[7:]
+    norm, alone = cnn_module.NormByOrigin(3), torch.nn.BatchNorm2d(3)
+    norm.synthetic = synthetic
+    found, expected = norm(images), alone(images[:7])
+    assert torch.allclose(found[:7], expected, atol=1e-5)
+    assert torch.allclose(found[7:].mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(norm.running_mean, alone.running_mean) and torch.allclose(norm.running_var, alone.running_var)
+    assert torch.allclose(norm.eval()(images), alone.eval()(images), atol=1e-5)  # one way at prediction, whatever it is
+    norm.train().synthetic = torch.zeros(12, dtype=torch.bool)
+    assert torch.allclose(norm(images), torch.nn.BatchNorm2d(3)(images), atol=1e-5)
+
+
+def test_with_real_norm_synthetic_images_leave_no_trace_in_the_statistics(digits):
+    train, labels = digits[0][:200], digits[1][:200]
+    both, twice = torch.cat([train, 255 - train]), torch.cat([labels, labels])
+    made = torch.arange(400) >= 200
+    means = []
+    for how in ({}, {"norm": RealNorm()}):
+        learning = Learning("oversample", share=BatchShare(share=0.5), **how)
+        fitted = fit_cnn(both, twice, 10, updates=60, seed=0, learning=learning, synthetic=made)
+        first = fitted.blocks[0]
+        seen = first.conv(train.float() / 127.5 - 1).mean((0, 2, 3)).detach()
+        means.append(float((first.norm.running_mean - seen).abs().mean()))
+    assert means[1] < 0.3 * means[0]  # 0.04 to 0.05 of it over six seeds
 
 
 @pytest.fixture(scope="module")
