@@ -6,6 +6,7 @@ import torch
 from sklearn import metrics
 from sklearn.datasets import load_digits
 from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
 
 from augment.classifiers import CNN, default_updates, fit_cart, fit_cnn, score_predictions
 from augment.classifiers import cnn as cnn_module
@@ -453,6 +454,16 @@ def test_copies_do_not_praise_the_leaf_that_remembers_them(digits, noisy):
 def test_cart_is_reproducible(digits):
     first, second = (fit_cart(*digits[:2], features="pca", seed=1).predict(digits[2]) for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_components_are_the_same_on_any_number_of_threads():
+    images = torch.randint(0, 256, (1500, 1, 28, 28), generator=rng(), dtype=torch.uint8)
+    labels, found = torch.arange(1500) % 3, []
+    for count in (1, 2, 1):
+        with threadpool_limits(count):
+            cart = fit_cart(images, labels, features="pca", seed=0, leaf=20)
+            found.append(cart.encode(images[:200]))
+    assert (found[0] == found[1]).all() and (found[0] == found[2]).all()  # differed by 1e-5 with two threads
 
 
 def test_balanced_cart_finds_more_of_the_rare_classes(digits):

@@ -46,18 +46,18 @@ Encoder = Callable[[Tensor], NDArray[np.float32]]
 class Cart:
     """A fitted tree and the features it sees; ``name`` says both, for example ``cart-pca``.
 
-    leaf: fewest training images of a leaf.
+    leaf: fewest training images of a leaf.  encode: uint8 images ``(N, C, H, W)`` to what the tree sees, ``(N, D)``.
     """
 
     def __init__(self, name: str, encode: Encoder, tree: Any, leaf: int) -> None:
         self.name = name
         self.leaf = leaf
-        self._encode = encode
+        self.encode = encode
         self._tree = tree
 
     def predict(self, images: Tensor) -> Tensor:
         """Classes ``(N,)`` int64 of uint8 images ``(N, C, H, W)``."""
-        return torch.from_numpy(self._tree.predict(self._encode(images)).astype(np.int64))
+        return torch.from_numpy(self._tree.predict(self.encode(images)).astype(np.int64))
 
 
 def fit_cart(
@@ -184,12 +184,23 @@ def _pixels(images: Tensor) -> NDArray[np.float32]:
 
 
 def _principal_components(images: Tensor, seed: int) -> Encoder:
+    """On one thread: with two the last digits are others, and a tree may split elsewhere.
+
+    Which process of a run fits a tree, and on how many threads, is left to chance.
+    """
     from sklearn.decomposition import PCA
+    from threadpoolctl import threadpool_limits
 
     rng = torch.Generator().manual_seed(seed)
     drawn = images[torch.randperm(len(images), generator=rng)[:PCA_IMAGES]]
     check_components(drawn)
     chosen = _pixels(drawn)
     pca = PCA(min(COMPONENTS, *chosen.shape), random_state=seed % 2**32)
-    pca.fit(chosen)
-    return lambda images: np.concatenate([pca.transform(_pixels(part)) for part in images.split(CHUNK)])
+    with threadpool_limits(1, user_api="blas"):
+        pca.fit(chosen)
+
+    def encode(images: Tensor) -> NDArray[np.float32]:
+        with threadpool_limits(1, user_api="blas"):
+            return np.concatenate([pca.transform(_pixels(part)) for part in images.split(CHUNK)])
+
+    return encode
