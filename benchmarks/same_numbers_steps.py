@@ -37,13 +37,14 @@ DDPM = "--steps 5 --set channels=[8,16] --set sampling_steps=3"
 
 MODELS = {
     "ae": "--regime balanced --size 100 --steps 6 --classifier cnn --classifier cart-cnn --arm real --arm oversample "
-    "--arm duplicate --arm smote --arm latent-smote --arm ae+balance --arm vae+ratio:ratio=0.5 --set vae.steps=4",
+    "--arm duplicate --arm copies:randaugment --arm smote --arm latent-smote --arm ae+balance "
+    "--arm vae+ratio:ratio=0.5 --set vae.steps=4",
     "vae": "--size 120 --steps 6 --seeds 2 --spread",
     "dvae": "--size 120 --steps 60 --set noise=rotation --classifier cnn --save-images "
     "--strategy partial:share=0.4,cap=3 --arm oversample+randaugment --arm trivialaugment --arm erasing "
     "--arm dvae+neighbourhood:below=15 --arm dvae+teacher:folds=2,low=0.05,rounds=2",
     "vqvae": "--regime semi --size 120 --steps 6 --classifier cnn --classifier cart-pixels --arm class-weights "
-    "--arm mixup --arm cutmix --arm vqvae+batch-share --arm vqvae+class-mixup --arm vqvae+decay",
+    "--arm mixup --arm cutmix --arm vqvae+even+batch-share+real-norm --arm vqvae+class-mixup --arm vqvae+decay",
     "cgan": "--size 120 --steps 6 --score-on validation --arm balanced-softmax+mixup "
     "--arm cgan+balanced-softmax+real-last --arm cgan+weight:weight=0.4 "
     "--arm cgan+real-last:share=0.5,layers=classifier",

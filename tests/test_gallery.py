@@ -111,7 +111,7 @@ def test_columns_that_do_not_fit_count_as_no_gallery(tmp_path, name, how):
 
 def save_all(folder):
     gallery().save(folder)
-    Predictions({0: np.zeros(3, np.int32)}, {(0, "cnn", "real"): np.ones(3, np.int32)}).save(folder)
+    Predictions({0: np.zeros(3, np.int32)}, {(0, "cnn", "real"): np.ones((1, 3), np.int32)}).save(folder)
     points = np.zeros((2, 3), np.float32)
     Embeddings(CLASSES, np.array([0, 1]), (Embedding("PCA, 3-D", "pca", ("a", "b", "c"), points),)).save(folder)
 
@@ -136,20 +136,22 @@ def test_a_missing_or_damaged_file_is_none(tmp_path, kind, damage):
 def test_predictions_are_found_by_repetition_classifier_and_arm(tmp_path):
     truths = {index: np.arange(4, dtype=np.int32) + index for index in range(2)}
     keys = [(0, "cnn", "real"), (1, "cnn", "real"), (1, "cart-pca", "vae+rand/augment"), (0, "cnn", "truth")]
-    predicted = {key: np.full(4, number, dtype=np.int32) for number, key in enumerate(keys)}
+    predicted = {key: np.full((2, 4), number, dtype=np.int32) for number, key in enumerate(keys)}
+    predicted[1, "cnn", "real"] = np.array([[1, 2, 0, 0], [1, 0, 0, 4]], np.int32)  # of 1, 2, 3, 4
     Predictions(truths, predicted).save(tmp_path)
     with safe_open(tmp_path / "predictions.safetensors", "numpy") as file:
         assert {"truth/0", "truth/1", "0/cnn/real", "0/cnn/truth"} <= set(file.keys())
     found = Predictions.load(tmp_path)
     assert set(found.predicted) == set(keys)
-    assert all(same(found.of(*key), value) for key, value in predicted.items())
+    assert all(same(found.predicted[key], value) for key, value in predicted.items())
+    assert found.right(1, "cnn", "real").tolist() == [1, 0.5, 0, 0.5]
     assert same(found.truth(1), truths[1])
-    assert found.of(2, "cnn", "real") is None and found.truth(2) is None
+    assert found.right(2, "cnn", "real") is None and found.truth(2) is None
 
 
 @pytest.mark.parametrize("key", ["1/cnn/real", "0/cnn", "first/cnn/real", "noise"])
 def test_predictions_without_a_truth_or_a_name_are_not_read(tmp_path, key):
-    save_file({"truth/0": np.zeros(3, np.int32), key: np.zeros(3, np.int32)}, tmp_path / "predictions.safetensors")
+    save_file({"truth/0": np.zeros(3, np.int32), key: np.zeros((1, 3), np.int32)}, tmp_path / "predictions.safetensors")
     assert Predictions.load(tmp_path) is None
 
 

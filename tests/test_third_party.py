@@ -110,8 +110,9 @@ def test_it_runs_as_any_other(augment, tmp_path):
         "real",
         "oversample",
         "balanced-softmax",
+        "balanced-softmax+randaugment",
         "eigen",
-        "eigen+balanced-softmax",
+        "eigen+balanced-softmax+randaugment",
     }
     assert len({arm["updates"] for arm in result["arms"]}) == 1
     assert result["verdict"]

@@ -70,12 +70,12 @@ def check_mixing(name: str) -> None:
         raise UsageError(unknown_name("mixing", name, MIXINGS))
 
 
-def transformed(batch: Tensor, names: Sequence[str], rng: torch.Generator, share: float = SHARE) -> Tensor:
+def transformed(batch: Tensor, names: Sequence[str], rng: torch.Generator, share: float | None = None) -> Tensor:
     """A copy of uint8 images ``(n, C, H, W)`` after the transforms ``names``, in this order; labels stay as they are.
 
-    Each transform falls to an image with probability ``share``. The policies (``randaugment``, ``trivialaugment``
-    and what holds them) take 1 or 3 channels, the others any number. ``trivialaugment`` moves by up to 32 pixels
-    whatever the size, so images below that side may leave the picture.
+    Each transform falls to an image with probability ``share``, :data:`SHARE` where that is None. The policies
+    (``randaugment``, ``trivialaugment`` and what holds them) take 1 or 3 channels, the others any number.
+    ``trivialaugment`` moves by up to 32 pixels whatever the size, so images below that side may leave the picture.
 
     rng: on the CPU, the only source of randomness.
 
@@ -83,6 +83,7 @@ def transformed(batch: Tensor, names: Sequence[str], rng: torch.Generator, share
     that are not uint8 ``(n, C, H, W)``.
     """
     check_transforms(names)
+    share = SHARE if share is None else share
     single = [part for name in names for part in COMBINED.get(name, (name,))]
     _check_batch(batch, single)
     result = batch.clone()
