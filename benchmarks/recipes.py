@@ -2,10 +2,10 @@
 
     python benchmarks/recipes.py --dataset fashionmnist [--only dvae-500-600 ...] [--seeds 3]
 
-Every generator, 500 and 5,000 training images of a long tail, 600 updates; for `--both-ends` also 300 and 1,200. The
+Every generator, 500 and 5,000 training images of a long tail, 600 updates; for two of them also 300 and 1,200. The
 images that arms are scored on are training images that no repetition drew, so that the recipe of `augment run` is not
 chosen on the test images. Each part is kept in --out as soon as it is there, as docs/recipes/NAME.json, and is not
-computed again; --write only makes the page. With the parts of all generators it takes about two hours of two cores.
+computed again; --write only makes the page.
 """
 
 from __future__ import annotations
@@ -52,9 +52,6 @@ RECIPES = {
     "partial, real-last": f"{MIXTURE}+partial+real-last:share=0.3",
 }
 """The last is what `augment run` did before."""
-
-PLAIN = ("mixture", "origin, real-last")
-"""What is tried at other numbers of updates besides."""
 
 
 @dataclass(frozen=True)

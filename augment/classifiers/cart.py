@@ -31,8 +31,7 @@ PCA_IMAGES = 5000
 """Components are found on at most so many images, drawn by the seed: more changes nothing but time and memory."""
 
 LEAVES = (1, 5, 20, 50)
-"""Fewest images of a leaf, of which a tree chooses. What added images are worth to it depends on that size: a tree with
-leaves of 1 gains twice as much by them as one with leaves of 20."""
+"""Fewest images of a leaf, of which a tree chooses: what added images are worth to it depends on that size."""
 
 FOLDS = 3
 """Parts of the real images by which the size of leaves is chosen."""

@@ -13,7 +13,7 @@ FEWEST_FOR_SEEDS = 4
 """Of fewer differences the deviation is known to a factor of four, and the seeds needed to one of sixteen."""
 
 PLACES = 64
-"""Quantiles of the seeds' spread over which power is averaged; 1,000 change it by less than 0.001."""
+"""Quantiles of the seeds' spread over which power is averaged."""
 
 MOST_SEEDS = 1000
 """More seeds than anyone would run; :func:`seeds_needed` gives up there."""

@@ -168,8 +168,8 @@ class MeanError:
 
     Bounds combine the two (Graybill and Wang 1980; MOVER, Zou and Donner 2008): the square of their distance from the
     mean is the sum of the squares that each part alone would give, by quantiles of Student's t and of the normal
-    distribution. Each alone is exact, and together they hold 95.0 to 97.7% from three seeds on, where t quantiles for
-    the whole hold up to 100%, and Satterthwaite's degrees of freedom as few as 92%.
+    distribution. Each alone is exact, and together they hold at least what they promise and little more. Quantiles of t
+    for the whole hold far too much where seeds are few, with Satterthwaite's degrees of freedom too little.
     """
 
     seeds: float

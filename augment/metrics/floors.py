@@ -39,8 +39,8 @@ def halvings(count: int, reference: int, several: int) -> Iterator[tuple[Tensor,
     """Rows of the two parts of each halving of ``count``, ``reference`` of them in the first; always the same ones.
 
     Classes fall to either part by chance, as they do for samples and the images that these are compared with. Halves
-    with equal classes are nearer to each other than two samples can be expected to be: the KID of 300 digits is then
-    below 0 by 0.05 on average, and other digits look as if they were none.
+    with equal classes are nearer to each other than two samples can be expected to be: their KID is below 0 on average,
+    and other real images look as if they were none.
     """
     rng = torch.Generator().manual_seed(0)
     for _ in range(several):
