@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from augment.arrays.synthetic_sampler import SyntheticSampler
     from augment.datasets import ImageSet, LabelledImages, load_dataset
     from augment.experiment.config import RunConfig
-    from augment.experiment.study import Result, run
+    from augment.experiment.study import run
     from augment.features.config import FeaturesConfig
-    from augment.features.study import FeaturesResult, study_features
+    from augment.features.study import study_features
     from augment.generator import Generator, GeneratorConfig, ImageSpec, StopTraining, Tags
     from augment.registry import create, load_generator
+    from augment.results.features_result import FeaturesResult
+    from augment.results.run_result import RunResult
 
 __version__ = "0.1.0"
 
@@ -32,12 +34,12 @@ _HOMES = {
     "load_dataset": "datasets",
     "create": "registry",
     "load_generator": "registry",
-    "Result": "experiment.study",
+    "RunResult": "results.run_result",
     "RunConfig": "experiment.config",
     "FeatureExtractor": "arrays.feature_extractor",
     "SyntheticSampler": "arrays.synthetic_sampler",
     "FeaturesConfig": "features.config",
-    "FeaturesResult": "features.study",
+    "FeaturesResult": "results.features_result",
     "study_features": "features.study",
     "run": "experiment.study",
 }
@@ -51,8 +53,8 @@ __all__ = [
     "ImageSet",
     "ImageSpec",
     "LabelledImages",
-    "Result",
     "RunConfig",
+    "RunResult",
     "StopTraining",
     "SyntheticSampler",
     "Tags",

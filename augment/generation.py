@@ -102,7 +102,7 @@ def _describe(folder: Path, manifest: Manifest, data: ImageSet) -> None:
     """What stands beside a generator that was trained by itself: what it learnt from, and its card."""
     with store.writing(folder):
         store.write_json(folder / MANIFEST, manifest.to_json())
-    told = Evidence({SAMPLES: unscored("it was trained and no more.")}, (near_copies({}),))
+    told = Evidence({SAMPLES: unscored("it was trained and no more.")}, (near_copies(None),))
     write_card(folder, load_generator(folder), manifest, data.classes, told)
 
 

@@ -82,7 +82,7 @@ def doctor() -> dict[str, Any]:
     device = choose_device("auto")
     cache = cache_folder()
     return {
-        **environment(str(device)),
+        **asdict(environment(str(device))),
         "packages": {name: _version(name) for name in CORE_PACKAGES},
         "devices": available_devices(),
         "precision": choose_precision("auto", device),

@@ -12,17 +12,19 @@ from torch import Tensor
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.device import choose_device, choose_precision
 from augment.errors import DataError
-from augment.evidence.guards import Fingerprint, Guard, no_test_images, same_scaling
+from augment.evidence.guards import Fingerprint, no_test_images, same_scaling
+from augment.evidence.verdict import Guard
 from augment.fake_images import FakeImages, load_fake_images
 from augment.generator import Generator, evaluating
-from augment.metrics.extractors import Extractor, load_extractor
-from augment.metrics.fidelity import Fidelity, score_fidelity
-from augment.metrics.memorisation import Memorisation, memorisation
-from augment.metrics.similarity import ms_ssim_reduced, psnr, ssim, ssim_diversity
+from augment.metrics.extractors import load_extractor
+from augment.metrics.fidelity import SampleImages
+from augment.metrics.scores import FidelityScores, compute_scores
 from augment.progress import Reporter
 from augment.registry import load_generator
 from augment.sampling import OnProgress, sample_images
 from augment.workers import Workers
+
+SCHEMA = "augment.score/2"
 
 FEWEST = 4
 """Real images to score against: two to compare with, two held out."""
@@ -37,63 +39,6 @@ class References:
 
     reference: LabelledImages
     held_out: LabelledImages
-
-
-@dataclass(frozen=True)
-class SampleScores:
-    """All scores of one set of samples; similarities are None where they do not apply."""
-
-    fidelity: Fidelity
-    ssim_diversity: float | None
-    ssim_diversity_real: float | None
-    memorisation: Memorisation | None
-    ssim: float | None = None
-    ms_ssim: float | None = None
-    psnr: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The ``fidelity`` section of a result.
-
-        ``ssim``, ``ms_ssim_reduced`` and ``psnr`` are of reconstructions of held-out images; ``ssim_diversity`` is of
-        samples within a class, lower is more diverse.
-        """
-        scores, copied = self.fidelity, self.memorisation
-        return {
-            "extractor": scores.extractor,
-            "extractor_sha256": scores.extractor_sha256,
-            "n": scores.n,
-            "n_reference": scores.n_reference,
-            "fid": scores.fid,
-            "fid_floor": scores.fid_floor,
-            "fid_floor_range": _listed(scores.fid_floor_range),
-            "fid_reason": scores.fid_reason,
-            "kid": scores.kid,
-            "kid_std": scores.kid_std,
-            "kid_floor": scores.kid_floor,
-            "kid_floor_range": _listed(scores.kid_floor_range),
-            "is": scores.inception_score,
-            "precision": scores.precision,
-            "precision_floor": scores.precision_floor,
-            "recall": scores.recall,
-            "recall_floor": scores.recall_floor,
-            "density": scores.density,
-            "density_floor": scores.density_floor,
-            "coverage": scores.coverage,
-            "coverage_floor": scores.coverage_floor,
-            "ssim": self.ssim,
-            "ms_ssim_reduced": self.ms_ssim,
-            "psnr": self.psnr,
-            "ssim_diversity": self.ssim_diversity,
-            "ssim_diversity_floor": self.ssim_diversity_real,
-            "memorisation": None if copied is None else copied.share,
-            "exact_copies": None if copied is None else copied.exact_copies,
-            "near_copies": None if copied is None else copied.near_copies / copied.n,
-            "near_copies_floor": None if copied is None else copied.near_copies_held_out,
-        }
-
-
-def _listed(bounds: tuple[float, float] | None) -> list[float] | None:
-    return None if bounds is None else list(bounds)
 
 
 def split_references(test: LabelledImages, n: int, seed: int) -> References:
@@ -122,30 +67,6 @@ def sample_like(
     return LabelledImages(images, labels)
 
 
-def score_samples(
-    fake: LabelledImages,
-    references: References,
-    extractor: Extractor,
-    *,
-    train: LabelledImages | None,
-    restored: Tensor | None = None,
-    seed: int = 0,
-) -> SampleScores:
-    """Score ``fake`` against real images.
-
-    train: what the generator was trained on, for memorisation.  restored: :func:`reconstructions` of the first held-out
-    images, for their quality.
-    """
-    held_out = references.held_out
-    return SampleScores(
-        fidelity=score_fidelity(references.reference.images, fake.images, held_out.images, extractor, seed=seed),
-        ssim_diversity=ssim_diversity(fake.images, fake.labels, seed=seed),
-        ssim_diversity_real=ssim_diversity(held_out.images, held_out.labels, seed=seed),
-        memorisation=None if train is None else _memorisation(train, held_out, fake),
-        **({} if restored is None else _reconstruction_scores(restored, held_out)),
-    )
-
-
 @dataclass(frozen=True)
 class Scoring:
     """Everything a score needs, so that any process can compute it.
@@ -163,8 +84,8 @@ class Scoring:
     seed: int
     inception: Path | None = None
 
-    def compute(self) -> dict[str, Any]:
-        """The ``fidelity`` section of a result."""
+    def compute(self) -> FidelityScores:
+        """All scores of the samples."""
         extractor = load_extractor(
             self.dataset,
             self.pool.images.shape[1],
@@ -173,17 +94,19 @@ class Scoring:
             num_classes=self.num_classes,
             inception=self.inception,
         )
-        scores = score_samples(
-            self.fake, self.references, extractor, train=self.pool, restored=self.restored, seed=self.seed
+        held_out = self.references.held_out
+        images = SampleImages(
+            real=self.references.reference.images,
+            fake=self.fake.images,
+            held_out=held_out.images,
+            extractor=extractor,
+            seed=self.seed,
+            fake_labels=self.fake.labels,
+            held_out_labels=held_out.labels,
+            train=self.pool.images,
+            restored=self.restored,
         )
-        return scores.to_json()
-
-
-def _memorisation(train: LabelledImages, held_out: LabelledImages, fake: LabelledImages) -> Memorisation:
-    """Compared class by class, so that another mixture of classes does not look like copying."""
-    return memorisation(
-        train.images, held_out.images, fake.images, held_out_labels=held_out.labels, fake_labels=fake.labels
-    )
+        return compute_scores(images)
 
 
 def reconstructions(generator: Generator, held_out: LabelledImages) -> Tensor | None:
@@ -199,13 +122,31 @@ def reconstructions(generator: Generator, held_out: LabelledImages) -> Tensor | 
     return restored.float().cpu().clamp(0, 1)
 
 
-def _reconstruction_scores(restored: Tensor, held_out: LabelledImages) -> dict[str, float]:
-    original = held_out.images[: len(restored)].float() / 255
-    return {
-        "ssim": float(ssim(restored, original).mean()),
-        "ms_ssim": float(ms_ssim_reduced(restored, original).mean()),
-        "psnr": float(psnr(restored, original).mean()),
-    }
+@dataclass(frozen=True)
+class ScoreReport:
+    """What ``augment score`` found.
+
+    real, fake: what was compared.  guards: are test images among the fake ones, and have both one scale?
+    """
+
+    real: str
+    fake: Path
+    seed: int
+    notes: tuple[str, ...]
+    fidelity: FidelityScores
+    guards: tuple[Guard, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``--json``."""
+        return {
+            "schema": SCHEMA,
+            "real": self.real,
+            "fake": str(self.fake),
+            "seed": self.seed,
+            "notes": list(self.notes),
+            "fidelity": self.fidelity.to_json(),
+            "guards": [asdict(guard) for guard in self.guards],
+        }
 
 
 def score(
@@ -221,12 +162,11 @@ def score(
     inception: Path | None = None,
     offline: bool = False,
     report: Reporter | None = None,
-) -> dict[str, Any]:
+) -> ScoreReport:
     """Score ``fake``, a folder of images or a saved generator, against the test images of ``real``.
 
     Class folders of ``fake`` are matched by name and may be fewer: then only real images of those classes are compared.
-    ``image_size`` resizes both. The document's ``guards`` say whether test images are among the fake ones and whether
-    both have one scale. Raises DataError when shapes, colours or classes do not agree
+    ``image_size`` resizes both. Raises DataError when shapes, colours or classes do not agree
     (:func:`augment.fake_images.load_fake_images`).
     """
     report = report or Reporter()
@@ -259,15 +199,7 @@ def score(
         seed=seed,
         inception=inception,
     )
-    return {
-        "schema": "augment.score/2",
-        "real": real,
-        "fake": str(fake),
-        "seed": seed,
-        "notes": list(found.notes),
-        "fidelity": scoring.compute(),
-        "guards": [asdict(guard) for guard in _guards(images, data)],
-    }
+    return ScoreReport(real, fake, seed, tuple(found.notes), scoring.compute(), _guards(images, data))
 
 
 def _check_enough(test: LabelledImages, described: str) -> None:

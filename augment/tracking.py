@@ -10,7 +10,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,18 +203,9 @@ def safe_tag(name: str) -> str:
     return re.sub(r"[^-/\w.]", "_", name, flags=re.ASCII)
 
 
-def outcome(document: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a ``result.json`` worth comparing: accuracies in [0, 1], means over seeds or episodes; fidelity.
-
-    Of a run: ``accuracy/<classifier>/<arm>`` and ``fidelity/<score>``. Of a feature study:
-    ``accuracy/<head>/<method>/k<labels per class>``.
-    """
+def means(numbers: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Numbers by name; of a name that comes several times, as with several seeds, the mean."""
     found: dict[str, list[float]] = {}
-    for row in document.get("arms", ()):
-        found.setdefault(f"accuracy/{row['classifier']}/{row['arm']}", []).append(row["accuracy"])
-    for row in document.get("rows", ()):
-        found.setdefault(f"accuracy/{row['head'] or 'whole'}/{row['method']}/k{row['k']}", []).append(row["accuracy"])
-    for name, value in (document.get("fidelity") or {}).items():
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            found[f"fidelity/{name}"] = [float(value)]
+    for name, value in numbers:
+        found.setdefault(name, []).append(value)
     return {name: sum(values) / len(values) for name, values in found.items()}

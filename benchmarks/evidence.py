@@ -128,7 +128,7 @@ def carry_out(one: Experiment, options: argparse.Namespace, report: Reporter) ->
     given = {"updates": options.updates, "steps": options.steps, "size": options.size}
     settings = {**{name: value for name, value in given.items() if value is not None}, **settings}
     config = RunConfig.parse(dataset=options.dataset, data_dir=options.data_dir, out=options.out / "runs", **settings)
-    document = run(config, report).document
+    document = run(config, report).to_json()
     write_json(options.out / f"{one.name}.json", document)
     return document
 

@@ -137,7 +137,7 @@ def measure(entry: Entry, options: argparse.Namespace, report: Reporter) -> None
     for name in PICTURES:
         if (result.folder / name).exists():
             shutil.copyfile(result.folder / name, options.out / f"{entry.slug}-{name}")
-    write_json(options.out / f"{entry.slug}.json", {**result.document, "title": entry.title})
+    write_json(options.out / f"{entry.slug}.json", {**result.to_json(), "title": entry.title})
 
 
 def main(words: list[str] | None = None) -> int:

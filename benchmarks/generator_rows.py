@@ -25,8 +25,9 @@ from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
 from augment.generator import Generator, draw
 from augment.metrics.extractors import Extractor
-from augment.metrics.fidelity import score_fidelity
+from augment.metrics.fidelity import SampleImages
 from augment.metrics.memorisation import memorisation
+from augment.metrics.scores import compute_scores
 from augment.report.pictures import class_grid, image_rows
 from augment.sampling import as_uint8
 from augment.store import code_fingerprint, content_hash, read_json, write_json
@@ -164,12 +165,11 @@ def scores(images: Tensor, labels: Tensor, part: TrainingSet, bench: Bench, *, c
     """Everything said of samples uint8 ``(n, C, H, W)``; what needs their classes is None without ``conditional``."""
     held_out, few = bench.references.held_out, slice(COPIES)
     classes = {"held_out_labels": held_out.labels[few], "fake_labels": labels[few]} if conditional else {}
-    fidelity = score_fidelity(
-        bench.references.reference.images, images, held_out.images, bench.extractor, seed=SEEDS.sampling
-    )
+    real = bench.references.reference.images
+    fidelity = compute_scores(SampleImages(real, images, held_out.images, bench.extractor, SEEDS.sampling))
     copied = memorisation(part.images.images, held_out.images[few], images[few], **classes)
     return {
-        "fidelity": asdict(fidelity),
+        "fidelity": fidelity.to_json(),
         "cas": cas(LabelledImages(images, labels), bench) if conditional else None,
         "label_consistency": consistency(images, labels, bench.extractor) if conditional else None,
         "memorisation": asdict(copied),

@@ -24,7 +24,8 @@ from augment import registry
 from augment.datasets import ImageSet, load_dataset
 from augment.generator import Generator, draw
 from augment.metrics.extractors import Extractor, load_extractor
-from augment.metrics.fidelity import Fidelity, score_fidelity
+from augment.metrics.fidelity import SampleImages
+from augment.metrics.scores import FidelityScores, compute_scores
 from augment.report.pictures import image_rows
 from augment.sampling import as_uint8
 from augment.training import fit
@@ -54,7 +55,7 @@ class Row:
 
     setting: dict[str, Any]
     consistency: float
-    fidelity: Fidelity
+    fidelity: FidelityScores
     cpu_seconds: float
 
 
@@ -83,7 +84,7 @@ def measured(
     rng = torch.Generator().manual_seed(0)
     reference = data.train.images[torch.randperm(len(data.train), generator=rng)[:REFERENCE]]
     consistency = (extractor.probabilities(images).argmax(1) == labels).double().mean().item()
-    fidelity = score_fidelity(reference, images, data.test.images, extractor, seed=0)
+    fidelity = compute_scores(SampleImages(reference, images, data.test.images, extractor, seed=0))
     return Row(setting, consistency, fidelity, seconds), images
 
 
@@ -104,15 +105,20 @@ def table(rows: list[Row], real: float) -> str:
         what = f"{objective} | {gradient}" if row.setting["clip_scale"] else "- | -"
         lines.append(
             f"| {row.setting['clip_scale']:g} | {what} | {row.setting['guidance']:g} "
-            f"| {row.consistency:.3f} | {number(row.fidelity.kid, 1, 1000)} | {number(row.fidelity.precision, 3)} "
-            f"| {number(row.fidelity.recall, 3)} | {row.cpu_seconds:.0f} |"
+            f"| {row.consistency:.3f} | {score(row, 'kid', 1, 1000)} | {score(row, 'precision', 3)} "
+            f"| {score(row, 'recall', 3)} | {row.cpu_seconds:.0f} |"
         )
     f = rows[0].fidelity
     lines.append(
-        f"| real images | | | | {real:.3f} | {number(f.kid_floor, 1, 1000)} | {number(f.precision_floor, 3)} "
-        f"| {number(f.recall_floor, 3)} | |"
+        f"| real images | | | | {real:.3f} | {number(f['kid'].floor, 1, 1000)} | {number(f['precision'].floor, 3)} "
+        f"| {number(f['recall'].floor, 3)} | |"
     )
     return "\n".join(lines)
+
+
+def score(row: Row, name: str, digits: int, scale: float = 1) -> str:
+    """A score of a row's samples."""
+    return number(row.fidelity[name].value, digits, scale)
 
 
 def number(value: float | None, digits: int, scale: float = 1) -> str:
@@ -172,12 +178,14 @@ def advice(rows: list[Row]) -> str:
     """What the figures say to somebody who has to choose."""
     plain = rows[0]
     best = max(rows, key=lambda row: row.consistency)
-    cheap = min(rows, key=lambda row: float("inf") if row.fidelity.kid is None else row.fidelity.kid)
+    cheap = min(
+        rows, key=lambda row: row.fidelity["kid"].value if row.fidelity["kid"].value is not None else float("inf")
+    )
     return (
         f"Without any guidance {plain.consistency:.1%} of the samples are what was asked for; the most, "
-        f"{best.consistency:.1%}, with {said(best)} (KID {number(best.fidelity.kid, 1, 1000)} against "
-        f"{number(plain.fidelity.kid, 1, 1000)}, recall {number(best.fidelity.recall, 3)} against "
-        f"{number(plain.fidelity.recall, 3)}). The lowest KID has {said(cheap)}. Read recall beside consistency: "
+        f"{best.consistency:.1%}, with {said(best)} (KID {score(best, 'kid', 1, 1000)} against "
+        f"{score(plain, 'kid', 1, 1000)}, recall {score(best, 'recall', 3)} against "
+        f"{score(plain, 'recall', 3)}). The lowest KID has {said(cheap)}. Read recall beside consistency: "
         "guidance can buy clear membership of a class with variety."
     )
 
@@ -214,7 +222,7 @@ def main() -> None:
         rows.append(row)
         if len(setting) == 2 and setting["guidance"] == 1 and setting["clip_scale"] in PICTURED:
             pictures[f"clip_scale {setting['clip_scale']:g}"] = drawn[: data.spec.num_classes]
-        sys.stdout.write(f"{said(row)} {row.consistency:.3f} KID {number(row.fidelity.kid, 1, 1000)}\n")
+        sys.stdout.write(f"{said(row)} {row.consistency:.3f} KID {score(row, 'kid', 1, 1000)}\n")
         sys.stdout.flush()
     (DOCS / "img").mkdir(parents=True, exist_ok=True)
     image_rows(list(pictures.values()), list(pictures)).save(DOCS / "img" / "guidance.png")

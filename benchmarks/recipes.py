@@ -100,7 +100,7 @@ def carry_out(part: Part, options: argparse.Namespace, report: Reporter) -> dict
         fidelity_images=200,
         **settings,
     )
-    document = run(config, report).document
+    document = run(config, report).to_json()
     found: dict[str, list[float]] = {}
     for row in document["arms"]:
         found.setdefault(row["arm"].replace(part.model, "model"), []).append(row["trainings"][0])

@@ -69,7 +69,7 @@ def run() -> None:
 
     small = {"size": 100, "steps": 4, "updates": 6, "classifiers": ("cart-pixels",), "seed": 5}
     found = augment.run(dataset="digits", model="vae", arms=("oversample", "vae"), out=Path("runs"), **small, **FIXED)
-    sys.stdout.write(json.dumps({"decision": found.decision, "verdict": found.verdict, "document": found.document}))
+    sys.stdout.write(json.dumps(found.document if hasattr(found, "document") else found.to_json()))
 
 
 METHODS: Mapping[str, Any] = {

@@ -1,19 +1,23 @@
 """Data of charts: means and intervals are those of scipy, charts stay few, names are unique and safe as file names."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_results import added_images, dataset_info, generator_info, run_result
 from scipy import stats
 
+from augment.evidence.effects import ClassEffect, GroupEffect
 from augment.evidence.statistics import compare
 from augment.report.chart import Bars, HeatMap, Intervals, Lines, Series, file_name
 from augment.report.overview_charts import MOST_CHARTS, MOST_ROWS, overview_charts
 from augment.report.sections import ACCURACY, SECTIONS
 from augment.report.study_charts import study_charts
 from augment.results.records import RunRecord
-from augment.results.studies import ArmScores, Study
+from augment.results.run_result import ArmEffects, ScoredOn
+from augment.results.studies import PooledArm, Study
 
 CLASSES = ("cat", "dog", "<b>$x$</b>")
 COUNTS = (10, 200, 50)
@@ -23,7 +27,7 @@ def scores(classifier, arm, family, accuracy, recall=None, classes=CLASSES):
     k = len(classes)
     recall = recall or [[value] * k for value in accuracy]
     confusion = np.full((k, k), 2) + np.diag(range(10, 10 + k))
-    return ArmScores(
+    return PooledArm(
         classifier,
         arm,
         family,
@@ -37,7 +41,8 @@ def scores(classifier, arm, family, accuracy, recall=None, classes=CLASSES):
 
 
 def study(model="m1", *, regime="high", size=1000, dataset="set", arms=None, differs=None, classes=CLASSES,
-          counts=COUNTS, folder=None, identity="0123456789", document=None):  # fmt: skip
+          counts=COUNTS, folder=None, **result):  # fmt: skip
+    """result: fields of the result of its only run."""
     arms = arms or [
         scores("cnn", "real", "classical", [0.5, 0.6, 0.55], classes=classes),
         scores("cnn", "oversample", "classical", [0.7, 0.72, 0.71], classes=classes),
@@ -51,8 +56,8 @@ def study(model="m1", *, regime="high", size=1000, dataset="set", arms=None, dif
         for arm in arms
         if arm is not best
     ]
-    document = {"identity": identity, "seconds": 180.0, "synthetic": [], "generators": [], **(document or {})}
-    run = RunRecord("run", folder or Path("nowhere"), document, {}, {})
+    made = {"generators": (generator_info(model),), "synthetic": (), **result}
+    run = RunRecord(folder or Path("nowhere"), run_result(dataset=dataset_info(dataset, classes), **made), {})
     seeds = tuple(range(len(best.accuracy)))
     return Study(
         *(dataset, regime, size, model, differs or {}, classes, counts, seeds, (run,), tuple(arms)),
@@ -166,18 +171,21 @@ def test_heat_maps_hold_the_largest_size_sorted_by_count():
 
 def test_cost_is_that_of_generator_and_arm_for_a_seed():
     """What all models share, such as arms without a generator, is paid by whichever ran first and counts for none."""
-    made = {name: {"generators": [{"name": name, "seconds": each}]} for name, each in (("m1", 180.0), ("m2", 900.0))}
-    found = overview_charts([study(name, document={**document, "seconds": 5e4}) for name, document in made.items()])
+    cost = {"m1": 180.0, "m2": 900.0}
+    made = {
+        name: (generator_info(name, seconds=each), generator_info("other", seconds=7e3)) for name, each in cost.items()
+    }
+    found = overview_charts([study(name, generators=each, seconds=5e4) for name, each in made.items()])
     chart = named(found, "cost")
     arm = next(one for one in study("m1").arms if one.arm == "m1").seconds
-    expected = [(((seconds + arm) / 180,), (name,)) for name, seconds in (("m1", 180.0), ("m2", 900.0))]
+    expected = [(((seconds + arm) / 180,), (name,)) for name, seconds in cost.items()]
     assert [(line.x, line.notes) for line in chart.series] == expected
     assert chart.series[0].y[0] == pytest.approx(4) and chart.zero
     assert not [each for each in overview_charts([study("m1")]) if each.name.startswith("cost")]
 
 
 def test_what_was_scored_on_validation_images_says_so_and_stands_apart():
-    chosen = study("m1", document={"scored_on": {"part": "validation"}})
+    chosen = study("m1", scored_on=ScoredOn("validation", 30))
     charts = [chart for chart in overview_charts([study("m1"), chosen]) if chart.section == ACCURACY]
     assert [("validation images" in chart.title, "validation accuracy" == chart.x_title) for chart in charts] == [
         (False, False),
@@ -230,22 +238,16 @@ def run_folder(tmp_path):
 
 
 def full_study(folder):
-    effects = [
-        {
-            "classifier": "cnn", "arm": "m1", "against": "oversample",
-            "groups": [
-                {"group": "many", "classes": ["dog"], "images": 200, "delta": -1.0, "ci95": [-2.0, 0.5]},
-                {"group": "few", "classes": ["cat"], "images": 10, "delta": 7.5, "ci95": None},
-            ],
-            "classes": [{"class": "dog", "images": 200, "delta": -1.0, "ci95": None},
-                        {"class": "cat", "images": 10, "delta": 7.5, "ci95": None}],
-        }
-    ]  # fmt: skip
-    added = [
-        {"arm": arm, "adds": "synthetic", "strategy": "full", "class_counts": counts}
-        for arm, counts in (("m1", [190, 0, 150]), ("m1+x", [190, 0, 150]), ("smote", [1, 2, 3]))
-    ]
-    return study(folder=folder, document={"effects": effects, "synthetic": added})
+    groups = (
+        GroupEffect("many", ("dog",), 200, -1.0, (-2.0, 0.5)),
+        GroupEffect("few", ("cat",), 10, 7.5, None),
+    )
+    classes = (ClassEffect("dog", 200, -1.0, None), ClassEffect("cat", 10, 7.5, None))
+    added = tuple(
+        added_images(arm, counts, strategy="full")
+        for arm, counts in (("m1", (190, 0, 150)), ("m1+x", (190, 0, 150)), ("smote", (1, 2, 3)))
+    )
+    return study(folder=folder, effects=(ArmEffects("cnn", "m1", "oversample", groups, classes),), synthetic=added)
 
 
 def test_a_study_has_every_kind_of_chart_in_sections_of_the_report(run_folder):
@@ -276,8 +278,7 @@ def test_confusion_is_normalised_by_true_class_and_counts_are_its_text(run_folde
 
 
 def test_cells_without_an_image_are_empty():
-    arm = scores("cnn", "m1", "generative", [0.5])
-    arm = ArmScores(**{**vars(arm), "confusion": ((3, 0, 0), (0, 0, 0), (1, 0, 2))})
+    arm = replace(scores("cnn", "m1", "generative", [0.5]), confusion=((3, 0, 0), (0, 0, 0), (1, 0, 2)))
     chart = named(study_charts(study(arms=[scores("cnn", "real", "classical", [0.1]), arm])), "confusion-generative")
     assert chart.values[0] == (None, None, None) and chart.text[1] == ("", "2", "1")
 

@@ -214,7 +214,7 @@ FEATURES = {
     "schema": "augment.features/4",
     "dataset": DATASET,
     "generator": {
-        **{key: shape for key, shape in GENERATOR.items() if key != "version"},
+        **GENERATOR,
         "folder": NoneType,
         "trained": 1,
         "labels_seen": "none",
@@ -357,6 +357,7 @@ RESULTS = {
             "decision": str,
             **dict.fromkeys(("kid", "kid_floor", "seconds"), float),
             "scored_by": str,
+            "fidelity": dict,
             "seeds": int,
             "folders": [str],
             "settings": dict,
@@ -423,7 +424,7 @@ COMPARE = {
     ],
     "only_a": [str],
     "only_b": [],
-    "fidelity": [{"name": str, "a": float, "b": float, "floor_a": MAYBE, "floor_b": MAYBE}],
+    "fidelity": [{"name": str, "a": (int, float), "b": (int, float), "floor_a": MAYBE, "floor_b": MAYBE}],
     "fidelity_unlike": (NoneType, str),
 }
 
@@ -651,7 +652,7 @@ WORDS = {
         "Written to",
     ),
     "layers": ("ae: layers stem, encoder, latent", "default: latent", "option pool, default 3"),
-    "score": ("KID x 1000", "coverage", "Guard passed: no test image in training"),
+    "score": ("KID x 1000", "Coverage", "Guard passed: no test image in training"),
     "sweep": (
         "digits high 60 vae",
         "1 of 1 cells finished (1 of them before), 0 failed",
@@ -791,7 +792,7 @@ def test_columns_of_the_table_for_other_programs(place, kind, rows):
     place.document("results")
     code, out, _ = place.call("results", "runs", "--format", "csv", "--kind", kind, "--quiet")
     header, first, *_ = csv.reader(io.StringIO(out, newline=""))
-    assert code == 0 and set(header) == set(rows[0]) - {"settings", "folders"} and len(first) == len(header)
+    assert code == 0 and set(header) == set(rows[0]) - {"settings", "fidelity", "folders"} and len(first) == len(header)
 
 
 def test_a_dry_run_and_what_only_reads_leave_nothing(place):

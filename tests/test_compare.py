@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_results import document_of, features_result
 from scipy import stats
 
 from augment.errors import DataError
 from augment.experiment.study import run
-from augment.features.plan import SCHEMA as FEATURES_SCHEMA
+from augment.metrics.scores import Score
 from augment.results.comparison import compare_folders
-from augment.results.records import NEEDED
+from augment.results.records import read_record
 from augment.results.settings import plain_arm
 from augment.run_folder.predictions import Predictions
 
@@ -37,13 +38,12 @@ def real(tmp_path_factory):
             classifiers=("cart-pixels",),
             fidelity_images=50,
             out=base / "results-run",
-        ).folder
-    folder = tmp_path_factory.mktemp("compare") / made.name
-    shutil.copytree(made, folder)
-    document = json.loads((folder / "result.json").read_text())
-    for guard in document["guards"]:  # two steps of training leave images of another brightness
-        guard["passed"] = True
-    (folder / "result.json").write_text(json.dumps(document))
+        )
+    folder = tmp_path_factory.mktemp("compare") / made.folder.name
+    shutil.copytree(made.folder, folder)
+    # two steps of training leave images of another brightness
+    trusted = replace(made, guards=tuple(replace(guard, passed=True) for guard in made.guards))
+    (folder / "result.json").write_text(json.dumps(document_of(trusted)))
     return folder
 
 
@@ -51,8 +51,8 @@ class Side:
     """A copy of the real run, with some of its seeds, to be changed and written."""
 
     def __init__(self, real: Path, seeds=(0, 1, 2)) -> None:
-        self.document = json.loads((real / "result.json").read_text())
-        self.identity = json.loads((real / "config.json").read_text())
+        record = read_record(real)
+        self.identity = dict(record.identity)
         kept = Predictions.load(real)
         self.truth = {new: kept.truth(old).copy() for new, old in enumerate(seeds)}
         self.predicted = {
@@ -61,35 +61,51 @@ class Side:
             for (index, classifier, arm), array in kept.predicted.items()
             if index == old
         }
-        rows = [self.document["seeds"][seed] for seed in seeds]
-        own = [one["classifier"] for one in rows]
-        self.document["seeds"] = rows
-        self.document["arms"] = [one for one in self.document["arms"] if one["seed"] in own]
+        rows = tuple(record.result.seeds[seed] for seed in seeds)
+        own = [one.classifier for one in rows]
+        arms = tuple(one for one in record.result.arms if one.seed in own)
+        self.result = replace(record.result, seeds=rows, arms=arms)
         self.identity["config"].update(seed=seeds[0], seeds=len(seeds))
 
+    def change(self, section: str = "", **changes) -> None:
+        """Other fields of the result, or of one of its sections."""
+        if section:
+            changes = {section: replace(getattr(self.result, section), **changes)}
+        self.result = replace(self.result, **changes)
+
     def accuracies(self, arm: str) -> list[float]:
-        return [one["accuracy"] for one in self.document["arms"] if one["arm"] == arm]
+        return [one.accuracy for one in self.result.arms if one.arm == arm]
 
     def set_accuracies(self, arm: str, values) -> None:
-        for one, value in zip((one for one in self.document["arms"] if one["arm"] == arm), values, strict=True):
-            one["accuracy"] = value
+        left = [float(value) for value in values]
+        rows = [replace(one, accuracy=left.pop(0)) if one.arm == arm else one for one in self.result.arms]
+        assert not left
+        self.change(arms=tuple(rows))
 
     def rename(self, model: str) -> None:
         """As if another generator had been run."""
-        for one in self.document["arms"]:
-            one["arm"] = one["arm"].replace("vae", model)
+        first, *rest = self.result.generators
+        self.change(
+            arms=tuple(replace(one, arm=one.arm.replace("vae", model)) for one in self.result.arms),
+            generators=(replace(first, name=model), *rest),
+        )
         self.predicted = {(i, c, arm.replace("vae", model)): array for (i, c, arm), array in self.predicted.items()}
-        self.document["generators"][0]["name"] = model
         self.identity["recipes"] = {model: self.identity["recipes"]["vae"]}
         self.identity["arms"] = [arm.replace("vae", model) for arm in self.identity["arms"]]
 
     def write(self, folder: Path, *, predictions=True) -> Path:
         folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(self.document))
+        (folder / "result.json").write_text(json.dumps(document_of(self.result)))
         (folder / "config.json").write_text(json.dumps(self.identity))
         if predictions:
             Predictions(self.truth, self.predicted).save(folder)
         return folder
+
+
+WITHOUT_EXTRACTOR = {
+    *("ssim_diversity", "memorisation", "near_copies", "exact_copies"),
+    *("ssim", "ms_ssim_reduced", "psnr"),
+}
 
 
 def pair_of(found, arm):
@@ -167,17 +183,18 @@ def test_one_seed_with_test_images_in_another_order_has_no_test(real, tmp_path):
 
 
 def other_data(side):
-    side.document["dataset"]["sha256"] = "f" * 64
+    side.change("dataset", sha256="f" * 64)
 
 
 def on_validation(side):
-    side.document["scored_on"]["part"] = "validation"
-    side.document["regime"]["manifest_sha256"] = "another"
+    side.change("scored_on", part="validation")
+    side.change("regime", manifest_sha256="another")
 
 
 def test_runs_whose_guards_failed_are_not_paired(real, tmp_path):
     a, b = Side(real), Side(real)
-    b.document["guards"][0]["passed"] = False
+    first, *rest = b.result.guards
+    b.change(guards=(replace(first, passed=False), *rest))
     found = compare_folders(a.write(tmp_path / "a"), b.write(tmp_path / "b"))
     assert found.unpaired.startswith("guards failed") and all(pair.comparison is None for pair in found.arms)
 
@@ -187,7 +204,7 @@ def test_runs_whose_guards_failed_are_not_paired(real, tmp_path):
     [
         (None, other_data, "the data differ: digits (sha256 "),
         (None, on_validation, "359 test images and 359 validation images"),
-        (lambda side: side.document["scored_on"].update(part="validation"), on_validation, "validation images"),
+        (lambda side: side.change("scored_on", part="validation"), on_validation, "validation images"),
     ],
 )
 def test_other_images_are_never_paired(real, tmp_path, change_a, change_b, reason):
@@ -210,7 +227,7 @@ def test_without_a_common_seed_nothing_is_paired(real, tmp_path):
 def test_two_models_are_compared_arm_by_arm(real, tmp_path):
     b = Side(real)
     b.rename("gan")
-    b.document["arms"] = [one for one in b.document["arms"] if one["arm"] != "real"]
+    b.change(arms=tuple(one for one in b.result.arms if one.arm != "real"))
     b.identity["recipes"]["gan"]["options"] = {"width": 8, "depth": 2}
     found = compare_folders(Side(real).write(tmp_path / "a"), b.write(tmp_path / "b"))
     assert [pair.arm for pair in found.arms] == ["oversample", "model", "model+oversample"]
@@ -253,12 +270,14 @@ def test_a_folder_of_several_seeds_is_one_side_and_one_of_several_studies_is_ref
 
 def test_fidelity_stands_beside_its_floor(real, tmp_path):
     b = Side(real)
-    b.document["fidelity"] |= {"kid": 0.5, "kid_floor": 0.125, "coverage": None}
+    scores = b.result.fidelity.scores
+    b.change("fidelity", scores={**scores, "kid": Score(0.5, 0.125), "coverage": Score()})
     found = compare_folders(real, b.write(tmp_path / "b"))
     kid = next(row for row in found.fidelity if row.name == "kid")
     assert (kid.b, kid.floor_b) == (0.5, 0.125)
     assert kid.floor_a is not None
-    assert next(row for row in found.fidelity if row.name == "coverage").b is None
+    coverage = next(row for row in found.fidelity if row.name == "coverage")
+    assert (coverage.a, coverage.b) == (scores["coverage"].value, None)
     assert found.unlike == ""
 
 
@@ -274,10 +293,10 @@ def test_scores_of_other_extractors_and_numbers_of_images_do_not_stand_beside_ea
     augment, real, tmp_path, measured, words
 ):
     b = Side(real)
-    b.document["fidelity"] |= measured
+    b.change("fidelity", **measured)
     folder = b.write(tmp_path / "b")
     found = compare_folders(real, folder)
-    assert {row.name for row in found.fidelity} <= {"memorisation", "near_copies", "ssim"}
+    assert {row.name for row in found.fidelity} == WITHOUT_EXTRACTOR
     assert words in found.unlike
     out = augment("compare", real, folder)[1]
     assert "KID" not in out.replace("KID, FID and their kin are not put side by side", "")
@@ -294,7 +313,7 @@ def test_the_command_shows_differences_and_both_verdicts(augment, real, tmp_path
     monkeypatch.setenv("COLUMNS", "100")
     b = Side(real)
     b.rename("gan")
-    b.document["regime"]["class_counts"].reverse()
+    b.change("regime", class_counts=b.result.regime.class_counts[::-1])
     folder = b.write(tmp_path / "b")
     code, out, err = augment("compare", real, folder)
     assert (code, err) == (0, "")
@@ -319,7 +338,7 @@ def test_the_command_shows_differences_and_both_verdicts(augment, real, tmp_path
 
 
 def test_the_command_says_that_it_did_not_pair(augment, real, tmp_path):
-    b = copy.deepcopy(Side(real))
+    b = Side(real)
     other_data(b)
     code, out, _ = augment("compare", real, b.write(tmp_path / "b"))
     assert code == 0
@@ -331,9 +350,8 @@ def test_a_feature_study_and_a_missing_folder_are_refused(augment, real, tmp_pat
     code, _, err = augment("compare", real, tmp_path / "nothing")
     assert code == 3
     assert "There is no" in err
-    document = dict.fromkeys(NEEDED["features"], {}) | {"schema": FEATURES_SCHEMA}
     (tmp_path / "study").mkdir()
-    (tmp_path / "study" / "result.json").write_text(json.dumps(document))
+    (tmp_path / "study" / "result.json").write_text(json.dumps(document_of(features_result())))
     code, _, err = augment("compare", tmp_path / "study", real)
     assert code == 3
     assert "feature study" in err

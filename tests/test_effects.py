@@ -9,6 +9,7 @@ from scipy import stats
 from augment.errors import DataError
 from augment.evidence.effects import class_effects, class_groups, group_effects
 from augment.evidence.statistics import class_image_variances, image_variance, paired_interval
+from augment.typed_json import to_json
 
 SEED_HIGH = (870, 677, 161, 628, 319, 937, 775, 54, 499, 119)
 CLASSES = ("a", "b", "c", "d")
@@ -78,9 +79,9 @@ def test_classes_without_test_images_are_left_out():
 def test_rows_are_json():
     effects = [*class_effects(CLASSES, COUNTS, ARM, REFERENCE), *group_effects(CLASSES, COUNTS, ARM[:1], ARM[:1])]
     for row in effects:
-        assert json.loads(json.dumps(row.to_json())) == row.to_json()
-    assert set(effects[0].to_json()) == {"class", "images", "delta", "ci95"}
-    assert effects[-1].to_json() == {"group": "few", "classes": ["d"], "images": 29, "delta": 0.0, "ci95": None}
+        assert json.loads(json.dumps(to_json(row))) == to_json(row)
+    assert set(to_json(effects[0])) == {"class", "images", "delta", "ci95"}
+    assert to_json(effects[-1]) == {"group": "few", "classes": ["d"], "images": 29, "delta": 0.0, "ci95": None}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from augment.progress import Reporter
 from augment.run_folder.places import repetition_folder
 from augment.run_folder.predictions import Predictions
 from augment.synthetic import cache
+from augment.synthetic.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
 from augment.synthetic.strategies import Usage
 from augment.synthetic.synthesis import NO_PARENT, SyntheticSet
 
@@ -89,7 +90,7 @@ def test_an_arm_that_took_fewer_updates_makes_the_verdict_invalid(tmp_path, monk
 
     monkeypatch.setattr(module, "fit_cnn", shortened)
     arms = {"arms": ("real", "oversample"), "classifiers": ("cnn",)}
-    result = study.run(config(tmp_path, regime="balanced", size=300, **arms)).document
+    result = study.run(config(tmp_path, regime="balanced", size=300, **arms)).to_json()
     guard = next(guard for guard in result["guards"] if guard["name"].startswith("equal updates"))
     assert not guard["passed"] and "oversample: 3 updates" in guard["detail"]
     assert "equal updates" in result["verdict"]["text"]
@@ -100,9 +101,9 @@ def test_an_arm_that_took_fewer_updates_makes_the_verdict_invalid(tmp_path, monk
 
 def test_a_run_of_the_second_seed_alone_is_the_second_repetition(tmp_path):
     """What a sweep's cells rest on; without the regime's seed other classes would be rare."""
-    both = study.run(config(tmp_path, seeds=2)).document
-    alone = study.run(config(tmp_path, seed=1, regime_seed=0)).document
-    other = study.run(config(tmp_path, seed=1)).document
+    both = study.run(config(tmp_path, seeds=2)).to_json()
+    alone = study.run(config(tmp_path, seed=1, regime_seed=0)).to_json()
+    other = study.run(config(tmp_path, seed=1)).to_json()
     assert alone["regime"]["class_counts"] == both["regime"]["class_counts"] != other["regime"]["class_counts"]
     assert alone["seeds"] == both["seeds"][1:]
     known = [(row["arm"], row["accuracy"]) for row in both["arms"] if row["seed"] == alone["arms"][0]["seed"]]
@@ -150,10 +151,15 @@ def test_the_minutes_of_a_run_are_kept_for_its_resumption_and_are_not_its_identi
 # ---------------------------------------------------------------- synthetic images
 
 
+def outcome(n):
+    of_class = FilteredClass("a", n, n, n, n, 1.0, {"distance": 0}, None)
+    return FilterOutcome(n, n, n, n, 1.0, 1, FilterSeconds(1.0, 0.5, 0.25), (of_class,))
+
+
 def drawn(n=3):
     rows = tuple({"index": index, "source": "noise"} for index in range(n))
     images = torch.randint(0, 256, (n, 1, 8, 8), dtype=torch.uint8)
-    return SyntheticSet(images, torch.zeros(n, dtype=torch.int64), rows, torch.full((n,), NO_PARENT)), {"kept": n}
+    return SyntheticSet(images, torch.zeros(n, dtype=torch.int64), rows, torch.full((n,), NO_PARENT)), outcome(n)
 
 
 def test_images_are_drawn_once_and_again_when_asked_or_damaged(tmp_path, monkeypatch):
@@ -166,7 +172,7 @@ def test_images_are_drawn_once_and_again_when_asked_or_damaged(tmp_path, monkeyp
 
     first, report = cache.kept_or_drawn({"seed": 1}, draw, reuse=True)
     again, kept = cache.kept_or_drawn({"seed": 1}, draw, reuse=True)
-    assert len(calls) == 1 and report == kept == {"kept": 3}
+    assert len(calls) == 1 and report == kept == outcome(3)
     assert torch.equal(first.images, again.images) and first.rows == again.rows
     assert torch.equal(first.parents, again.parents)
     cache.kept_or_drawn({"seed": 2}, draw, reuse=True)
@@ -202,7 +208,7 @@ def test_every_set_of_images_is_saved_with_its_rows(tmp_path):
 
 def test_with_spread_generators_are_trained_again_on_the_first_subset(tmp_path):
     result = study.run(config(tmp_path, seeds=2, spread=True, size=120, arms=("oversample",)))
-    rows = {row["arm"]: row["sd"] for row in result.document["spread"]}
+    rows = {row["arm"]: row["sd"] for row in result.to_json()["spread"]}
     assert rows["oversample"]["n"] == {"together": 2, "same_data": 2, "same_subset": 0}
     assert rows["vae"]["n"] == {"together": 2, "same_data": 2, "same_subset": 2}
     assert rows["vae"]["generator"] is not None and rows["oversample"]["subset"] is not None
@@ -221,7 +227,7 @@ def test_the_spread_is_that_of_a_balanced_arm_without_additions_and_of_the_runs_
 
 def test_run_takes_its_settings_as_keywords_too(tmp_path):
     settings = {**QUICK, "dataset": "digits", "model": "vae", "size": 120, "out": tmp_path}
-    assert study.run(**settings).document == study.run(RunConfig(**settings)).document
+    assert study.run(**settings) == study.run(RunConfig(**settings))
     with pytest.raises(UsageError, match="a config and seeds besides"):
         study.run(RunConfig(**settings), seeds=2)
     with pytest.raises(ConfigError, match="Did you mean 'model'"):
@@ -262,10 +268,10 @@ def named_twice(document):
 
 
 def test_over_seeds_the_named_arms_are_trained_twice_and_averaged(tmp_path, monkeypatch):
-    monkeypatch.setattr("augment.experiment.document.run_guards", lambda *_: [])
+    monkeypatch.setattr("augment.experiment.conclusion.run_guards", lambda *_: [])
     arms = ("real", "oversample", "balanced-softmax", "model", "model+balanced-softmax")
     found = study.run(config(tmp_path, seeds=2, arms=arms, classifiers=("cnn", "cart-pixels"), updates=20))
-    document, kept = found.document, Predictions.load(found.folder)
+    document, kept = found.to_json(), Predictions.load(found.folder)
     (verdict,) = (one for one in document["verdicts"] if one["classifier"] == "cnn")
     twice = named_twice(document)
     assert {classifier for classifier, _ in twice} == {"cnn"}  # a tree's seed moves next to nothing
@@ -280,23 +286,23 @@ def test_over_seeds_the_named_arms_are_trained_twice_and_averaged(tmp_path, monk
 
 
 def test_on_one_seed_the_second_training_stands_beside_the_first(tmp_path, monkeypatch):
-    monkeypatch.setattr("augment.experiment.document.run_guards", lambda *_: [])
+    monkeypatch.setattr("augment.experiment.conclusion.run_guards", lambda *_: [])
     found = study.run(config(tmp_path, arms=("real", "oversample", "model"), classifiers=("cnn",), updates=20))
-    verdict, rows = found.document["verdict"], {row["arm"]: row for row in found.document["arms"]}
+    verdict, rows = found.to_json()["verdict"], {row["arm"]: row for row in found.to_json()["arms"]}
     pair = [rows[verdict[side]] for side in ("arm", "against")]
     assert [row["accuracy"] for row in pair] == [row["trainings"][0] for row in pair]
     first, again = (100 * (pair[0]["trainings"][turn] - pair[1]["trainings"][turn]) for turn in (0, 1))
     assert (verdict["delta"], verdict["again"]) == pytest.approx((first, again))
     assert "when both are trained again with another seed of the classifier" in verdict["text"]
-    assert named_twice(found.document) == {("cnn", row["arm"]) for row in pair}
+    assert named_twice(found.to_json()) == {("cnn", row["arm"]) for row in pair}
     kept = Predictions.load(found.folder)
     assert {array.shape[0] for array in kept.predicted.values()} == {1}  # joined seeds are of one training each
 
 
 def test_an_arm_can_be_held_against_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr("augment.experiment.document.run_guards", lambda *_: [])
+    monkeypatch.setattr("augment.experiment.conclusion.run_guards", lambda *_: [])
     arms = ("balanced-softmax", "balanced-softmax:again")
-    found = study.run(config(tmp_path, arms=arms, classifiers=("cnn",), seeds=2, updates=20)).document
+    found = study.run(config(tmp_path, arms=arms, classifiers=("cnn",), seeds=2, updates=20)).to_json()
     assert [(row["arm"], row["against"]) for row in found["verdicts"]] == [arms[::-1]]
     accuracies = [row["trainings"] for row in found["arms"]]
     assert len({value for row in accuracies for value in row}) > 2  # no training is another one's
@@ -306,8 +312,8 @@ def test_an_arm_can_be_held_against_itself(tmp_path, monkeypatch):
 
 def test_validation_images_are_judged_as_resampled_and_overlaps_are_said(tmp_path):
     found = study.run(config(tmp_path, arms=("real", "oversample", "model"), seeds=3, size=300, score_on="validation"))
-    drawn, rows = found.document["drawn"], found.document["comparisons"]
-    images, pool = found.document["scored_on"]["images"], 1438
+    drawn, rows = found.to_json()["drawn"], found.to_json()["comparisons"]
+    images, pool = found.to_json()["scored_on"]["images"], 1438
     assert drawn["same_images"] is False and drawn["test_share"] == pytest.approx(images / (pool - images))
     assert {row["test"] for row in rows if row["ci95"]} <= {"corrected resampled t over seeds"}
     trained = [set(store.read_json(repetition_folder(found.folder, i) / "manifest.json")["train"]) for i in range(3)]

@@ -10,8 +10,6 @@ import torch
 from augment import registry
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
-from augment.evidence.statistics import Comparison
-from augment.features import study
 from augment.features.config import FeaturesConfig
 from augment.features.plan import prepare
 from augment.features.resolve import layers_of
@@ -19,6 +17,8 @@ from augment.features.study import study_features
 from augment.features.verdict import verdict
 from augment.generator import UNLABELLED, Tags
 from augment.progress import Reporter
+from augment.results.features_result import ComparisonAtK
+from augment.studies import lifecycle
 from augment.testing import MinimalGenerator
 from augment.workers import Workers
 
@@ -82,7 +82,7 @@ def here(tmp_path, monkeypatch):
     def alone(jobs, device):
         yield Workers(0)
 
-    monkeypatch.setattr(study, "side_by_side", alone)
+    monkeypatch.setattr(lifecycle, "side_by_side", alone)
     SEEN.clear()
 
 
@@ -100,7 +100,7 @@ def serve(monkeypatch, data):
 
 
 def test_the_document_has_a_row_for_every_method_head_and_k():
-    found = study_features(configured(baselines=("pixels", "cnn", "untrained"), heads=("linear", "knn"))).document
+    found = study_features(configured(baselines=("pixels", "cnn", "untrained"), heads=("linear", "knn"))).to_json()
     rows = {(row["method"], row["head"], row["k"]) for row in found["rows"]}
     methods = [(method, head) for method in ("toy", "pixels", "untrained") for head in ("linear", "knn")]
     assert rows == {(*method, k) for method in [*methods, ("cnn", None)] for k in (1, 4)}
@@ -122,7 +122,7 @@ def test_a_finished_study_is_not_computed_again():
     first = study_features(configured())
     SEEN.clear()
     again = study_features(configured())
-    assert again.cached and not SEEN and again.document == first.document
+    assert again.cached and not SEEN and again == first
     assert not study_features(configured(resume=False)).cached and SEEN
 
 
@@ -135,7 +135,7 @@ def test_pictures_and_maps_are_drawn(tmp_path):
 
 def test_second_stages_beat_the_head_on_the_labels_alone():
     stages = ("propagation", "pseudo-labels", "pseudo-cnn")
-    found = study_features(configured(labels_per_class=(2,), second_stage=stages, baselines=("pixels",))).document
+    found = study_features(configured(labels_per_class=(2,), second_stage=stages, baselines=("pixels",))).to_json()
     accuracy = {(row["method"], row["head"]): row["accuracy"] for row in found["rows"]}
     assert set(accuracy) == {(method, head) for method in ("toy", "pixels") for head in ("linear", *stages)}
     for stage in stages:
@@ -148,7 +148,7 @@ def test_shuffled_labels_give_chance(digits, monkeypatch):
         return LabelledImages(part.images, part.labels[order])
 
     serve(monkeypatch, ImageSet("digits", shuffled(digits.train, 0), shuffled(digits.test, 1), digits.classes))
-    found = study_features(configured(labels_per_class=(16,), episodes=4, heads=("linear", "prototype"))).document
+    found = study_features(configured(labels_per_class=(16,), episodes=4, heads=("linear", "prototype"))).to_json()
     for row in found["rows"]:  # 359 test images and 4 draws: a standard error of 1.2 points
         assert row["accuracy"] == pytest.approx(0.1, abs=0.05)
 
@@ -168,7 +168,7 @@ def test_the_generator_sees_training_images_without_labels_and_no_test_image(dig
 def test_a_semi_supervised_generator_sees_the_k_labels_of_its_episode_and_no_others(digits):
     config = configured(model="shaped", labels_per_class=(2, 4), steps=20)
     plan = prepare(config, Reporter())
-    found = study_features(config).document
+    found = study_features(config).to_json()
     assert found["generator"]["trained"] == 4
     shown = {
         tuple(sorted(plan.pool(rows).labels.ne(UNLABELLED).nonzero().flatten().tolist())): k
@@ -191,16 +191,16 @@ def test_a_semi_supervised_generator_sees_the_k_labels_of_its_episode_and_no_oth
 def test_a_saved_generator_is_used_as_it_is(tmp_path):
     first = study_features(configured())
     SEEN.clear()
-    found = study_features(configured(model=None, generator=first.folder / "generator", steps=None)).document
+    found = study_features(configured(model=None, generator=first.folder / "generator", steps=None)).to_json()
     assert not SEEN and found["generator"]["cached"]
     ours = [row["accuracies"] for row in found["rows"] if row["method"] == "toy"]
-    assert ours == [row["accuracies"] for row in first.document["rows"] if row["method"] == "toy"]
+    assert ours == [row["accuracies"] for row in first.to_json()["rows"] if row["method"] == "toy"]
 
 
 def test_a_saved_generator_that_was_trained_with_classes_is_marked(digits, tmp_path):
     torch.manual_seed(0)
     Toy(Toy.Config.parse({}), digits.spec).save(tmp_path / "saved")
-    found = study_features(configured(model=None, generator=tmp_path / "saved", steps=None)).document
+    found = study_features(configured(model=None, generator=tmp_path / "saved", steps=None)).to_json()
     guard = found["guards"][-1]
     assert not guard["passed"] and "trained with classes" in guard["detail"]
 
@@ -210,14 +210,14 @@ def test_a_saved_generator_that_was_trained_with_classes_is_marked(digits, tmp_p
 
 def test_timestep_and_layer_are_chosen_on_validation_images_not_on_test_images(digits, monkeypatch):
     config = configured(t="auto", layer="auto")
-    found = study_features(config).document
+    found = study_features(config).to_json()
     assert found["chosen"]["layer"] == "pooled" and found["chosen"]["t"] != 9
     grid = {(row["t"], row["layer"]): row["accuracy"] for row in found["map"]["grid"]}
     assert {0, 9} <= {t for t, _ in grid} and {layer for _, layer in grid} == {"pooled", "noise", "pooled,noise"}
     assert grid[9, "pooled"] == pytest.approx(0.1, abs=0.06)  # noise alone
     noise = torch.randint(0, 256, digits.test.images.shape, dtype=torch.uint8)
     serve(monkeypatch, ImageSet("digits", digits.train, LabelledImages(noise, digits.test.labels), digits.classes))
-    other = study_features(config).document
+    other = study_features(config).to_json()
     assert other["map"]["grid"] == found["map"]["grid"] and other["chosen"] == found["chosen"]
     assert other["rows"][0]["accuracy"] < 0.25 < found["rows"][0]["accuracy"]
 
@@ -232,7 +232,7 @@ def test_validation_images_are_in_no_episode():
 
 def test_the_untrained_net_chooses_for_itself(digits):
     """Held to noise alone it would be at chance, and any model would beat it."""
-    found = study_features(configured(t=(9,), layer="pooled")).document
+    found = study_features(configured(t=(9,), layer="pooled")).to_json()
     own = {row["method"]: row for row in found["rows"] if row["k"] == 4}
     assert (own["toy"]["t"], own["toy"]["layer"]) == (9, "pooled")
     assert own["untrained"]["t"] == 0
@@ -293,9 +293,9 @@ def test_small_classes_shorten_the_default_curve():
 # ---------------------------------------------------------------- the verdict
 
 
-def comparison(against, delta, low, high, p_holm=None):
+def comparison(k, against, delta, low, high, p_holm=None):
     p = 0.01 if low > 0 or high < 0 else 0.3
-    return Comparison("linear", "toy", against, delta, (low, high), p, 5, "paired t over seeds", p_holm=p_holm)
+    return ComparisonAtK("linear", "toy", against, delta, (low, high), p, 5, "paired t over seeds", p_holm=p_holm, k=k)
 
 
 OURS = "Features of toy with a linear head are worth"
@@ -321,26 +321,26 @@ NET = "an untrained net of the same shape"
     ],
 )
 def test_the_verdict_follows_the_corrected_p(rows, words):
-    found = [(k, comparison(against, *numbers)) for k, against, *numbers in rows]
+    found = [comparison(k, against, *numbers) for k, against, *numbers in rows]
     sure = f"p < .05 over draws of the labels, corrected for {len(rows)} comparisons; of one generator"
     assert verdict("toy", "linear", ("pixels", "untrained"), found) == f"{words} ({sure})."
 
 
 def test_what_is_sure_of_one_k_alone_is_not_sure_of_one_among_thirty():
-    found = [(1, comparison("pixels", 5, 4, 6, p_holm=0.3))]
+    found = [comparison(1, "pixels", 5, 4, 6, p_holm=0.3)]
     assert verdict("toy", "linear", ("pixels",), found).startswith("No evidence")
 
 
 def test_one_episode_cannot_tell():
-    row = Comparison("linear", "toy", "pixels", 5.0, None, 1e-9, 1, "McNemar")
-    sentence = verdict("toy", "linear", ("pixels",), [(1, row)])
+    row = ComparisonAtK("linear", "toy", "pixels", 5.0, None, 1e-9, 1, "McNemar", k=1)
+    sentence = verdict("toy", "linear", ("pixels",), [row])
     assert sentence.startswith("No evidence") and sentence.endswith(
         "one episode cannot tell; repeat with --episodes 5."
     )
 
 
 def test_long_runs_of_k_are_drawn_together():
-    found = [(k, comparison("pixels", 2, 1, 3)) for k in (1, 4, 8, 16, 64)]
-    found += [(k, comparison("pixels", 0, -1, 1)) for k in (2, 32)]
-    sentence = verdict("toy", "linear", ("pixels",), sorted(found, key=lambda one: one[0]))
+    found = [comparison(k, "pixels", 2, 1, 3) for k in (1, 4, 8, 16, 64)]
+    found += [comparison(k, "pixels", 0, -1, 1) for k in (2, 32)]
+    sentence = verdict("toy", "linear", ("pixels",), sorted(found, key=lambda one: one.k))
     assert "pixels at k = 1, 4 to 16 and 64 (+2.0 points)" in sentence

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -12,15 +11,16 @@ from torch import nn
 from augment.errors import DataError
 from augment.metrics.extractors import Extractor, load_extractor
 from augment.metrics.fidelity import (
+    SampleImages,
     density_coverage,
     frechet_distance,
     kernel_distance,
     neighbour_radii,
     precision_recall,
-    score_fidelity,
 )
 from augment.metrics.floors import HALVINGS, floor, halvings
 from augment.metrics.registration import register
+from augment.metrics.scores import compute_scores
 
 pytestmark = pytest.mark.libraries
 
@@ -48,6 +48,10 @@ def pixel_extractor(dim=8):
 def noise_images(n, *, seed, low=0, high=256):
     rng = torch.Generator().manual_seed(seed)
     return torch.randint(low, high, (n, 1, 8, 8), generator=rng, dtype=torch.uint8)
+
+
+def scored(real, fake, held_out, extractor, *, seed):
+    return compute_scores(SampleImages(real, fake, held_out, extractor, seed))
 
 
 def whitened(features, mean, root):
@@ -113,14 +117,14 @@ def test_precision_recall_density_coverage_agree_with_prdc(neighbours):
 
 def test_samples_like_the_real_images_reach_the_floor_and_others_do_not():
     real, held_out = noise_images(400, seed=0), noise_images(200, seed=1)
-    good = score_fidelity(real, noise_images(200, seed=2), held_out, pixel_extractor(), seed=0)
-    bad = score_fidelity(real, noise_images(200, seed=2, low=100), held_out, pixel_extractor(), seed=0)
-    assert good.fid < 3 * good.fid_floor
-    assert bad.fid > 10 * bad.fid_floor
-    assert bad.kid - bad.kid_floor > 10 * abs(good.kid - good.kid_floor)
-    assert bad.recall < good.recall
-    assert good.coverage == pytest.approx(good.coverage_floor, abs=0.1)
-    assert (good.n, good.n_reference, good.headline) == (200, 400, "fid")
+    good = scored(real, noise_images(200, seed=2), held_out, pixel_extractor(), seed=0)
+    bad = scored(real, noise_images(200, seed=2, low=100), held_out, pixel_extractor(), seed=0)
+    assert good["fid"].value < 3 * good["fid"].floor
+    assert bad["fid"].value > 10 * bad["fid"].floor
+    assert bad["kid"].value - bad["kid"].floor > 10 * abs(good["kid"].value - good["kid"].floor)
+    assert bad["recall"].value < good["recall"].value
+    assert good["coverage"].value == pytest.approx(good["coverage"].floor, abs=0.1)
+    assert (good.n, good.n_reference) == (200, 400)
     assert (good.extractor, good.extractor_sha256) == ("pixels", "0" * 64)
 
 
@@ -144,18 +148,18 @@ def test_few_real_images_have_a_wide_range_that_holds_more_of_their_kind():
     inside = 0
     for seed in range(20):
         sets = [noise_images(90, seed=10 * seed + index) for index in range(3)]
-        found = score_fidelity(*sets, pixel_extractor(), seed=seed)
-        low, high = found.kid_floor_range
-        assert low < found.kid_floor < high
-        inside += low <= found.kid <= high
+        found = scored(*sets, pixel_extractor(), seed=seed)
+        low, high = found["kid"].floor_range
+        assert low < found["kid"].floor < high
+        inside += low <= found["kid"].value <= high
     assert inside >= 16
 
 
 def test_a_score_repeats_and_leaves_the_random_state_alone():
     sets = noise_images(150, seed=0), noise_images(120, seed=1), noise_images(90, seed=2)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    first = score_fidelity(*sets, pixel_extractor(), seed=3)
-    assert first == score_fidelity(*sets, pixel_extractor(), seed=3)
+    first = scored(*sets, pixel_extractor(), seed=3)
+    assert first == scored(*sets, pixel_extractor(), seed=3)
     assert first.n == 90  # the samples are cut to the floor's number
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])
@@ -163,14 +167,11 @@ def test_a_score_repeats_and_leaves_the_random_state_alone():
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 6, 15])
 def test_few_images_give_kid_or_nothing_but_never_nan(n):
-    score = score_fidelity(
-        noise_images(n, seed=0), noise_images(n, seed=1), noise_images(n, seed=2), pixel_extractor(), seed=0
-    )
-    assert score.fid is None and score.fid_floor is None
-    assert f"{n} images are too few" in score.fid_reason
-    assert score.headline == "kid"
-    assert (score.kid is None) == (n < 4)
-    numbers = [value for value in asdict(score).values() if isinstance(value, float)]
+    score = scored(noise_images(n, seed=0), noise_images(n, seed=1), noise_images(n, seed=2), pixel_extractor(), seed=0)
+    assert score["fid"].value is None and score["fid"].floor is None
+    assert f"{n} images are too few" in score["fid"].reason
+    assert (score["kid"].value is None) == (n < 4)
+    numbers = [value for value in score.to_json().values() if isinstance(value, float)]
     assert numbers and np.isfinite(numbers).all()
 
 
@@ -184,9 +185,9 @@ def test_inception_score_counts_the_classes_in_use():
             return pixels, pixels * 1e6
 
     extractor = Extractor("certain", "0" * 64, 8, 1, Certain(8))
-    score = score_fidelity(images, images, None, extractor, seed=0)
-    assert score.inception_score == pytest.approx(4)
-    assert score.fid_floor is None and score.precision_floor is None
+    score = scored(images, images, None, extractor, seed=0)
+    assert score["is"].value == pytest.approx(4)
+    assert score["fid"].floor is None and score["precision"].floor is None
 
 
 def test_wrong_sets_are_refused_by_name():
@@ -197,7 +198,7 @@ def test_wrong_sets_are_refused_by_name():
         (good[..., :4], "fake has images of"),
     ):
         with pytest.raises(DataError, match=message):
-            score_fidelity(good, bad, None, pixel_extractor(), seed=0)
+            scored(good, bad, None, pixel_extractor(), seed=0)
 
 
 class Planes(torch.utils.data.Dataset):
@@ -233,10 +234,12 @@ def test_torch_fidelity_finds_the_extractor_by_name_and_agrees():
         verbose=False,
         save_cpu_ram=True,
     )
-    score = score_fidelity(real, fake, None, extractor, seed=0)
-    assert found["frechet_inception_distance"] == pytest.approx(score.fid, rel=1e-3)
-    assert found["inception_score_mean"] == pytest.approx(score.inception_score, rel=1e-5)
-    assert (found["precision"], found["recall"]) == pytest.approx((score.precision, score.recall), abs=0.01)
+    score = scored(real, fake, None, extractor, seed=0)
+    assert found["frechet_inception_distance"] == pytest.approx(score["fid"].value, rel=1e-3)
+    assert found["inception_score_mean"] == pytest.approx(score["is"].value, rel=1e-5)
+    assert (found["precision"], found["recall"]) == pytest.approx(
+        (score["precision"].value, score["recall"].value), abs=0.01
+    )
 
 
 def test_the_registered_grey_extractor_refuses_colour():

@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 import yaml
+from made_results import fidelity_scores
 from markdown_it import MarkdownIt
 
 from augment import generation, load_generator
@@ -15,9 +16,18 @@ from augment.experiment import study
 from augment.experiment.config import RunConfig
 from augment.features.config import FeaturesConfig
 from augment.features.study import study_features
+from augment.metrics.scores import Score
 from augment.model_card.card import Evidence, write_card
 from augment.model_card.markdown import code, escaped, json_block, prose
-from augment.model_card.sections import HELPED, ONE_SEED, SAMPLES, helped_section, near_copies, unscored
+from augment.model_card.sections import (
+    HELPED,
+    ONE_SEED,
+    SAMPLES,
+    fidelity_section,
+    helped_section,
+    near_copies,
+    unscored,
+)
 from augment.regimes import Manifest
 
 pytestmark = pytest.mark.libraries
@@ -163,21 +173,22 @@ def test_it_says_what_it_was_trained_on_and_how(finished):
 
 
 def test_it_says_how_the_runs_own_model_scored_and_what_the_scores_are_of(finished):
-    scores = finished.document["fidelity"]
+    scores = finished.fidelity
     first, second, other = (
         card(finished.folder / name) for name in ("generator", "seed-1/generator", "generator-cgan")
     )
     found = section(first, SAMPLES)
     table = {row[0].partition(",")[0]: row[1:] for row in cells(found)}
-    low, high = scores["kid_floor_range"]
-    assert table["KID"] == [f"{scores['kid']:.4g}", f"{scores['kid_floor']:.4g} ({low:.4g} to {high:.4g})"]
-    assert table["coverage"] == [f"{scores[name]:.4g}" for name in ("coverage", "coverage_floor")]
-    assert f"{scores['n']} samples of it" in found and scores["extractor_sha256"] in found
+    kid, coverage = scores["kid"], scores["coverage"]
+    value, floor, low, high = (f"{1000 * each:.2f}" for each in (kid.value, kid.floor, *kid.floor_range))
+    assert table["KID x 1000"] == [value, f"{floor} ({low} to {high})"]
+    assert table["Coverage"] == [f"{coverage.value:.3f}", f"{coverage.floor:.3f}"]
+    assert f"{scores.n} samples of it" in found and scores.extractor_sha256 in found
     assert "of another draw" not in found
     assert "by the same recipe from another draw" in section(second, SAMPLES)
     assert "Not scored: the run that it was trained for scored samples of vae" in section(other, SAMPLES)
     limits = section(first, "Limits")
-    assert f"{scores['exact_copies']} are a training image" in limits and "repeats the biases" in limits
+    assert f"{scores['exact_copies'].value} are a training image" in limits and "repeats the biases" in limits
     assert "Of the other generator" in section(second, "Limits")
     assert "was not looked at" in section(other, "Limits")
 
@@ -185,14 +196,24 @@ def test_it_says_how_the_runs_own_model_scored_and_what_the_scores_are_of(finish
 def test_it_says_what_its_own_arms_did_with_intervals(finished):
     for model, name in (("vae", "generator"), ("cgan", "generator-cgan")):
         found = section(card(finished.folder / name), HELPED)
-        (comparison,) = [row for row in finished.document["comparisons"] if row["arm"] == model]
-        low, high = (f"{bound:+.1f}".replace("-", "\N{MINUS SIGN}") for bound in comparison["ci95"])
+        (comparison,) = [row for row in finished.comparisons if row.arm == model]
+        low, high = (f"{bound:+.1f}".replace("-", "\N{MINUS SIGN}") for bound in comparison.ci95)
         (_, row) = cells(found)
-        assert row[:3] == [model, "cart-pixels", comparison["against"]] and row[4] == f"{low} to {high}"
+        assert row[:3] == [model, "cart-pixels", comparison.against] and row[4] == f"{low} to {high}"
         assert ONE_SEED not in found and "over 2 seeds" in found
-    verdict = finished.document["verdict"]
-    best = "generator" if verdict["arm"] == "vae" else "generator-cgan"
-    assert verdict["text"] in shown(rendered(section(card(finished.folder / best), HELPED)))
+    verdict = finished.verdict
+    best = "generator" if verdict.arm == "vae" else "generator-cgan"
+    assert verdict.text in shown(rendered(section(card(finished.folder / best), HELPED)))
+
+
+def test_a_score_that_cannot_be_told_says_why():
+    scores = fidelity_scores(fid=Score(reason="9 images are too few."), psnr=20.0, ssim=0.5)
+    found = fidelity_section(scores, part="validation", other_training=False)
+    assert cells(found)[1:] == [
+        ["Reconstruction SSIM, higher is better", "0.500", "1.000"],
+        ["Reconstruction PSNR dB, higher is better", "20.0", ""],
+    ]
+    assert found.endswith("\n\nNo FID: 9 images are too few.") and "9 validation images" in found
 
 
 def test_one_seed_is_called_no_evidence(home, tmp_path):
@@ -203,7 +224,7 @@ def test_one_seed_is_called_no_evidence(home, tmp_path):
 def test_a_failed_guard_is_told_even_where_nothing_was_compared():
     told = helped_section([], ["Invalid: the guard 'no test image in training' failed."])
     assert "Invalid" in told and "not compared" in told
-    assert "Whether" in near_copies({"near_copies": None})
+    assert all("Whether" in near_copies(scores) for scores in (None, fidelity_scores(kid=0.1)))
 
 
 def test_classes_with_few_images_and_trainings_cut_short_are_limits(digits, tmp_path):
@@ -236,7 +257,7 @@ def test_a_feature_studys_card_has_its_accuracies(home, tmp_path):
     text = card(found.folder / "generator")
     rows = cells(section(text, "What its features are worth"))[1:]
     assert [(row[0], row[1], row[2], row[3]) for row in rows] == [
-        (row["method"], "knn", "1", f"{row['accuracy']:.1%}") for row in found.document["rows"]
+        (row.method, "knn", "1", f"{row.accuracy:.1%}") for row in found.rows
     ]
     assert "without their classes" in section(text, "What it was trained on")
     assert "labels that the generator saw: none" in text.lower()

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
 import shlex
 from dataclasses import replace
@@ -12,15 +13,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_results import (
+    added_images,
+    arm_scores,
+    dataset_info,
+    document_of,
+    features_result,
+    fidelity_scores,
+    generator_info,
+    run_result,
+    seeds_of,
+)
 from PIL import Image
 
 from augment.errors import DataError
+from augment.evidence.statistics import Comparison
+from augment.evidence.verdict import Guard, Verdict
+from augment.metrics.scores import Score
 from augment.progress import Reporter
 from augment.report import page_parts, page_pictures
 from augment.report.page import write_report
 from augment.report.page_content import detailed
 from augment.report.page_origin import command
-from augment.results.records import RunRecord, load_records
+from augment.results.records import FeaturesRecord, RunRecord, load_records
+from augment.results.run_result import RegimeInfo
 from augment.results.selection import Condition
 from augment.results.studies import studies
 from augment.run_folder.gallery import Gallery, Reconstructions, Samples
@@ -29,7 +45,7 @@ pytestmark = pytest.mark.libraries
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 ENDING = "</script><script>alert(1)</script>"
-CLASSES = [HOSTILE, ENDING, "plain & \"quoted\" 'class' \u2028"]
+CLASSES = (HOSTILE, ENDING, "plain & \"quoted\" 'class' \u2028")
 VOID = {"meta", "input", "img", "br", "link", "path"}
 
 
@@ -68,70 +84,41 @@ class Reader(HTMLParser):
         return [text for _, text in self.all(wanted, **attributes)]
 
 
-def arm_row(name, family, classifier, seed, classes, good):
-    """A row of ``arms``: ``good`` of ten test images of each class are right, the others of the next class."""
-    n = len(classes)
-    confusion = [[good if j == i else 10 - good if j == (i + 1) % n else 0 for j in range(n)] for i in range(n)]
-    share = {"precision": good / 10, "recall": good / 10, "f1": good / 10, "support": 10}
-    return {
-        **{"arm": name, "classifier": classifier, "family": family, "seed": seed, "updates": 20, "seconds": 1.0},
-        **{"accuracy": good / 10, "balanced_accuracy": good / 10, "cached": False, "confusion": confusion},
-        "per_class": [{"class": each, **share} for each in classes],
-    }
-
-
 def make_run(
     root, model, *, scores=(6, 5), size=60, regime="high", dataset="toy", classes=CLASSES, seed=0, passed=True
 ):
     """A run folder by hand. scores: right of ten, of the arm without and with the generator."""
     folder = root / f"{model}-{regime}-{size}-{seed}"
     folder.mkdir(parents=True)
-    subset, trained = seed, 3_000_009 + seed
+    seeds = seeds_of(seed)
     good, with_generator = scores
     delta = 10.0 * (with_generator - good)
-    row = {"classifier": "cnn", "arm": model, "against": "real", "delta": delta, "ci95": None, "p": 0.5, "n": 1}
-    compared = {**row, "test": "McNemar", "p_holm": 0.5, "p_wilcoxon": None, "p_permutation": None}
-    decision = "no evidence" if passed else "invalid"
     words = "No evidence that it helps: made by hand." if passed else "Invalid: the guard 'equal updates' failed."
-    verdict = {"text": words, "decision": decision, "classifier": "cnn" if passed else None, "arm": model}
-    verdict |= {"against": "real", "delta": delta, "ci95": None, "p": 0.5, "n": 1}
-    counts = [size // len(classes)] * len(classes)
+    decision = "no evidence" if passed else "invalid"
+    counts = (size // len(classes),) * len(classes)
     recipe = {"model": model, "options": {"steps": 20, "lr": 0.1}, "steps": 20, "code": "c0de", "device": "cpu"}
-    recipe |= {
-        "precision": "fp32",
-        "seed": 1,
-        "classes": classes,
-        "version": "0",
-        "data_sha256": "d",
-        "max_seconds": None,
-    }
-    generator = {"name": model, "config": {"steps": 20, "lr": 0.1}, "version": "0", "steps": 20, "stopped": "finished"}
-    generator |= {"seconds": 1.0, "images_per_second": 9.0, "cached": False, "device": "cpu", "precision": "fp32"}
-    data = {
-        "name": dataset,
-        "sha256": "a" * 64,
-        "channels": 1,
-        "height": 4,
-        "width": 4,
-        "classes": classes,
-        "notes": [],
-    }
-    rows = [arm_row("real", "classical", "cnn", trained, classes, good)]
-    rows.append(arm_row(model, "generative", "cnn", trained, classes, with_generator))
-    document = {
-        **{"schema": "augment.run/6", "dataset": data, "scored_on": {"part": "test", "images": 10 * len(classes)}},
-        "regime": {"name": regime, "size": size, "class_counts": counts, "groups": {"many": classes}, "seed": subset},
-        "generators": [generator],
-        "synthetic": [{"arm": model, "adds": "synthetic", "generator": model, "strategy": "s", "filter": None}],
-        "seeds": [{"subset": subset, "generator": 1, "sampling": 2, "classifier": trained}],
-        "drawn": {"same_images": True, "test_share": 0.0, "overlap": None},
-        **{"arms": rows, "fidelity": {"extractor": "toy", "n": 9, "fid": 12.34, "fid_floor": 1.5}},
-        **{"comparisons": [{**compared, "deltas": [delta]}], "effects": [], "spread": []},
-        "guards": [{"name": "equal updates", "passed": passed, "detail": f"20 updates {HOSTILE}"}],
-        **{"verdict": verdict, "verdicts": [verdict], "environment": {"python": "3.11.99"}, "cost": {"seconds": 2.5}},
-        **{"finished_at": "2020-01-01T00:00:00+00:00", "seconds": 2.5, "folder": str(folder), "identity": f"id{model}"},
-    }
-    document["synthetic"][0]["class_counts"] = counts
+    recipe |= {"precision": "fp32", "seed": 1, "version": "0", "data_sha256": "d", "max_seconds": None}
+    recipe |= {"classes": classes}
+    result = run_result(
+        dataset=dataset_info(dataset, classes),
+        guards=(Guard("equal updates", passed, f"20 updates {HOSTILE}"),),
+        folder=folder,
+        identity=f"id{model}",
+        regime=RegimeInfo(regime, size, counts, {"many": classes}, seed, "c" * 64),
+        generators=(generator_info(model, config={"steps": 20, "lr": 0.1}),),
+        synthetic=(added_images(model, counts, generator=model),),
+        seeds=(seeds,),
+        arms=tuple(
+            arm_scores(name, "cnn", family, seed=seeds.classifier, accuracy=right / 10, classes=classes)
+            for name, family, right in (("real", "classical", good), (model, "generative", with_generator))
+        ),
+        fidelity=fidelity_scores(
+            fid=Score(12.34, floor=1.5),
+            kid=Score(0.0042, std=0.001, floor=0.001, floor_range=(0.0005, 0.002)),
+        ),
+        comparisons=(Comparison("cnn", model, "real", delta, None, 0.5, 1, "McNemar", 0.5, deltas=(delta,)),),
+        verdicts=(Verdict(words, decision, "cnn" if passed else None, model, "real", delta, None, 0.5, 1),),
+    )
     config = {"model": model, "regime": regime, "size": size, "seed": seed, "seeds": 1, "steps": 20, "spread": False}
     config |= {"classifiers": ["cnn"], "imbalance_factor": 100.0, "score_on": "test", "updates": 20}
     identity = {
@@ -143,7 +130,7 @@ def make_run(
     }
     identity |= {"strategy": "partial:share=0.3", "updates": 20, "counts": counts, "recipes": {model: recipe}}
     (folder / "config.json").write_text(json.dumps(identity))
-    (folder / "result.json").write_text(json.dumps(document))
+    (folder / "result.json").write_text(json.dumps(document_of(result)))
     return folder
 
 
@@ -325,7 +312,11 @@ def test_the_command_asks_for_the_very_same_result(kind, augment, monkeypatch, t
     config = Config.parse(dataset="digits", model="vae", device="cpu", precision="fp32", **more)
     made = plan.prepare(config, Reporter())
     identity = json.loads(json.dumps({**made.identity, "dataset": "digits"}))
-    record = RunRecord(kind, tmp_path, {}, identity["config"], identity)
+    record = (
+        RunRecord(tmp_path, run_result(), identity)
+        if kind == "run"
+        else FeaturesRecord(tmp_path, features_result(), identity)
+    )
 
     def instead(asked, report):
         assert plan.prepare(asked, Reporter()).key == made.key
@@ -345,12 +336,18 @@ def test_how_it_was_made_has_hashes_versions_and_cost(made):
 
 def test_fidelity_stands_beside_its_floor(made):
     cells = made["read"].all("td", **{"data-sort": "12.34"})
-    assert len(cells) == 4 and cells[0][1] == "12.3 1.5"
+    assert len(cells) == 4 and cells[0][1] == "12.34 1.50"
+    cells = made["read"].all("td", **{"data-sort": "0.0042"})
+    assert len(cells) == 4 and cells[0][1] == "4.20 1.00 (0.50 to 2.00)"
+    titles = made["read"].text("th")
+    start = titles.index("FID ↓")
+    assert titles[start - 1 : start + 3] == ["Study", "FID ↓", "KID x 1000 ↓", "Measured by"]
+    assert made["read"].text("td").count("toy, 9 samples") == 4
 
 
 def test_many_studies_make_a_tally_and_a_table(tmp_path):
     for index in range(8):
-        make_run(tmp_path / "runs", f"m{index}", classes=["a", "b"], seed=0)
+        make_run(tmp_path / "runs", f"m{index}", classes=("a", "b"), seed=0)
     result, _, read = report_of(tmp_path / "runs", tmp_path / "r.html", title="Eight & more")
     assert result.summary == ("Of 8 studies with cnn: no evidence in 8.",)
     assert read.text("p").count("Of 8 studies with cnn: no evidence in 8.") == 1
@@ -413,12 +410,31 @@ def test_a_folder_with_nothing_but_a_result_still_gives_a_page(tmp_path):
     (folder / "gallery.safetensors").write_bytes(b"damaged")
     (folder / "history.csv").write_text("not,a\nhistory")
     document = json.loads((folder / "result.json").read_text())
-    for name in ("environment", "finished_at", "cost", "fidelity", "effects", "spread", "synthetic"):
+    for name in ("environment", "finished_at", "cost", "folder", "identity", "seconds"):
         del document[name]
+    document |= {"effects": [], "spread": [], "synthetic": [], "comparisons": []}
     (folder / "result.json").write_text(json.dumps(document))
-    _, _, read = report_of(tmp_path / "runs", tmp_path / "r.html")
-    assert "Reconstructions" not in read.text("h2") and "Fidelity with its floors" not in read.text("h2")
-    assert not read.all("img") and not read.all("code") and read.text("article")
+    os.utime(folder / "result.json", (0, 0))
+    result, _, read = report_of(tmp_path / "runs", tmp_path / "r.html")
+    assert result.problems == () and read.text("article") and not read.all("img") and not read.all("code")
+    assert read.text("h2") == [
+        *("Verdicts", "Accuracy over data-set size", "Precision and recall by class", "Confusion matrices"),
+        *("Fidelity with its floors", "How every number was made"),
+    ]
+    assert "Versions" not in read.text("h5")
+    pairs = dict(zip(read.text("dt"), read.text("dd"), strict=True))
+    assert pairs["finished"] == "1970-01-01T00:00:00+00:00" and "result" not in pairs
+
+
+def test_a_result_that_lacks_a_section_is_named(tmp_path):
+    make_run(tmp_path / "runs", "m")
+    lacking = make_run(tmp_path / "runs", "lacking")
+    document = json.loads((lacking / "result.json").read_text())
+    del document["fidelity"], document["effects"]
+    (lacking / "result.json").write_text(json.dumps(document))
+    result, _, read = report_of(tmp_path / "runs", tmp_path / "r.html")
+    assert result.problems == (("Results that cannot be read", 1),) and len(read.all("article")) == 1
+    assert f"{lacking}: result.json has no fidelity, effects: run it again" in read.text("li")
 
 
 def test_only_the_largest_size_is_shown_in_detail(made):
@@ -437,7 +453,7 @@ def test_runs_are_chosen_by_conditions(made):
 
 
 def test_the_command_line_writes_page_and_figures(augment, tmp_path):
-    make_run(tmp_path / "runs", "m", classes=["a", "b"])
+    make_run(tmp_path / "runs", "m", classes=("a", "b"))
     code, out, err = augment("report", "runs", "-o", "pages/r.html", "--quiet")
     assert (code, err) == (0, "")
     assert "○ toy, high, 60 images, m: No evidence" in out and "Written to pages/r.html, with" in out
@@ -447,7 +463,7 @@ def test_the_command_line_writes_page_and_figures(augment, tmp_path):
 
 
 def test_the_command_line_answers_in_json_and_with_one_message(augment, tmp_path):
-    make_run(tmp_path / "runs", "m", classes=["a", "b"])
+    make_run(tmp_path / "runs", "m", classes=("a", "b"))
     code, out, _ = augment("report", "runs", "--figures", "none", "--json", "--where", "model=m")
     document = json.loads(out)
     assert code == 0 and document["runs"] == 1 and document["figures"] == [] and document["page"] == "report.html"

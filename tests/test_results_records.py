@@ -6,14 +6,35 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_results import (
+    added_images,
+    arm_scores,
+    dataset_info,
+    document_of,
+    features_result,
+    few_label_scores,
+    fidelity_scores,
+    generator_info,
+    run_result,
+    seeds_of,
+)
 
 from augment.errors import DataError
-from augment.experiment.plan import SCHEMA as RUN_SCHEMA
-from augment.features.plan import SCHEMA as FEATURES_SCHEMA
-from augment.results.records import NEEDED, READABLE, load_records
+from augment.evidence.effects import ClassEffect, GroupEffect
+from augment.evidence.spread import spread
+from augment.evidence.statistics import Drawn, compare
+from augment.evidence.verdict import Guard, decide
+from augment.metrics.scores import Score
+from augment.results.features_result import Candidate, Chosen, ComparisonAtK, FeaturesResult, SearchMap
+from augment.results.records import load_records
+from augment.results.run_result import ArmEffects, ArmSpread, RunResult
+from augment.synthetic.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
+
+RUN_SCHEMA = RunResult.schema
 
 
 @pytest.fixture
@@ -21,43 +42,97 @@ def runs(tmp_path):
     return tmp_path / "runs"
 
 
-def write(folder: Path, *, schema: str = RUN_SCHEMA, finished: bool = True, **changes) -> Path:
-    """A run folder with the least a record needs."""
-    document = {name: {} for name in NEEDED["run"]}
-    document |= {
-        "schema": schema,
-        "dataset": {"name": "digits", "sha256": "00", "classes": ["a", "b"]},
-        "regime": {"name": "high", "size": 30, "class_counts": [20, 10]},
-        "generators": [{"name": "first"}, {"name": "second"}],
-        "seeds": [{"subset": 4, "classifier": 7}, {"subset": 5, "classifier": 8}],
-        "guards": [{"name": "fair", "passed": False}, {"name": "other", "passed": True}],
-        "seconds": 2.5,
-        **changes,
-    }
+def made(**changes) -> RunResult:
+    """A run with two generators, two seeds and a guard that failed."""
+    result = run_result(
+        dataset=dataset_info("digits"),
+        generators=(generator_info("first"), generator_info("second")),
+        seeds=(seeds_of(4, 7), seeds_of(5, 8)),
+        guards=(Guard("fair", False, "it is not"), Guard("other", True, "as it should be")),
+    )
+    regime = replace(result.regime, size=30, class_counts=(20, 10))
+    return replace(result, **{"regime": regime, **changes})
+
+
+def write(folder: Path, result=None, *, finished: bool = True) -> Path:
+    """A run folder with what a record is read from."""
+    result = made() if result is None else result
     folder.mkdir(parents=True)
-    identity = {"schema": schema, "config": {"seed": 4, "seeds": 2}, "strategy": "partial", "dataset": "digits"}
+    identity = {"schema": result.schema, "config": {"seed": 4, "seeds": 2}, "strategy": "partial", "dataset": "digits"}
     (folder / "config.json").write_text(json.dumps(identity))
     if finished:
-        (folder / "result.json").write_text(json.dumps(document))
+        rewrite(folder, document_of(result))
     return folder
+
+
+def rewrite(folder: Path, document) -> None:
+    (folder / "result.json").write_text(json.dumps(document))
 
 
 def names(found) -> list[str]:
     return [record.folder.name for record in found.records]
 
 
-def test_this_version_reads_what_it_writes():
-    assert READABLE[RUN_SCHEMA] == "run"
-    assert READABLE[FEATURES_SCHEMA] == "features"
+def everything() -> RunResult:
+    """A run with something in every section."""
+    accuracies, others = [0.5, 0.7], [0.4, 0.5]
+    compared = replace(compare("cnn", "m", "real", accuracies, others), p_holm=0.25)
+    filtered = FilteredClass("b", 2, 4, 3, 2, 0.75, {"too far": 1}, None)
+    outcome = FilterOutcome(2, 4, 3, 2, 0.75, 1, FilterSeconds(1.5, 0.5, 0.25), (filtered,))
+    effect = ArmEffects(
+        *("cnn", "m", "real"),
+        groups=(GroupEffect("many", ("a", "b"), 40, 1.5, (1.0, 2.0)),),
+        classes=(ClassEffect("a", 20, 1.5, None),),
+    )
+    found = spread(accuracies, others, [0.2, 0.6])
+    return made(
+        synthetic=(added_images(filter=(outcome,)), added_images("m+mixup", adds="mixup", generator=None)),
+        drawn=Drawn(same_images=False, test_share=0.25, overlap=0.125),
+        arms=(arm_scores("real", updates=None, seed=7), arm_scores("m", family="generative", trainings=(0.5, 0.25))),
+        fidelity=fidelity_scores(kid=Score(0.5, 0.25, (0.125, 0.375), 0.0625), fid=Score(reason="too few"), ssim=0.75),
+        comparisons=(compared,),
+        effects=(effect,),
+        spread=(ArmSpread("cnn", "m", 2.5, found, found.text()),),
+        verdicts=(decide([compared]), decide([], ["fair"])),
+    )
+
+
+def studied() -> FeaturesResult:
+    """A feature study with something in every section."""
+    compared = compare("linear", "m", "pixels", [0.5, 0.7], [0.4, 0.5])
+    best = Candidate(50, "mid", 0.75)
+    return features_result(
+        chosen=Chosen(50, "mid", 32),
+        map=SearchMap((best, Candidate(None, None, 0.5)), best, 4, 20),
+        rows=(few_label_scores(t=50, layer="mid", ci95=(0.25, 0.75), chosen=(0.1,)), few_label_scores("cnn", None)),
+        comparisons=(ComparisonAtK(**vars(compared), k=8),),
+    )
+
+
+def test_this_version_reads_what_it_writes(runs):
+    results = [everything(), studied()]
+    found = load_records([write(runs / str(index), result) for index, result in enumerate(results)])
+    assert [record.kind for record in found.records] == ["run", "features"]
+    assert [record.result for record in found.records] == results
+    assert [record.result.folder for record in found.records] == [runs / "0", runs / "1"]
+    assert [[record.result for record in kind] for kind in (found.runs, found.features)] == [[one] for one in results]
 
 
 def test_a_record_says_what_was_run(runs):
     (record,) = load_records([write(runs / "one")]).records
     assert (record.kind, record.dataset, record.regime, record.size) == ("run", "digits", "high", 30)
     assert (record.model, record.seeds, record.classes) == ("first", (4, 5), ("a", "b"))
-    assert (record.class_counts, record.strategy, record.seconds) == ((20, 10), "partial", 2.5)
+    assert (record.class_counts, record.seconds) == ((20, 10), 2.5)
     assert record.failed_guards == ("fair",)
     assert record.config == {"seed": 4, "seeds": 2}
+    assert record.identity["strategy"] == "partial"
+
+
+def test_a_record_says_what_was_studied(runs):
+    (record,) = load_records([write(runs / "one", studied())]).records
+    assert (record.kind, record.dataset, record.size, record.model) == ("features", "toy", 100, "m")
+    assert (record.seeds, record.classes, record.seconds) == ((0,), ("a", "b"), 2.5)
+    assert record.failed_guards == ()
 
 
 def test_folders_are_found_at_any_depth_by_name_and_once(runs):
@@ -103,7 +178,8 @@ def test_unfinished_runs_are_named_and_strange_folders_are_not(runs):
         ("[1]", "no JSON object"),
         ('{"schema": "augment.run/99"}', "made by another version (augment.run/99"),
         ('{"schema": "theirs/1"}', "not written by augment"),
-        (json.dumps({"schema": RUN_SCHEMA, "dataset": {}}), "has no regime, generators"),
+        (json.dumps({"schema": RUN_SCHEMA, "dataset": {}}), "has no dataset.name, dataset.sha256"),
+        (json.dumps({**document_of(run_result()), "seconds": "long"}), "damaged at seconds"),
     ],
 )
 def test_a_damaged_result_is_named_with_its_reason_and_hides_no_other(runs, content, reason):
@@ -117,11 +193,112 @@ def test_a_damaged_result_is_named_with_its_reason_and_hides_no_other(runs, cont
     assert reason in why
 
 
+def place_of(document, place):
+    """The dictionary or list that holds a value, and its name or number there."""
+    *outer, last = place
+    for part in outer:
+        document = document[part]
+    return document, last
+
+
+def reason_of(folder: Path) -> str:
+    """Why the result there cannot be read, while another beside it can."""
+    write(folder.parent / "good")
+    found = load_records([folder.parent])
+    ((damaged, why),) = found.damaged
+    assert (damaged, names(found)) == (folder, ["good"])
+    return why
+
+
+SECTIONS = (
+    *("dataset", "guards", "scored_on", "regime", "generators", "synthetic", "seeds", "drawn"),
+    *("arms", "fidelity", "comparisons", "effects", "spread", "verdicts"),
+)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_missing_section_is_named(runs, section):
+    folder, document = write(runs / "bad"), document_of(everything())
+    del document[section]
+    rewrite(folder, document)
+    assert reason_of(folder) == f"result.json has no {section}: run it again"
+
+
+@pytest.mark.parametrize(
+    ("make", "place", "written"),
+    [
+        (everything, ("dataset", "sha256"), "dataset.sha256"),
+        (everything, ("arms", 1, "accuracy"), "arms[1].accuracy"),
+        (everything, ("arms", 0, "per_class", 1, "class"), "arms[0].per_class[1].class"),
+        (everything, ("synthetic", 0, "filter", 0, "seconds", "judging"), "synthetic[0].filter[0].seconds.judging"),
+        (everything, ("effects", 0, "groups", 0, "delta"), "effects[0].groups[0].delta"),
+        (everything, ("comparisons", 0, "ci95", 1), "comparisons[0].ci95[1]"),
+        (everything, ("spread", 0, "sd", "n", "together"), "spread[0].sd.n.together"),
+        (everything, ("fidelity", "extractor"), "fidelity.extractor"),
+        (everything, ("verdicts", 1, "decision"), "verdicts[1].decision"),
+        (studied, ("rows", 1, "accuracies"), "rows[1].accuracies"),
+        (studied, ("map", "grid", 1, "accuracy"), "map.grid[1].accuracy"),
+    ],
+)
+def test_a_missing_value_is_named_with_its_place(runs, make, place, written):
+    folder, document = write(runs / "bad", make()), document_of(make())
+    holder, last = place_of(document, place)
+    del holder[last]
+    rewrite(folder, document)
+    assert reason_of(folder) == f"result.json has no {written}: run it again"
+
+
+def test_all_missing_values_are_named(runs):
+    folder, document = write(runs / "bad"), document_of(everything())
+    del document["arms"][0]["seed"], document["arms"][1]["family"], document["regime"]
+    rewrite(folder, document)
+    assert reason_of(folder) == "result.json has no regime, arms[0].seed, arms[1].family: run it again"
+
+
+@pytest.mark.parametrize(
+    ("make", "place", "value", "written"),
+    [
+        (everything, ("arms", 1, "accuracy"), "high", "arms[1].accuracy"),
+        (everything, ("arms", 1, "accuracy"), None, "arms[1].accuracy"),
+        (everything, ("arms", 0, "family"), "magical", "arms[0].family"),
+        (everything, ("arms", 0, "confusion", 1), 3, "arms[0].confusion[1]"),
+        (everything, ("arms", 0, "per_class", 1, "support"), 1.5, "arms[0].per_class[1].support"),
+        (everything, ("regime", "class_counts", 1), "ten", "regime.class_counts[1]"),
+        (everything, ("scored_on", "part"), "train", "scored_on.part"),
+        (everything, ("comparisons", 0, "ci95"), "wide", "comparisons[0].ci95"),
+        (everything, ("verdicts", 0, "decision"), "perhaps", "verdicts[0].decision"),
+        (everything, ("dataset", "name"), 3, "dataset.name"),
+        (everything, ("fidelity", "n"), None, "fidelity.n"),
+        (everything, ("fidelity",), 3, "fidelity"),
+        (everything, ("generators",), [], "generators"),
+        (everything, ("verdicts",), [], "verdicts"),
+        (studied, ("rows", 0, "k"), "many", "rows[0].k"),
+        (studied, ("protocol", "heads"), "linear", "protocol.heads"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named_with_its_place(runs, make, place, value, written):
+    folder, document = write(runs / "bad", make()), document_of(make())
+    holder, last = place_of(document, place)
+    holder[last] = value
+    rewrite(folder, document)
+    why = reason_of(folder)
+    assert why.startswith(f"result.json is damaged at {written} (") and why.endswith("): run it again")
+
+
+@pytest.mark.parametrize(("name", "value"), [("kid", "low"), ("kid_floor_range", [0.5]), ("kid_floor_range", 3)])
+def test_a_damaged_score_of_samples_is_said_to_be_one(runs, name, value):
+    folder, document = write(runs / "bad"), document_of(everything())
+    document["fidelity"][name] = value
+    rewrite(folder, document)
+    why = reason_of(folder)
+    assert why.startswith("result.json ") and "fidelity." in why and "kid" in why and why.endswith(": run it again")
+
+
 def test_a_folder_copied_without_its_settings_is_read(runs):
     folder = write(runs / "a")
     (folder / "config.json").unlink()
     (record,) = load_records([runs]).records
-    assert (record.config, record.identity, record.strategy) == ({}, {}, None)
+    assert (record.config, record.identity) == ({}, {})
 
 
 def sweep(folder: Path, keys: list[str], outcomes: dict[str, str]) -> None:
@@ -177,17 +354,21 @@ def test_a_file_that_is_no_result_is_refused(runs):
 
 
 def test_age_is_the_document_s_or_the_file_s(runs):
-    old, new = write(runs / "a"), write(runs / "b", finished_at="2031-01-01T00:00:00+00:00")
+    old, silent = write(runs / "a", made(finished_at="")), write(runs / "b")
+    write(runs / "c", made(finished_at="2031-01-01T00:00:00+00:00"))
+    document = document_of(made())
+    del document["finished_at"]
+    rewrite(silent, document)
     os.utime(old / "result.json", (0, 0))
-    first, second = load_records([old, new]).records
-    assert first.finished_at == "1970-01-01T00:00:00+00:00"
-    assert second.finished_at == "2031-01-01T00:00:00+00:00"
+    os.utime(silent / "result.json", (60, 60))
+    ages = [record.finished_at for record in load_records([runs]).records]
+    assert ages == ["1970-01-01T00:00:00+00:00", "1970-01-01T00:01:00+00:00", "2031-01-01T00:00:00+00:00"]
 
 
 def test_reading_waits_for_no_heavy_library():
     code = (
         "import sys, augment.results.records, augment.results.table, augment.results.comparison;"
-        "print([name for name in ('torch', 'scipy', 'pydantic', 'sklearn') if name in sys.modules])"
+        "print([name for name in ('torch', 'scipy', 'sklearn') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.strip() == "[]"

@@ -16,6 +16,7 @@ from augment.results.records import RunRecord, load_records
 from augment.results.settings import settings_of
 from augment.results.studies import studies
 from augment.run_folder.predictions import Predictions
+from augment.typed_json import to_json
 
 GIVEN = ("delta", "p", "p_holm", "p_wilcoxon", "p_permutation")
 
@@ -43,18 +44,21 @@ def whole(tmp_path_factory):
 
 
 def edited(record: RunRecord, **changes) -> RunRecord:
-    """A copy whose document and settings can be changed."""
-    identity = copy.deepcopy(dict(record.identity))
-    document = copy.deepcopy({**record.document, **changes})
-    return RunRecord(record.kind, record.folder, document, identity["config"], identity)
+    """A copy with other fields of its result, whose settings can be changed."""
+    return RunRecord(record.folder, replace(record.result, **changes), copy.deepcopy(dict(record.identity)))
+
+
+def with_accuracies(record: RunRecord, accuracy) -> RunRecord:
+    """A copy whose arms have the accuracies that a function of their names gives."""
+    return edited(record, arms=tuple(replace(row, accuracy=accuracy(row.arm)) for row in record.result.arms))
 
 
 def one_seed(record: RunRecord, index: int) -> RunRecord:
     """The run that would have been made of one seed alone, with the same classes rare."""
-    seeds = record.document["seeds"][index]
-    rows = [row for row in record.document["arms"] if row["seed"] == seeds["classifier"]]
-    single = edited(record, arms=rows, seeds=[seeds], comparisons=[], verdicts=[], effects=[])
-    single.identity["config"].update(seed=seeds["subset"], seeds=1, regime_seed=0)
+    seeds = record.result.seeds[index]
+    rows = tuple(row for row in record.result.arms if row.seed == seeds.classifier)
+    single = edited(record, arms=rows, seeds=(seeds,), comparisons=(), verdicts=(), effects=())
+    single.identity["config"].update(seed=seeds.subset, seeds=1, regime_seed=0)
     return replace(single, folder=with_predictions(record.folder, index))
 
 
@@ -73,18 +77,17 @@ def parts(record: RunRecord) -> list[RunRecord]:
 
 
 def without_failed_guards(record: RunRecord) -> RunRecord:
-    guards = [{**guard, "passed": True} for guard in record.document["guards"]]
-    return edited(record, guards=guards)
+    return edited(record, guards=tuple(replace(guard, passed=True) for guard in record.result.guards))
 
 
 def test_a_run_is_a_study_as_its_document_says(whole):
     (study,) = studies([whole])
-    document = whole.document
+    document = json.loads((whole.folder / "result.json").read_text())
     assert (study.dataset, study.regime, study.size, study.model) == ("digits", "high", 200, "vae")
     assert (study.seeds, study.runs, study.label) == ((0, 1, 2), (whole,), "vae")
-    assert [row.to_json() for row in study.comparisons] == document["comparisons"]
-    assert [row.to_json() for row in study.verdicts] == document["verdicts"]
-    assert study.effects == document["effects"]
+    assert [to_json(row) for row in study.comparisons] == document["comparisons"] != []
+    assert [to_json(row) for row in study.verdicts] == document["verdicts"] != []
+    assert [to_json(row) for row in study.effects] == document["effects"] != []
 
 
 def test_three_folders_of_a_seed_say_what_one_folder_of_three_says(whole):
@@ -117,23 +120,22 @@ def test_the_order_of_folders_does_not_matter(whole):
 
 def test_effects_of_three_folders_are_those_of_one(whole):
     (joined,) = studies(parts(whole))
-    for ours, theirs in zip(joined.effects, whole.document["effects"], strict=True):
+    for ours, theirs in zip(joined.effects, whole.result.effects, strict=True):
+        assert (ours.classifier, ours.arm, ours.against) == (theirs.classifier, theirs.arm, theirs.against)
         for kind in ("groups", "classes"):
-            assert len(ours[kind]) == len(theirs[kind]) > 0
-            for mine, other in zip(ours[kind], theirs[kind], strict=True):
-                assert mine["delta"] == pytest.approx(other["delta"])
-                assert mine["ci95"] == (None if other["ci95"] is None else pytest.approx(other["ci95"]))
-                assert {k: v for k, v in mine.items() if k not in ("delta", "ci95")} == {
-                    k: v for k, v in other.items() if k not in ("delta", "ci95")
-                }
+            assert len(getattr(ours, kind)) == len(getattr(theirs, kind)) > 0
+            for mine, other in zip(getattr(ours, kind), getattr(theirs, kind), strict=True):
+                assert mine.delta == pytest.approx(other.delta)
+                assert mine.ci95 == (None if other.ci95 is None else pytest.approx(other.ci95))
+                assert replace(mine, delta=other.delta, ci95=other.ci95) == other
 
 
 def test_intervals_are_those_of_a_paired_t_test(whole):
-    made = parts(whole)
     wanted = {"real": (0.50, 0.61, 0.52), "oversample": (0.60, 0.62, 0.66), "vae": (0.71, 0.69, 0.80)}
-    for index, record in enumerate(made):
-        for row in record.document["arms"]:
-            row["accuracy"] = wanted.get(row["arm"], (0.1, 0.2, 0.15))[index]
+    made = [
+        with_accuracies(record, lambda arm, seed=seed: wanted.get(arm, (0.1, 0.2, 0.15))[seed])
+        for seed, record in enumerate(parts(whole))
+    ]
     (study,) = studies(made)
     row = next(row for row in study.comparisons if row.arm == "vae")
     deltas = 100 * (np.array(wanted["vae"]) - np.array(wanted["oversample"]))
@@ -152,10 +154,10 @@ def test_a_guard_that_failed_in_any_run_makes_the_verdict_invalid(whole):
     good = [without_failed_guards(record) for record in parts(whole)]
     (study,) = studies(good)
     assert "invalid" not in [verdict.decision for verdict in study.verdicts]
-    good[1].document["guards"][0]["passed"] = False
-    (study,) = studies(good)
+    first, *rest = good[1].result.guards
+    (study,) = studies([good[0], edited(good[1], guards=(replace(first, passed=False), *rest)), good[2]])
     assert [verdict.decision for verdict in study.verdicts] == ["invalid"]
-    assert good[1].document["guards"][0]["name"] in study.verdicts[0].text
+    assert first.name in study.verdicts[0].text
 
 
 @pytest.mark.parametrize(
@@ -180,8 +182,7 @@ def test_another_setting_is_another_study_and_named(whole, change, label):
 
 def test_other_data_are_another_study(whole):
     plain, other = parts(whole)[:2]
-    other.document["dataset"]["sha256"] = "f" * 64
-    first, second = studies([plain, other])
+    first, second = studies([plain, edited(other, dataset=replace(other.result.dataset, sha256="f" * 64))])
     assert second.label == "vae data=ffffffff"
 
 
@@ -197,10 +198,8 @@ def test_code_seeds_and_what_seeds_draw_do_not_keep_runs_apart(whole):
 
 
 def test_of_two_results_of_a_seed_the_newest_counts(whole):
-    old, new = one_seed(whole, 0), one_seed(whole, 0)
-    old.document["finished_at"], new.document["finished_at"] = "2030-01-01T00:00:00", "2031-01-01T00:00:00"
-    for row in new.document["arms"]:
-        row["accuracy"] = 0.25
+    old = edited(one_seed(whole, 0), finished_at="2030-01-01T00:00:00")
+    new = edited(with_accuracies(old, lambda arm: 0.25), finished_at="2031-01-01T00:00:00")
     for records in ([old, new], [new, old]):
         (study,) = studies(records)
         assert study.seeds == (0,)
@@ -212,9 +211,10 @@ def test_of_two_results_of_a_seed_the_newest_counts(whole):
 
 def reordered(record: RunRecord) -> RunRecord:
     """The same with other classes rare, as without ``regime_seed`` another seed draws them."""
-    record.document["regime"]["class_counts"].reverse()
-    record.identity["config"]["regime_seed"] = None
-    return record
+    regime = record.result.regime
+    other = edited(record, regime=replace(regime, class_counts=regime.class_counts[::-1]))
+    other.identity["config"]["regime_seed"] = None
+    return other
 
 
 def test_seeds_that_draw_other_rare_classes_are_joined_by_groups_alone(whole):
@@ -222,16 +222,16 @@ def test_seeds_that_draw_other_rare_classes_are_joined_by_groups_alone(whole):
     (study,) = studies([first, second])
     assert not study.one_order
     assert "Which classes are rare differs from seed to seed." in study.notes
-    effect = next(row for row in study.effects if row["arm"] == "vae")
-    assert effect["classes"] == []
-    few = next(row for row in effect["groups"] if row["group"] == "few")
+    effect = next(row for row in study.effects if row.arm == "vae")
+    assert effect.classes == ()
+    few = next(row for row in effect.groups if row.group == "few")
     gains = []
     for record, counts in ((first, first.class_counts), (second, second.class_counts)):
-        recalls = {row["arm"]: np.array([one["recall"] for one in row["per_class"]]) for row in record.document["arms"]}
+        recalls = {row.arm: np.array([one.recall for one in row.per_class]) for row in record.result.arms}
         rare = np.array(counts) < max(counts) / 10
-        gains.append(100 * (recalls["vae"] - recalls[effect["against"]])[rare].mean())
-    assert few["delta"] == pytest.approx(np.mean(gains))
-    assert few["ci95"] == pytest.approx(tuple(stats.ttest_1samp(gains, 0).confidence_interval(0.95)))
+        gains.append(100 * (recalls["vae"] - recalls[effect.against])[rare].mean())
+    assert few.delta == pytest.approx(np.mean(gains))
+    assert few.ci95 == pytest.approx(tuple(stats.ttest_1samp(gains, 0).confidence_interval(0.95)))
 
 
 def test_one_seed_with_several_orders_of_classes_is_not_repeated_but_several_studies(whole):
@@ -241,7 +241,7 @@ def test_one_seed_with_several_orders_of_classes_is_not_repeated_but_several_stu
 
 
 def test_a_run_without_its_settings_stands_alone(whole, tmp_path):
-    bare = [RunRecord("run", tmp_path / str(index), part.document, {}, {}) for index, part in enumerate(parts(whole))]
+    bare = [RunRecord(tmp_path / str(index), part.result, {}) for index, part in enumerate(parts(whole))]
     assert [study.seeds for study in studies(bare)] == [(0,), (1,), (2,)]
 
 
@@ -254,11 +254,11 @@ def test_without_joining_each_run_is_a_study(whole):
 def test_arms_hold_every_seed_in_order(whole):
     (study,) = studies(parts(whole))
     scores = study.scores("cart-pixels", "vae")
-    rows = [row for row in whole.document["arms"] if row["arm"] == "vae"]
-    assert scores.accuracy == tuple(row["accuracy"] for row in rows)
-    assert np.array(scores.confusion).tolist() == sum(np.array(row["confusion"]) for row in rows).tolist()
+    rows = [row for row in whole.result.arms if row.arm == "vae"]
+    assert scores.accuracy == tuple(row.accuracy for row in rows)
+    assert np.array(scores.confusion).tolist() == sum(np.array(row.confusion) for row in rows).tolist()
     assert np.array(scores.recall).shape == (3, 10)
-    assert scores.seconds == pytest.approx(sum(row["seconds"] for row in rows))
+    assert scores.seconds == pytest.approx(sum(row.seconds for row in rows))
     assert study.scores("cart-pixels", "nothing") is None
 
 

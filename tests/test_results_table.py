@@ -2,83 +2,86 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
+from made_results import (
+    arm_scores,
+    dataset_info,
+    document_of,
+    features_result,
+    few_label_scores,
+    fidelity_scores,
+    generator_info,
+    run_result,
+    seeds_of,
+)
 
 from augment.errors import UsageError
 from augment.evidence.statistics import compare, corrected, t_interval
 from augment.evidence.verdict import decide
-from augment.experiment.plan import SCHEMA as RUN_SCHEMA
-from augment.features.plan import SCHEMA as FEATURES_SCHEMA
+from augment.metrics.scores import SCORES, Score
+from augment.results.features_result import Chosen, ComparisonAtK, FeaturesResult, Protocol
+from augment.results.run_result import RunResult
 from augment.results.selection import Condition, select
 
 SEEDS = 3
 
-
-def row(classifier, arm, family, seed, accuracy):
-    return {
-        "classifier": classifier,
-        "arm": arm,
-        "family": family,
-        "seed": seed,
-        "accuracy": accuracy,
-        "balanced_accuracy": accuracy,
-        "seconds": 1.0,
-        "per_class": [{"class": name, "precision": 0.5, "recall": 0.5} for name in ("a", "b")],
-        "confusion": [[3, 1], [2, 2]],
-    }
-
-
 MEASURED = {"extractor": "grey", "extractor_sha256": "ab" * 32, "n": 50, "n_reference": 50}
 
 
-def document(model, regime, size, gain, *, seeds=tuple(range(SEEDS)), kid=0.25):
+def scored(kid=0.25, floor=0.01, **more):
+    """Scores of samples by one extractor; more: other scores, or another extractor or number of images."""
+    return fidelity_scores(**{**MEASURED, **more}, kid=Score(kid, floor))
+
+
+def made(model, regime, size, gain, *, kid=0.25, **scores) -> RunResult:
     """A run whose generator gains about ``gain`` points with the CNN, and nothing with the tree."""
+    seeds = range(SEEDS)
     accuracies = {
         ("cnn", "oversample"): [0.60 + 0.01 * seed for seed in seeds],
         ("cnn", model): [0.60 + gain / 100 + 0.012 * seed for seed in seeds],
         ("tree", "oversample"): [0.50 for _ in seeds],
         ("tree", model): [0.50 + 0.001 * seed for seed in seeds],
     }
-    comparisons = [
+    comparisons = tuple(
         comparison
         for name in ("cnn", "tree")
         for comparison in corrected(
             [compare(name, model, "oversample", accuracies[name, model], accuracies[name, "oversample"])]
         )
-    ]
-    verdicts = [decide([comparison]) for comparison in comparisons]
-    return {
-        "schema": RUN_SCHEMA,
-        "dataset": {"name": "blobs", "sha256": "ab" * 32, "classes": ["a", "b"]},
-        "scored_on": {"part": "test", "images": 8},
-        "regime": {"name": regime, "size": size, "class_counts": [size - 10, 10], "manifest_sha256": "cd"},
-        "generators": [{"name": model, "device": "cpu"}],
-        "seeds": [{"subset": seed, "classifier": 100 + seed} for seed in seeds],
-        "arms": [
-            row(classifier, arm, "generative" if arm == model else "classical", 100 + seed, values[index])
-            for index, seed in enumerate(seeds)
+    )
+    result = run_result(
+        dataset=dataset_info("blobs"),
+        generators=(generator_info(model),),
+        seeds=tuple(seeds_of(seed, 100 + seed) for seed in seeds),
+        arms=tuple(
+            arm_scores(
+                arm, classifier, "generative" if arm == model else "classical", seed=100 + seed, accuracy=values[seed]
+            )
+            for seed in seeds
             for (classifier, arm), values in accuracies.items()
-        ],
-        "comparisons": [comparison.to_json() for comparison in comparisons],
-        "effects": [],
-        "guards": [{"name": "fair", "passed": True, "detail": ""}],
-        "drawn": {"same_images": True, "test_share": 0.0, "overlap": None},
-        "fidelity": {"kid": kid, "kid_floor": 0.01, **MEASURED},
-        "verdict": verdicts[0].to_json(),
-        "verdicts": [verdict.to_json() for verdict in verdicts],
-        "seconds": 12.5,
-        "finished_at": "2030-01-01T00:00:00+00:00",
-    }
+        ),
+        comparisons=comparisons,
+        verdicts=tuple(decide([comparison]) for comparison in comparisons),
+        fidelity=scored(kid, **scores),
+        seconds=12.5,
+    )
+    return replace(result, regime=replace(result.regime, name=regime, size=size, class_counts=(size - 10, 10)))
+
+
+def one_seed(whole, seed, **changes):
+    """The run that would have been made of one seed alone."""
+    rows = tuple(one for one in whole.arms if one.seed == 100 + seed)
+    return replace(whole, seeds=(whole.seeds[seed],), arms=rows, comparisons=(), **changes)
 
 
 def identity(model, seeds, **options):
     return {
-        "schema": RUN_SCHEMA,
+        "schema": RunResult.schema,
         "config": {"seed": seeds[0], "seeds": len(seeds), "regime_seed": None, "score_on": "test", "strict": False},
         "strategy": "partial",
         "arms": ["oversample", model],
@@ -87,52 +90,47 @@ def identity(model, seeds, **options):
     }
 
 
-def write(folder, found, settings):
+def write(folder, result, settings):
     folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(found))
+    (folder / "result.json").write_text(json.dumps(document_of(result)))
     (folder / "config.json").write_text(json.dumps(settings))
 
 
-def features(model):
-    rows = [
-        {
-            "method": method,
-            "head": "linear",
-            "k": k,
-            "accuracy": value,
-            "ci95": [value - 0.1, value + 0.1],
-            "episodes": 4,
-        }
-        for method, value in ((model, 0.7), ("pixels", 0.6), ("cnn", 0.65))
-        for k in (1, 8)
-    ]
-    comparisons = [
-        {"k": k, "against": against, "delta": delta, "ci95": [delta - 1, delta + 1], "p": 0.01}
-        for k in (1, 8)
-        for against, delta in (("pixels", 10.0), ("cnn", 5.0))
-    ]
-    return {
-        "schema": FEATURES_SCHEMA,
-        "dataset": {"name": "blobs", "sha256": "ab" * 32, "classes": ["a", "b"]},
-        "generator": {"name": model},
-        "protocol": {"seeds": [0, 1, 2, 3], "heads": ["linear", "mlp"], "pool_images": 90},
-        "chosen": {"t": 50, "layer": "mid", "dimensions": 32},
-        "rows": rows,
-        "comparisons": comparisons,
-        "guards": [],
-        "verdict": "Worth more.",
-        "seconds": 3.0,
-    }
+def features(model) -> FeaturesResult:
+    return features_result(
+        model=model,
+        dataset=dataset_info("blobs"),
+        protocol=Protocol((1, 8), 4, (0, 1, 2, 3), 90, 20, ("linear", "mlp"), (), "inside", "validation", "all images"),
+        chosen=Chosen(50, "mid", 32),
+        rows=tuple(
+            few_label_scores(
+                *(method, head, k, value + more),
+                ci95=(value + more - 0.1, value + more + 0.1),
+                episodes=4,
+            )
+            for method, value in ((model, 0.7), ("pixels", 0.6), ("cnn", 0.65))
+            for head, more in (("linear", 0.0), ("mlp", 0.1))
+            for k in (1, 8)
+        ),
+        comparisons=tuple(
+            ComparisonAtK("linear", model, against, delta, (delta - 1, delta + 1), 0.01, 4, "t", k=k)
+            for k in (1, 8)
+            for against, delta in (("pixels", 10.0), ("cnn", 5.0))
+        ),
+        verdict="Worth more.",
+        guards=(),
+        seconds=3.0,
+    )
 
 
 @pytest.fixture
 def runs(tmp_path):
     """Two regimes with one model each, and a feature study."""
     folder = tmp_path / "runs"
-    write(folder / "a", document("vae", "high", 100, 5.0), identity("vae", range(SEEDS)))
-    write(folder / "b", document("gan", "balanced", 2000, -5.0, kid=0.5), identity("gan", range(SEEDS)))
+    write(folder / "a", made("vae", "high", 100, 5.0, coverage=0.75), identity("vae", range(SEEDS)))
+    write(folder / "b", made("gan", "balanced", 2000, -5.0, kid=0.5, coverage=0.25), identity("gan", range(SEEDS)))
     settings = {
-        "schema": FEATURES_SCHEMA,
+        "schema": FeaturesResult.schema,
         "config": {"episodes": 4},
         "generator": {"options": {"width": 8}, "steps": 5},
     }
@@ -148,13 +146,12 @@ def listed(augment, *arguments):
 
 def test_a_row_per_study_and_classifier_with_the_numbers_of_the_run(augment, runs):
     first, second, *_ = listed(augment, runs)["runs"]
-    found = document("vae", "high", 100, 5.0)
+    compared = made("vae", "high", 100, 5.0).comparisons[0]
     assert (first["classifier"], second["classifier"]) == ("cnn", "tree")
     assert (first["dataset"], first["regime"], first["size"], first["model"]) == ("blobs", "high", 100, "vae")
     assert (first["arm"], first["against"], first["decision"]) == ("vae", "oversample", "helps")
-    compared = found["comparisons"][0]
-    assert first["difference"] == pytest.approx(compared["delta"])
-    assert [first["low"], first["high"]] == pytest.approx(compared["ci95"])
+    assert first["difference"] == pytest.approx(compared.delta)
+    assert (first["low"], first["high"]) == pytest.approx(compared.ci95)
     assert first["accuracy"] == pytest.approx(0.662)
     assert (first["accuracy_low"], first["accuracy_high"]) == pytest.approx(t_interval([0.65, 0.662, 0.674]))
     assert (first["kid"], first["kid_floor"], first["seconds"], first["seeds"]) == (0.25, 0.01, 12.5, 3)
@@ -162,16 +159,14 @@ def test_a_row_per_study_and_classifier_with_the_numbers_of_the_run(augment, run
 
 
 def test_runs_of_single_seeds_become_one_row_and_each_shows_them_all(augment, tmp_path):
-    whole = document("vae", "high", 100, 5.0)
+    whole = made("vae", "high", 100, 5.0)
     for seed in range(SEEDS):
-        single = copy.deepcopy(whole) | {"seeds": [whole["seeds"][seed]], "seconds": 2.0, "comparisons": []}
-        single["arms"] = [one for one in whole["arms"] if one["seed"] == 100 + seed]
-        single["fidelity"] = {"kid": float(seed), "kid_floor": 0.5, **MEASURED}
+        single = one_seed(whole, seed, seconds=2.0, fidelity=scored(float(seed), 0.5))
         write(tmp_path / "runs" / f"s{seed}", single, identity("vae", [seed]))
     joined = listed(augment, tmp_path)["runs"][0]
     assert (joined["seeds"], joined["seconds"], joined["kid"], joined["kid_floor"]) == (3, 6.0, 1.0, 0.5)
-    assert joined["difference"] == pytest.approx(whole["comparisons"][0]["delta"])
-    assert [joined["low"], joined["high"]] == pytest.approx(whole["comparisons"][0]["ci95"])
+    assert joined["difference"] == pytest.approx(whole.comparisons[0].delta)
+    assert (joined["low"], joined["high"]) == pytest.approx(whole.comparisons[0].ci95)
     each = [one for one in listed(augment, tmp_path, "--each")["runs"] if one["classifier"] == "cnn"]
     assert [one["seeds"] for one in each] == [1, 1, 1]
     assert [one["accuracy"] for one in each] == pytest.approx([0.65, 0.662, 0.674])
@@ -179,11 +174,9 @@ def test_runs_of_single_seeds_become_one_row_and_each_shows_them_all(augment, tm
 
 
 def test_kids_of_different_extractors_are_neither_averaged_nor_below_each_other(augment, tmp_path):
-    whole = document("vae", "high", 100, 5.0)
+    whole = made("vae", "high", 100, 5.0)
     for seed in range(SEEDS):
-        single = copy.deepcopy(whole) | {"seeds": [whole["seeds"][seed]], "comparisons": []}
-        single["arms"] = [one for one in whole["arms"] if one["seed"] == 100 + seed]
-        single["fidelity"] |= {"n": 100 + seed}
+        single = one_seed(whole, seed, fidelity=scored(n=100 + seed))
         write(tmp_path / "runs" / f"s{seed}", single, identity("vae", [seed]))
     assert {(one["kid"], one["kid_floor"], one["scored_by"]) for one in listed(augment)["runs"]} == {(None, None, None)}
     each = listed(augment, "--each")["runs"]
@@ -193,19 +186,42 @@ def test_kids_of_different_extractors_are_neither_averaged_nor_below_each_other(
     assert "KID x 1000 [2]: by grey (abababab), 101 samples against 50 real images." in table
 
 
+def test_a_row_holds_every_score_of_samples_by_its_name(augment, tmp_path):
+    whole = made("vae", "high", 100, 5.0)
+    for seed in range(SEEDS):
+        single = one_seed(whole, seed, fidelity=scored(float(seed), coverage=0.25 * seed, near_copies=0.5))
+        write(tmp_path / "runs" / f"s{seed}", single, identity("vae", [seed]))
+    found = listed(augment)["runs"][0]["fidelity"]
+    assert set(found) == {kind.name for kind in SCORES}
+    assert (found["kid"], found["coverage"], found["near_copies"], found["fid"]) == (1.0, 0.25, 0.5, None)
+    row, _ = listed(augment, "--columns", "coverage,fid,model")["runs"]
+    assert row == {"coverage": 0.25, "fid": None, "model": "vae"}
+
+
+def test_scores_by_different_extractors_are_not_averaged_and_those_without_one_are(augment, tmp_path):
+    whole = made("vae", "high", 100, 5.0)
+    for seed, extractor in enumerate(("grey", "grey", "inception")):
+        fidelity = scored(coverage=0.5, near_copies=0.25 * seed, ssim=0.5, extractor=extractor)
+        write(tmp_path / "runs" / f"s{seed}", one_seed(whole, seed, fidelity=fidelity), identity("vae", [seed]))
+    found = listed(augment)["runs"][0]["fidelity"]
+    assert not {"kid", "coverage", "fid"} & set(found)
+    assert (found["near_copies"], found["ssim"]) == (0.25, 0.5)
+
+
 def test_a_failed_guard_leaves_no_difference(augment, tmp_path):
-    found = document("vae", "high", 100, 5.0)
-    found["guards"][0]["passed"] = False
-    found["verdicts"] = [decide([], ["fair"]).to_json()]
-    write(tmp_path / "runs" / "a", found, identity("vae", range(SEEDS)))
+    whole = made("vae", "high", 100, 5.0)
+    guards = tuple(replace(guard, passed=False) for guard in whole.guards)
+    failed = replace(whole, guards=guards, verdicts=(decide([], ["fair"]),))
+    write(tmp_path / "runs" / "a", failed, identity("vae", range(SEEDS)))
     for one in listed(augment)["runs"]:
         assert (one["decision"], one["difference"], one["low"], one["p"]) == ("invalid", None, None, None)
 
 
 def test_a_run_without_a_generator_arm_shows_its_best_arm(augment, tmp_path):
-    found = document("vae", "high", 100, 5.0) | {"comparisons": [], "verdicts": [decide([]).to_json()]}
-    found["arms"] = [one for one in found["arms"] if one["family"] == "classical" and one["classifier"] == "cnn"]
-    write(tmp_path / "runs" / "a", found, identity("vae", range(SEEDS)))
+    whole = made("vae", "high", 100, 5.0)
+    rows = tuple(one for one in whole.arms if (one.family, one.classifier) == ("classical", "cnn"))
+    classical = replace(whole, arms=rows, comparisons=(), verdicts=(decide([]),))
+    write(tmp_path / "runs" / "a", classical, identity("vae", range(SEEDS)))
     (one,) = listed(augment)["runs"]
     assert (one["arm"], one["against"], one["decision"]) == ("oversample", None, "nothing to compare")
     assert one["accuracy"] == pytest.approx(0.61)
@@ -229,6 +245,8 @@ def test_a_run_without_a_generator_arm_shows_its_best_arm(augment, tmp_path):
         (["--where", "width=8"], {"vae", "gan"}),
         (["--where", "strict=false"], {"vae", "gan"}),
         (["--where", "arms=model"], {"vae", "gan"}),
+        (["--where", "coverage>=0.5"], {"vae"}),
+        (["--where", "fid<1000"], set()),
     ],
 )
 def test_conditions(augment, runs, arguments, models):
@@ -269,6 +287,8 @@ def test_order(augment, runs):
     assert order("-accuracy")[0] == ("vae", "cnn")
     assert order("classifier,-size") == [("gan", "cnn"), ("vae", "cnn"), ("gan", "tree"), ("vae", "tree")]
     assert order("model,-classifier")[0] == ("gan", "tree")
+    assert order("coverage,classifier") == [("gan", "cnn"), ("gan", "tree"), ("vae", "cnn"), ("vae", "tree")]
+    assert order("-coverage,classifier") == [("vae", "cnn"), ("vae", "tree"), ("gan", "cnn"), ("gan", "tree")]
 
 
 def test_rows_without_a_value_come_last_either_way():
@@ -282,15 +302,14 @@ def test_rows_without_a_value_come_last_either_way():
 
 
 def test_csv_is_read_back_by_any_reader(augment, runs):
-    found = document('v"a,e', "high", 100, 5.0)
-    write(runs / "odd", found, identity('v"a,e', range(SEEDS)))
+    write(runs / "odd", made('v"a,e', "high", 100, 5.0), identity('v"a,e', range(SEEDS)))
     code, out, err = augment("results", runs, "--format", "csv")
     assert code == 0
     assert out.count("\r\n") == 7
     rows = list(csv.DictReader(io.StringIO(out, newline="")))
     assert [one["model"] for one in rows] == ["vae", "vae", "gan", "gan", 'v"a,e', 'v"a,e']
     assert float(rows[0]["accuracy"]) == pytest.approx(0.662)
-    assert "settings" not in rows[0]
+    assert not {"settings", "fidelity", "folders"} & set(rows[0])
     assert "--kind features" in err
     _, out, _ = augment("results", runs, "--format", "csv", "--kind", "features", "--columns", "k,against,difference,t")
     assert out == "k,against,difference,t\r\n1,cnn,5.0,50\r\n8,cnn,5.0,50\r\n"
@@ -315,7 +334,7 @@ def test_the_table_fits_eighty_columns_and_shows_what_counts(augment, runs, monk
 
 def test_what_is_unfinished_or_damaged_is_said_on_stderr(augment, runs):
     (runs / "b" / "result.json").write_text("{")
-    write(runs / "d", {}, identity("vae", [0]))
+    write(runs / "d", made("vae", "high", 100, 5.0), identity("vae", [0]))
     (runs / "d" / "result.json").unlink()
     code, out, err = augment("results", runs, "--json")
     assert code == 0
@@ -337,3 +356,9 @@ def test_nothing_there_ends_with_advice(augment):
 def test_two_equals_signs_are_no_condition():
     with pytest.raises(UsageError, match="regime==high"):
         Condition.parse("regime==high")
+
+
+def test_precision_of_samples_is_reached_by_its_full_name_and_the_setting_by_the_plain_one(augment, tmp_path):
+    write(tmp_path / "runs" / "a", made("vae", "high", 100, 5.0, precision=0.75), identity("vae", range(SEEDS)))
+    row, *_ = listed(augment, "--columns", "fidelity.precision,precision", "--where", "fidelity.precision>0.5")["runs"]
+    assert row == {"fidelity.precision": 0.75, "precision": "fp32"}

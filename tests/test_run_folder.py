@@ -1,11 +1,13 @@
 """What a finished run and feature study leave in their folders, in which order, and what they take away."""
 
 import json
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 import torch
+from made_results import arm_scores, document_of, run_result
 
 from augment import registry, store
 from augment.datasets import load_dataset
@@ -20,16 +22,17 @@ from augment.features.study import study_features
 from augment.listing import doctor
 from augment.progress import Reporter
 from augment.regimes import Manifest
+from augment.results.study_result import Cost
 from augment.run_folder import tensor_file
 from augment.run_folder.embeddings import Embeddings
 from augment.run_folder.environment import environment
-from augment.run_folder.finish import finish
 from augment.run_folder.gallery import Gallery
 from augment.run_folder.predictions import Predictions
+from augment.studies.lifecycle import finish
 
 QUICK = {"dataset": "digits", "steps": 4, "device": "cpu", "precision": "fp32"}
 TINY = {"width": 8, "latent_dim": 4, "batch_size": 8}
-ENDING = {"identity": "abc", "environment": {"device": "cpu"}, "seconds": 2.004, "classifier_seconds": 1.0}
+ROW = arm_scores("real", seconds=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +86,9 @@ def keys(images):
 
 def test_predictions_make_the_accuracies_of_the_result(finished, digits):
     found = Predictions.load(finished.folder)
-    seeds = [row["classifier"] for row in finished.document["seeds"]]
-    assert len(found.predicted) == len(finished.document["arms"]) == 12
-    for row in finished.document["arms"]:
+    seeds = [row["classifier"] for row in finished.to_json()["seeds"]]
+    assert len(found.predicted) == len(finished.to_json()["arms"]) == 12
+    for row in finished.to_json()["arms"]:
         index = seeds.index(row["seed"])
         predicted, truth = found.predicted[index, row["classifier"], row["arm"]], found.truth(index)
         assert predicted.dtype == truth.dtype == np.int32 and truth.tolist() == digits.test.labels.tolist()
@@ -139,8 +142,8 @@ def test_a_model_that_restores_nothing_leaves_samples_alone(tmp_path):
 
 def test_the_result_says_where_when_and_at_what_cost(finished):
     document = json.loads((finished.folder / "result.json").read_text())
-    assert document == finished.document and document["schema"] == "augment.run/6"
-    assert document["environment"] == environment("cpu")
+    assert document == document_of(finished) and document["schema"] == "augment.run/6"
+    assert document["environment"] == asdict(environment("cpu"))
     ended = datetime.fromisoformat(document["finished_at"])
     assert ended.utcoffset() == timedelta(0) and timedelta(0) <= datetime.now(UTC) - ended < timedelta(hours=1)
     trainings = [json.loads(file.read_text()) for file in finished.folder.rglob("training.json")]
@@ -154,7 +157,7 @@ def test_the_result_says_where_when_and_at_what_cost(finished):
 
 
 def test_an_environment_has_all_that_decides_a_number_and_the_doctor_shows_it():
-    found = environment("cpu")
+    found = asdict(environment("cpu"))
     assert set(found) == {"augment", "python", "torch", "numpy", "platform", "processor", "device", "threads"}
     assert found["torch"] == torch.__version__ and found["numpy"] == np.__version__ and found["processor"]
     assert found["threads"] == torch.get_num_threads() and found["device"] == "cpu"
@@ -211,8 +214,8 @@ def test_without_checkpoints_an_unfinished_folder_still_has_its_generator(tmp_pa
     before = weights.stat().st_mtime_ns
     (first.folder / "result.json").unlink()
     again = run(tmp_path, arms=("oversample",))
-    assert again.document["generators"][0]["cached"] and weights.stat().st_mtime_ns == before
-    assert again.document["cost"]["generator_seconds"] == first.document["cost"]["generator_seconds"] > 0
+    assert again.to_json()["generators"][0]["cached"] and weights.stat().st_mtime_ns == before
+    assert again.to_json()["cost"]["generator_seconds"] == first.to_json()["cost"]["generator_seconds"] > 0
     assert (again.folder / "gallery.safetensors").read_bytes() and Gallery.load(again.folder)
 
 
@@ -227,20 +230,20 @@ def test_checkpoints_go_but_for_trainings_that_ran_out_of_time(tmp_path):
     training(tmp_path / "seed-1" / "generator", "max_seconds", seconds=2.5)
     training(tmp_path / "seed-2" / "generator-gan", "The samples have collapsed.")
     (tmp_path / "other" / "checkpoint").mkdir(parents=True)  # of a training that has not ended
-    document = finish(tmp_path, {"schema": "x"}, **ENDING)
+    result = finish(tmp_path, run_result(arms=(ROW,)), seconds=2.004)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("checkpoint")) == [
         "other/checkpoint",
         "seed-1/generator/checkpoint",
     ]
-    assert document["cost"] == {"seconds": 2.0, "generator_seconds": 4.5, "classifier_seconds": 1.0}
-    assert json.loads((tmp_path / "result.json").read_text()) == document
-    assert (document["identity"], document["folder"]) == ("abc", str(tmp_path))
+    assert result.cost == Cost(seconds=2.0, generator_seconds=4.5, classifier_seconds=1.0)
+    assert json.loads((tmp_path / "result.json").read_text()) == document_of(result)
+    assert (result.folder, result.seconds) == (tmp_path, 2.0)
 
 
 def test_a_result_that_cannot_be_written_leaves_the_checkpoints(tmp_path, monkeypatch):
     training(tmp_path / "generator", "finished")
     with pytest.raises(ValueError, match="JSON"):
-        finish(tmp_path, {"score": float("nan")}, **ENDING)
+        finish(tmp_path, run_result(arms=(replace(ROW, accuracy=float("nan")),)), seconds=1.0)
     assert (tmp_path / "generator" / "checkpoint").exists() and not (tmp_path / "result.json").exists()
 
 
@@ -266,7 +269,7 @@ def test_a_feature_study_leaves_its_maps_as_numbers(studied, digits):
 
 def test_a_feature_study_says_where_when_and_at_what_cost(studied):
     document = json.loads((studied.folder / "result.json").read_text())
-    assert document["schema"] == "augment.features/4" and document["environment"] == environment("cpu")
+    assert document["schema"] == "augment.features/4" and document["environment"] == asdict(environment("cpu"))
     rows = document["rows"]
     assert document["cost"]["classifier_seconds"] == pytest.approx(sum(row["seconds"] for row in rows), abs=0.01)
     assert document["cost"]["generator_seconds"] == pytest.approx(document["generator"]["seconds"], abs=0.01)
@@ -293,7 +296,7 @@ def test_what_a_saved_generator_has_seen_is_not_known_so_test_images_are_restore
     assert set(keys(shown.originals)) <= set(keys(digits.test.images)) and len(shown.labels) == 20
     assert Embeddings.load(found.folder) is None
     assert {file.name: file.stat().st_mtime_ns for file in saved.iterdir()} == before
-    assert found.document["cost"]["generator_seconds"] == 0
+    assert found.to_json()["cost"]["generator_seconds"] == 0
 
 
 def test_a_generator_that_draws_the_classes_shows_samples_in_a_feature_study(finished, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from augment.errors import DataError
 from augment.evidence.spread import spread
+from augment.typed_json import to_json
 
 SUBSET, GENERATOR, CLASSIFIER = 0.006, 0.004, 0.003
 """Standard deviations of the simulated effects."""
@@ -51,13 +52,13 @@ def test_by_hand():
     assert found.total**2 == pytest.approx(32) and found.classifier**2 == pytest.approx(2)
     assert found.generator**2 == pytest.approx(6) and found.subset**2 == pytest.approx(24)
     assert found.total**2 == pytest.approx(found.subset**2 + found.generator**2 + found.classifier**2)
-    assert (found.n_together, found.n_same_data, found.n_same_subset) == (2, 2, 2)
+    assert (found.n.together, found.n.same_data, found.n.same_subset) == (2, 2, 2)
 
 
 def test_parts_that_were_not_told_apart_stay_together():
     found = spread([0.80, 0.88], [0.82, 0.84])
     assert found.subset_and_generator**2 == pytest.approx(30)
-    assert (found.subset, found.generator, found.n_same_subset) == (None, None, 0)
+    assert (found.subset, found.generator, found.n.same_subset) == (None, None, 0)
 
 
 def test_without_a_generator_the_rest_is_the_subset():
@@ -92,7 +93,7 @@ def test_the_sentence():
 
 
 def test_the_section_is_json():
-    document = spread([0.80, 0.88, 0.84], [0.82, 0.84], generator=False).to_json()
+    document = to_json(spread([0.80, 0.88, 0.84], [0.82, 0.84], generator=False))
     assert json.loads(json.dumps(document)) == document
     assert document["n"] == {"together": 3, "same_data": 2, "same_subset": 0}
     assert document["generator"] is None and document["below_zero"] == []

@@ -27,6 +27,7 @@ from augment.evidence.statistics import (
     t_interval,
     wilcoxon,
 )
+from augment.typed_json import from_json, to_json
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 30])
@@ -388,8 +389,8 @@ def test_equal_differences_without_the_test_images_decide_nothing():
 
 def test_a_comparison_is_equal_when_read_again():
     found = compare("cnn", "gen", "real", [0.86, 0.9], [0.85, 0.8])
-    assert json.loads(json.dumps(found.to_json())) == found.to_json()
-    assert found.to_json()["ci95"] == list(found.ci95)
+    assert from_json(Comparison, json.loads(json.dumps(to_json(found))), "result.json") == found
+    assert to_json(found)["ci95"] == list(found.ci95)
 
 
 def test_p_is_corrected_within_each_classifier():

@@ -23,6 +23,7 @@ from augment.synthetic.teacher_filter import (
     distance_to_nearest,
     stratified_parts,
 )
+from augment.typed_json import to_json
 from augment.workers import Workers
 
 SIZES = (200, 80, 12, 1)
@@ -318,7 +319,7 @@ def test_counts_are_exact_and_rows_tell_where_images_come_from():
 def test_the_report_adds_up():
     asked = []
     _, report = filtered(drawing(asked), (200, 30), Judge([0.5, 1.0]))
-    document = json.loads(json.dumps(report.to_json(["shirt", "bag"])))
+    document = json.loads(json.dumps(to_json(report.outcome(["shirt", "bag"]))))
     shirt, bag = document["per_class"]
     for row, drawn in zip((shirt, bag), map(sum, zip(*asked, strict=True)), strict=True):
         assert row["drawn"] == drawn == row["passed"] + sum(row["refused"].values())
@@ -360,4 +361,4 @@ def test_nothing_wanted_is_nothing_drawn(teachers):
 
     kept, report = filtered(draw, (0, 0, 0, 0), teachers)
     assert len(kept.images) == report.missing == 0
-    assert report.to_json("abcd")["acceptance"] is None
+    assert report.outcome("abcd").acceptance is None

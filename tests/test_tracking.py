@@ -9,14 +9,16 @@ import struct
 from pathlib import Path
 
 import pytest
+from made_results import arm_scores, features_result, few_label_scores, fidelity_scores, run_result
 
 from augment import tracking
 from augment.errors import UsageError
 from augment.experiment.config import RunConfig
 from augment.experiment.study import run
 from augment.features.config import FeaturesConfig
+from augment.metrics.scores import Score
 from augment.progress import Reporter
-from augment.tracking import TRACKERS, Tracked, flat, outcome, safe_tag, tracked
+from augment.tracking import TRACKERS, Tracked, flat, means, safe_tag, tracked
 
 pytestmark = pytest.mark.libraries
 
@@ -96,10 +98,10 @@ def test_tensorboard_has_the_curves_and_the_result_of_a_run(result, tensorboard)
         assert found[f"{part}/val_loss"] == [(step, pytest.approx(loss, rel=1e-4)) for step, loss in validated]
         assert validated
     for arm in ("real", "ae"):
-        each = [row["accuracy"] for row in made.document["arms"] if row["arm"] == arm]
+        each = [row["accuracy"] for row in made.to_json()["arms"] if row["arm"] == arm]
         assert len(each) == 2
         assert found[f"accuracy/cart-pca/{arm}"] == [(0, pytest.approx(sum(each) / 2, rel=1e-6))]
-    assert found["fidelity/kid"] == [(0, pytest.approx(made.document["fidelity"]["kid"], rel=1e-5))]
+    assert found["fidelity/kid"] == [(0, pytest.approx(made.to_json()["fidelity"]["kid"], rel=1e-5))]
     (settings,) = glob.glob(str(made.folder / "tracker" / "*" / "hparams.yml"))
     assert "model: ae" in Path(settings).read_text()
 
@@ -116,7 +118,7 @@ def test_a_tracker_changes_neither_the_run_nor_accelerate(result, tensorboard):
 
 def test_the_curve_of_a_generator_from_the_cache_is_there_too(result, tensorboard):
     first, other = result(), result(tracker="tensorboard", updates=3)
-    assert first.folder != other.folder and other.document["generators"][0]["cached"]
+    assert first.folder != other.folder and other.to_json()["generators"][0]["cached"]
     rows = history(first.folder / "generator")
     losses = [(int(row["step"]), pytest.approx(float(row["loss"]), rel=1e-6)) for row in rows]
     assert scalars(other.folder / "tracker")["generator/loss"] == losses and len(losses) == 6
@@ -270,10 +272,13 @@ def test_names_suit_all_trackers():
     assert safe_tag("größe k=8") == "gr__e_k_8"
 
 
+def test_a_run_is_told_by_classifier_and_arm_with_means_over_seeds_and_its_scores():
+    arms = (arm_scores("real", accuracy=0.5), arm_scores("real", accuracy=0.25, seed=1))
+    found = run_result(arms=arms, fidelity=fidelity_scores(fid=Score(2, floor=1.5), kid=Score(reason="few")))
+    told = {"accuracy/cnn/real": 0.375, "fidelity/fid": 2.0, "fidelity/fid_floor": 1.5}
+    assert means(found.numbers()) == told
+
+
 def test_a_feature_study_is_told_by_head_method_and_k():
-    row = {"head": None, "method": "cnn", "k": 2, "accuracy": 0.5}
-    assert outcome({"rows": [row, {**row, "head": "mlp", "accuracy": 0.25}]}) == {
-        "accuracy/whole/cnn/k2": 0.5,
-        "accuracy/mlp/cnn/k2": 0.25,
-    }
-    assert outcome({"arms": [], "fidelity": {"fid": 2, "fid_reason": None, "extractor": "x"}}) == {"fidelity/fid": 2.0}
+    rows = (few_label_scores("cnn", None, 2, 0.5), few_label_scores("cnn", "mlp", 2, 0.25))
+    assert means(features_result(rows=rows).numbers()) == {"accuracy/whole/cnn/k2": 0.5, "accuracy/mlp/cnn/k2": 0.25}

@@ -8,7 +8,8 @@ import pytest
 
 from augment.evidence.judgement import Scored, against_best, judged, pairs
 from augment.evidence.statistics import compare, holm, paired_interval
-from augment.evidence.verdict import decide, reached, reached_on_average, verdict_from_json
+from augment.evidence.verdict import Verdict, decide
+from augment.typed_json import from_json, to_json
 
 PAIR = "gen against classical, the best arm without synthetic images"
 LUCK = "Another subset, or another training, moves such differences as well: repeat with --seeds 5."
@@ -70,7 +71,7 @@ def test_one_run_cannot_tell_however_small_the_p_of_its_test_images(gained, lost
         f"One run cannot tell whether it helps: {PAIR}: {points} points of cnn accuracy on one seed. {LUCK}"
     )
     assert (found.decision, found.ci95, found.p, found.n) == ("no evidence", None, None, 1)
-    assert not reached(found, -100.0) and not reached_on_average(found, -100.0)
+    assert not found.reached(-100.0) and not found.reached_on_average(-100.0)
 
 
 # several arms on either side
@@ -203,7 +204,7 @@ def test_equal_differences_decide_nothing():
         "accuracy on each of 2 seeds. Seeds that all differ by the same amount do not show how far luck goes: repeat "
         "with more --seeds."
     )
-    assert not reached(found, 0.0)
+    assert not found.reached(0.0)
 
 
 def test_a_failed_guard_makes_every_number_worthless():
@@ -214,30 +215,30 @@ def test_a_failed_guard_makes_every_number_worthless():
     )
     assert (found.decision, found.delta, found.p) == ("invalid", None, None)
     assert "the guards 'a', 'b' and 'c' failed" in decide([], ["a", "b", "c"]).text
-    assert not reached(found, -100)
+    assert not found.reached(-100)
 
 
 def test_without_arms_there_is_nothing_to_compare():
     found = decide([])
     assert (found.decision, found.delta) == ("nothing to compare", None)
     assert "--arm oversample" in found.text
-    assert not reached(found, -100)
+    assert not found.reached(-100)
 
 
 def test_what_is_reached_is_the_lower_end_of_the_interval():
     found = decide([of_deltas(FIRM)])
     low, mean = found.ci95[0], found.delta
-    assert reached(found, low - 0.01) and not reached(found, low + 0.01)
-    assert reached_on_average(found, mean - 0.01) and not reached_on_average(found, mean + 0.01)
+    assert found.reached(low - 0.01) and not found.reached(low + 0.01)
+    assert found.reached_on_average(mean - 0.01) and not found.reached_on_average(mean + 0.01)
     losing = decide([of_deltas([-delta for delta in FIRM])])
-    assert not reached(losing, -2.0) and not reached_on_average(losing, -2.0)
+    assert not losing.reached(-2.0) and not losing.reached_on_average(-2.0)
 
 
 @pytest.mark.parametrize("comparisons", [[of_deltas(FIRM)], [of_deltas(NOTHING)], [on_one_seed(8, 2)], []])
 def test_a_verdict_is_equal_when_read_again(comparisons):
     found = decide(comparisons)
-    section = json.loads(json.dumps(found.to_json()))
-    assert section == found.to_json() and verdict_from_json(section) == found
+    section = json.loads(json.dumps(to_json(found)))
+    assert section == to_json(found) and from_json(Verdict, section, "result.json") == found
 
 
 def test_what_one_run_saw_twice_is_said():

@@ -15,6 +15,7 @@ from augment import registry
 from augment.classifiers.learning import IMBALANCES, PRIORS, Learning, Prior
 from augment.classifiers.transforms import MIXINGS, TRANSFORMS, check_transforms
 from augment.errors import ConfigError, UsageError, unknown_name
+from augment.evidence.judgement import Family
 from augment.synthetic.strategies import STRATEGIES, Balance, Usage, parse_strategy
 
 MODEL = "model"
@@ -78,7 +79,7 @@ class ArmSpec:
     trees_only: bool = False
 
     @property
-    def family(self) -> str:
+    def family(self) -> Family:
         """``generative`` for an arm with a generator, and one to be judged as if it had one; else ``classical``."""
         return "generative" if self.generator is not None or self.again else "classical"
 

@@ -136,10 +136,12 @@ def features_command(
         if listing:
             from augment.features.resolve import layers_of
 
-            document, show = layers_of(config, report), tables.show_layers
+            layers = layers_of(config, report)
         else:
             from augment.features.study import study_features
 
             result = study_features(config, report)
-            document, show = {**result.document, "cached": result.cached}, tables.show_features
-    print_json(document) if as_json else show(document)
+    if listing:
+        print_json(layers) if as_json else tables.show_layers(layers)
+    else:
+        print_json(result.to_json()) if as_json else tables.show_features(result)

@@ -3,72 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from augment.cli.tables import new_table, terminal
+from augment.cli.tables import guard_text, new_table, terminal
+
+if TYPE_CHECKING:
+    from augment.results.features_result import FeaturesResult, FewLabelScores
 
 
-def show_features(document: Mapping[str, Any]) -> None:
+def show_features(result: FeaturesResult) -> None:
     """The whole answer: data, accuracy of every method, the choice, guards that failed, verdict, folder."""
     out = terminal()
-    out.print(_headline(document))
-    for note in document["dataset"]["notes"]:
+    out.print(_headline(result))
+    for note in result.dataset.notes:
         out.print(f"  {escape(note)}")
-    ks = document["protocol"]["labels_per_class"]
+    ks = result.protocol.labels_per_class
     for part in [ks[start : start + 5] for start in range(0, len(ks), 5)]:
-        out.print(_accuracy_table(document, part))
-    out.print(_protocol(document), soft_wrap=True)
-    for guard in document["guards"]:
-        if not guard["passed"]:
-            out.print(f"[bold]Guard failed[/]: {guard['name']} ({escape(guard['detail'])}).")
-    out.print(f"\n[bold]{escape(document['verdict'])}[/]\n", soft_wrap=True)
-    out.print(_costs(document), soft_wrap=True)
+        out.print(_accuracy_table(result, part))
+    out.print(_protocol(result), soft_wrap=True)
+    for guard in result.guards:
+        if not guard.passed:
+            out.print(guard_text(guard))
+    out.print(f"\n[bold]{escape(result.verdict)}[/]\n", soft_wrap=True)
+    out.print(_costs(result), soft_wrap=True)
 
 
-def _headline(document: Mapping[str, Any]) -> str:
-    data, generator, chosen = document["dataset"], document["generator"], document["chosen"]
-    stopped = "" if generator["stopped"] in ("finished", "unknown") else f", cut short: {generator['stopped']}"
-    where = ", ".join(f"{name} {chosen[name]}" for name in ("t", "layer") if chosen[name] is not None)
+def _headline(result: FeaturesResult) -> str:
+    generator, chosen = result.generator, result.chosen
     return (
-        f"[bold]{escape(data['name'])}[/] {data['channels']} x {data['height']} x {data['width']}, "
-        f"{len(data['classes'])} classes; "
-        f"features of [bold]{generator['name']}[/] ({generator['steps']:,} steps{stopped}), "
-        f"{chosen['dimensions']:,} numbers per image{', ' + escape(where) if where else ''}"
+        f"[bold]{escape(result.dataset.name)}[/] {result.dataset.headline}; "
+        f"features of [bold]{generator.name}[/] ({generator.steps:,} steps{generator.cut_short}), "
+        f"{chosen.dimensions:,} numbers per image{', ' + escape(chosen.place) if chosen.place else ''}"
     )
 
 
-def _accuracy_table(document: Mapping[str, Any], ks: Sequence[int]) -> Any:
+def _accuracy_table(result: FeaturesResult, ks: Sequence[int]) -> Any:
     columns = [f"k = {k}" for k in ks]
     found = new_table("Accuracy % on the test images, k labels per class", "method", "head", *columns, right=columns)
-    cells = {(row["method"], row["head"], row["k"]): row for row in document["rows"]}
+    cells = {(row.method, row.head, row.k): row for row in result.rows}
     last = ""
-    for method, head in dict.fromkeys((row["method"], row["head"]) for row in document["rows"]):
+    for method, head in dict.fromkeys((row.method, row.head) for row in result.rows):
         values = [_cell(cells.get((method, head, k))) for k in ks]
         found.add_row(method if method != last else "", head or "-", *values)
         last = method
     return found
 
 
-def _cell(row: Mapping[str, Any] | None) -> str:
+def _cell(row: FewLabelScores | None) -> str:
     """Mean and half the width of the 95% interval."""
     if row is None:
         return ""
-    half = "" if row["ci95"] is None else f"±{50 * (row['ci95'][1] - row['ci95'][0]):.1f}"
-    return f"{100 * row['accuracy']:.1f}{half}"
+    half = "" if row.ci95 is None else f"±{50 * (row.ci95[1] - row.ci95[0]):.1f}"
+    return f"{100 * row.accuracy:.1f}{half}"
 
 
-def _protocol(document: Mapping[str, Any]) -> str:
-    protocol, chosen = document["protocol"], document["chosen"]
-    generator = document["generator"]
+def _protocol(result: FeaturesResult) -> str:
+    protocol, generator = result.protocol, result.generator
     lines = [
-        f"{_draws(protocol['episodes'])}; {generator['name']} was trained on "
-        f"{protocol['pool_images']:,} images, labels seen: {generator['labels_seen']}."
+        f"{_draws(protocol.episodes)}; {generator.name} was trained on "
+        f"{protocol.pool_images:,} images, labels seen: {generator.labels_seen}."
     ]
-    if protocol["choice"] is not None:
-        names = " and ".join(f"{name} {chosen[name]}" for name in ("t", "layer") if chosen[name] is not None)
-        lines.append(f"Chosen on {protocol['choice']}: {names}.")
+    if protocol.choice is not None:
+        lines.append(f"Chosen on {protocol.choice}: {result.chosen.place.replace(', ', ' and ', 1)}.")
     return escape("\n".join(lines))
 
 
@@ -78,13 +76,12 @@ def _draws(episodes: int) -> str:
     return f"Means over {episodes} draws of the labels ± 95% interval"
 
 
-def _costs(document: Mapping[str, Any]) -> str:
-    generator = document["generator"]
-    how = "cached" if generator["cached"] else f"{generator['images_per_second']:,.0f} images/s"
-    reused = " (all of it cached)" if document["cached"] else ""
+def _costs(result: FeaturesResult) -> str:
+    generator = result.generator
+    reused = " (all of it cached)" if result.cached else ""
     return (
-        f"{document['seconds']:.0f} s in all{reused}; generator {generator['seconds']:.0f} s ({how}).\n"
-        f"Written to {escape(document['folder'])}: result.json, accuracy.png, embeddings.html"
+        f"{result.seconds:.0f} s in all{reused}; generator {generator.seconds:.0f} s ({generator.speed}).\n"
+        f"Written to {escape(str(result.folder))}: result.json, accuracy.png, embeddings.html"
     )
 
 

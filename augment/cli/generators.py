@@ -164,7 +164,7 @@ def score_command(
     from augment.scoring import score
 
     with reporting(quiet=quiet or as_json) as report:
-        document = score(
+        found = score(
             real=real,
             fake=fake,
             n=n,
@@ -178,8 +178,8 @@ def score_command(
             report=report,
         )
     if as_json:
-        print_json(document)
+        print_json(found.to_json())
     else:
         from augment.cli.tables import show_score
 
-        show_score(document)
+        show_score(found)

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from augment.progress import Reporter
 
-PLAIN = str.maketrans({"−": "-", "–": "-", "×": "x", "±": "+-", "≥": ">=", "≤": "<=", "…": "...", "─": "-", "◇": "*"})
+PLAIN = str.maketrans(
+    {
+        **{"−": "-", "–": "-", "×": "x", "±": "+-", "≥": ">=", "≤": "<=", "…": "...", "─": "-", "◇": "*"},
+        **{"↓": "v", "↑": "^"},
+    }
+)
 """What stands for a sign in an output that does not have it; anything else becomes a question mark."""
 
 

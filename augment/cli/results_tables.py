@@ -16,8 +16,8 @@ from augment.results.selection import Row, value_of
 
 Cell = Callable[[Row], str]
 
-NOT_SHOWN = ("settings", "folders")
-"""Columns of lists, which only JSON holds."""
+NOT_SHOWN = ("settings", "fidelity", "folders")
+"""Columns that hold several values, which only JSON holds; each can be asked for by its own name."""
 
 
 def write_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:

@@ -34,7 +34,7 @@ from augment.cli.output import print_json, reporting
 
 if TYPE_CHECKING:
     from augment.experiment.config import RunConfig
-    from augment.experiment.study import Result
+    from augment.results.run_result import RunResult
 
 UNREACHED = 7
 """Exit code where the gain stays under ``--fail-under`` or ``--fail-under-mean``."""
@@ -149,8 +149,8 @@ def run_command(
         _estimate(config, as_json=as_json, quiet=quiet)
     else:
         result = _run(config, as_json=as_json, quiet=quiet)
-        below = fail_under is not None and not result.reached(fail_under)
-        if below or (fail_under_mean is not None and not result.reached_on_average(fail_under_mean)):
+        below = fail_under is not None and not result.verdict.reached(fail_under)
+        if below or (fail_under_mean is not None and not result.verdict.reached_on_average(fail_under_mean)):
             raise typer.Exit(UNREACHED)
 
 
@@ -166,14 +166,14 @@ def _estimate(config: RunConfig, *, as_json: bool, quiet: bool) -> None:
         show_estimate(found)
 
 
-def _run(config: RunConfig, *, as_json: bool, quiet: bool) -> Result:
+def _run(config: RunConfig, *, as_json: bool, quiet: bool) -> RunResult:
     from augment.cli.run_tables import show_run
     from augment.experiment.study import run
 
     with reporting(quiet=quiet or as_json) as report:
         result = run(config, report)
     if as_json:
-        print_json({**result.document, "cached": result.cached})
+        print_json(result.to_json())
     else:
         show_run(result)
     return result

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from augment.cli.tables import new_table, terminal
+from augment.errors import DataError
+from augment.evidence.judgement import Family
 from augment.evidence.statistics import signed
-from augment.store import read_json
+from augment.results.records import RunRecord, read_record
+from augment.results.run_result import RunResult
 from augment.sweep.places import path_of
 from augment.sweep.progress import duration
 
@@ -40,10 +43,10 @@ def show_sweep(result: SweepResult) -> None:
         right=("seeds", "accuracy\n%", "difference"),
     )
     for axes, cells in groups.items():
-        documents = [document for cell in cells if (document := _document(result, cell)) is not None]
+        runs = [run for cell in cells if (run := _run_of(result, cell)) is not None]
         ended = sum(result.outcomes[cell.key].status == "finished" for cell in cells)
         seeds = str(ended) if ended == len(cells) else f"{ended} of {len(cells)}"
-        table.add_row(escape(" ".join(_shown(value) for _, value in axes)), seeds, *_best(documents))
+        table.add_row(escape(" ".join(_shown(value) for _, value in axes)), seeds, *_best(runs))
     console.print(table)
     _show_failed(result)
     counts = result.counts
@@ -75,28 +78,31 @@ def _shown(value: str | int) -> str:
     return f"{value:,}" if isinstance(value, int) else value
 
 
-def _document(result: SweepResult, cell: Cell) -> Mapping[str, Any] | None:
+def _run_of(result: SweepResult, cell: Cell) -> RunResult | None:
     """The result of a finished run; None also for one at a URL, which `augment results` is for."""
     folder, outcome = path_of(result.folder.location), result.outcomes[cell.key]
-    if cell.command != "run" or folder is None or outcome.folder is None:
+    if folder is None or outcome.folder is None:
         return None
-    return read_json(Path(folder) / outcome.folder / "result.json")
+    try:
+        record = read_record(Path(folder) / outcome.folder)
+    except DataError:
+        return None
+    return record.result if isinstance(record, RunRecord) else None
 
 
-def _best(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
+def _best(runs: Sequence[RunResult]) -> tuple[str, str, str]:
     """The best generative and the best classical arm over runs that differ in their seeds, and points in between."""
-    if not documents:
+    if not runs:
         return "-", "-", "-"
-    scores: dict[str, dict[str, list[float]]] = {"generative": {}, "classical": {}}
-    classifier = documents[0]["arms"][0]["classifier"]
-    for row in (row for document in documents for row in document["arms"] if row["classifier"] == classifier):
-        scores[row["family"]].setdefault(row["arm"], []).append(row["accuracy"])
+    scores: dict[Family, dict[str, list[float]]] = {"generative": {}, "classical": {}}
+    for row in (row for run in runs for rows in run.of(runs[0].classifiers[0]).values() for row in rows):
+        scores[row.family].setdefault(row.arm, []).append(row.accuracy)
     best = [max(((fmean(values), arm) for arm, values in arms.items()), default=None) for arms in scores.values()]
     arms = ("-" if one is None else escape(one[1].replace("+", " + ")) for one in best)
     accuracies = ("-" if one is None else f"{100 * one[0]:.1f}" for one in best)
     ours, cheap = best
     difference = "-" if ours is None or cheap is None else signed(100 * (ours[0] - cheap[0]))
-    if any(not guard["passed"] for document in documents for guard in document["guards"]):
+    if any(run.failed_guards for run in runs):
         difference = "invalid"
     return "\n".join(arms), "\n".join(accuracies), difference
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from augment.metrics.scores import SCORES, FidelityScores
+
+if TYPE_CHECKING:
+    from augment.evidence.verdict import Guard
+    from augment.scoring import ScoreReport
 
 TELLING = 4
 """Options of a model that its line in the list names."""
@@ -33,64 +39,30 @@ INDISTINGUISHABLE = "as real images are: not to be told from them at this n"
 """Of a distance that halves of the real images have, too."""
 
 
-def _number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def fidelity_table(fidelity: Mapping[str, Any]) -> Table:
+def fidelity_table(fidelity: FidelityScores) -> Table:
     """Scores of samples beside those of as many real images."""
-    title = f"Samples against held-out images (n = {fidelity['n']:,}, extractor {fidelity['extractor']})"
+    title = f"Samples against held-out images (n = {fidelity.n:,}, extractor {fidelity.extractor})"
     table = new_table(title, "score", "samples", "real images", "read as", right=("samples", "real images"))
-    rows = [
-        ("KID x 1000", _thousand(fidelity["kid"]), *_distance(fidelity, "kid", 1000)),
-        ("FID", _number(fidelity["fid"], 2), *_distance(fidelity, "fid", 1)),
-        ("IS", _number(fidelity["is"], 2), "", "higher: clearer and more varied"),
-        _row(fidelity, "precision", "share of samples that look real"),
-        _row(fidelity, "recall", "share of real images that samples reach"),
-        _row(fidelity, "density", "samples among real neighbours"),
-        _row(fidelity, "coverage", "real images with a sample nearby"),
-        ("SSIM in a class", *_with_floor(fidelity, "ssim_diversity"), "higher: less varied"),
-        ("memorisation", _number(fidelity["memorisation"]), "0.500", "higher: nearer to training images"),
-        ("near copies", *_with_floor(fidelity, "near_copies"), "share that copies one training image"),
-    ]
-    if fidelity["ssim"] is not None:
-        rows.append(("reconstruction SSIM", _number(fidelity["ssim"]), "1", "of held-out images"))
-        rows.append(("reconstruction PSNR", _number(fidelity["psnr"], 1) + " dB", "-", "of held-out images"))
-    for row in rows:
-        table.add_row(*row)
+    for kind in SCORES:
+        score = fidelity[kind.name]
+        if score.value is not None or kind.by != "reconstructions":
+            meaning = INDISTINGUISHABLE if score.like_real else kind.meaning
+            table.add_row(kind.scaled_title, kind.text(score.value), kind.floor_text(score), meaning)
     return table
 
 
-def _distance(fidelity: Mapping[str, Any], name: str, factor: int) -> tuple[str, str]:
-    """What real images have, with the range of 95% of their halvings, and how to read the samples' score."""
-    value, mean, bounds = (fidelity[key] for key in (name, f"{name}_floor", f"{name}_floor_range"))
-    if bounds is None:
-        return "-", "lower is closer"
-    low, high = bounds
-    told = f"{factor * mean:.2f} ({factor * low:.2f} to {factor * high:.2f})"
-    inside = value is not None and value <= high
-    return told, INDISTINGUISHABLE if inside else "lower is closer"
+def guard_text(guard: Guard) -> str:
+    """A guard that failed, for the terminal."""
+    return f"[bold]Guard failed[/]: {escape(guard.name)} ({escape(guard.detail)})."
 
 
-def _with_floor(fidelity: Mapping[str, Any], name: str) -> tuple[str, str]:
-    return _number(fidelity[name]), _number(fidelity[f"{name}_floor"])
-
-
-def _row(fidelity: Mapping[str, Any], name: str, meaning: str) -> tuple[str, str, str, str]:
-    return (name, *_with_floor(fidelity, name), meaning)
-
-
-def _thousand(value: float | None) -> str:
-    return "-" if value is None else f"{1000 * value:.2f}"
-
-
-def show_score(document: Mapping[str, Any]) -> None:
-    """The scores of ``augment score``, and guards that failed."""
+def show_score(found: ScoreReport) -> None:
+    """The scores of ``augment score``, and guards."""
     console = terminal()
-    console.print(fidelity_table(document["fidelity"]))
-    for guard in document["guards"]:
-        mark = "passed" if guard["passed"] else "[bold]failed[/]"
-        console.print(f"Guard {mark}: {escape(guard['name'])} ({escape(guard['detail'])})", soft_wrap=True)
+    console.print(fidelity_table(found.fidelity))
+    for guard in found.guards:
+        mark = "passed" if guard.passed else "[bold]failed[/]"
+        console.print(f"Guard {mark}: {escape(guard.name)} ({escape(guard.detail)})", soft_wrap=True)
 
 
 def show_models(models: Sequence[Mapping[str, Any]]) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from augment.errors import DataError
 from augment.evidence.statistics import mean_with_interval
@@ -36,19 +38,10 @@ class ClassEffect:
     images: real training images.  ci95: 95% interval over seeds, None with one seed or without spread between seeds.
     """
 
-    name: str
+    name: Annotated[str, Field(alias="class")]
     images: int
     delta: float
     ci95: tuple[float, float] | None
-
-    def to_json(self) -> dict[str, Any]:
-        """The row of ``result.json``."""
-        return {
-            "class": self.name,
-            "images": self.images,
-            "delta": self.delta,
-            "ci95": None if self.ci95 is None else list(self.ci95),
-        }
 
 
 @dataclass(frozen=True)
@@ -64,16 +57,6 @@ class GroupEffect:
     images: int
     delta: float
     ci95: tuple[float, float] | None
-
-    def to_json(self) -> dict[str, Any]:
-        """The row of ``result.json``."""
-        return {
-            "group": self.group,
-            "classes": list(self.classes),
-            "images": self.images,
-            "delta": self.delta,
-            "ci95": None if self.ci95 is None else list(self.ci95),
-        }
 
 
 def class_groups(counts: Sequence[int]) -> dict[str, tuple[int, ...]]:

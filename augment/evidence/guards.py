@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,17 +16,9 @@ from torch import Tensor
 from augment.datasets import LabelledImages
 from augment.errors import DataError
 from augment.evidence.near_copies import PerceptualHashes, near_copies, perceptual_hashes
+from augment.evidence.verdict import Guard
 
 LEVELS = 256
-
-
-@dataclass(frozen=True)
-class Guard:
-    """One check of a run: whether it holds, and what was seen."""
-
-    name: str
-    passed: bool
-    detail: str
 
 
 class Fingerprint:

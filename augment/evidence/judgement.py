@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from augment.evidence.statistics import ONE_POOL, Comparison, Correct, Drawn, compare, corrected
 from augment.evidence.verdict import Verdict, decide
+
+Family = Literal["classical", "generative"]
+"""Arms without a generator, and with one."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Scored:
 
     classifier: str
     arm: str
-    family: str
+    family: Family
     accuracy: Sequence[float]
     correct: Correct | None = None
     drawn: Drawn = ONE_POOL

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from augment.errors import DataError
 
@@ -30,6 +29,15 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
+class Draws:
+    """How many accuracies there are of each kind; see :func:`spread`."""
+
+    together: int
+    same_data: int
+    same_subset: int
+
+
+@dataclass(frozen=True)
 class Spread:
     """Standard deviations of an arm's accuracy in percentage points, by the seed that causes them.
 
@@ -38,8 +46,8 @@ class Spread:
     squares of the parts add up to that of ``total``, unless one is in ``below_zero``: parts whose variance was
     estimated below 0, a sign of few draws. They are given as 0.
 
-    n_together, n_same_data, n_same_subset: draws. They should be many: a deviation of 5 draws lies with 95% confidence
-    between 0.6 and 2.9 times the one found, of 3 draws between 0.5 and 6.3 times.
+    n: draws. They should be many: a deviation of 5 draws lies with 95% confidence between 0.6 and 2.9 times the one
+    found, of 3 draws between 0.5 and 6.3 times.
     """
 
     total: float
@@ -48,21 +56,7 @@ class Spread:
     subset: float | None
     subset_and_generator: float | None
     below_zero: tuple[str, ...]
-    n_together: int
-    n_same_data: int
-    n_same_subset: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The section of ``result.json``: deviations in points, null for parts that were not measured."""
-        return {
-            "total": self.total,
-            "classifier": self.classifier,
-            "generator": self.generator,
-            "subset": self.subset,
-            "subset_and_generator": self.subset_and_generator,
-            "below_zero": list(self.below_zero),
-            "n": {"together": self.n_together, "same_data": self.n_same_data, "same_subset": self.n_same_subset},
-        }
+    n: Draws
 
     def text(self) -> str:
         """One sentence for a person."""
@@ -72,7 +66,7 @@ class Spread:
             for name, deviation in deviations.items()
             if deviation is not None
         ]
-        draws = [str(n) for n in (self.n_together, self.n_same_subset, self.n_same_data) if n]
+        draws = [str(n) for n in (self.n.together, self.n.same_subset, self.n.same_data) if n]
         return (
             f"With all seeds redrawn accuracy varies by ±{self.total:.1f} points (standard deviation); alone, "
             f"{_listed(parts)} ({_listed(draws)} draws)."
@@ -113,9 +107,7 @@ def spread(
         subset=part("subset", total, of_both) if told_apart else None,
         subset_and_generator=None if told_apart else part("subset_and_generator", total, of_classifier),
         below_zero=tuple(below_zero),
-        n_together=len(together),
-        n_same_data=len(same_data),
-        n_same_subset=0 if same_subset is None else len(same_subset),
+        n=Draws(len(together), len(same_data), 0 if same_subset is None else len(same_subset)),
     )
 
 

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,10 +75,6 @@ class Comparison:
             return None
         error = MeanError(self.standard_error**2 - self.image_variance, self.image_variance, self.freedom)
         return self.delta - error.half_width(below), self.delta + error.half_width(above)
-
-    def to_json(self) -> dict[str, Any]:
-        """The row of ``result.json``: every field, with lists for tuples, so that it is equal when read again."""
-        return {**asdict(self), "ci95": None if self.ci95 is None else list(self.ci95), "deltas": list(self.deltas)}
 
 
 Correct = Sequence[Sequence[float]] | NDArray[np.bool_] | NDArray[np.float64]

@@ -10,8 +10,8 @@ held against the generator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from augment.evidence.power import FEWEST_FOR_SEEDS, MOST_SEEDS, images_needed, seeds_needed
@@ -32,6 +32,15 @@ NOTHING = (
     "Nothing to compare: a verdict needs an arm with synthetic images and one without; add --arm real or "
     "--arm oversample."
 )
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One check of a run: whether it holds, and what was seen."""
+
+    name: str
+    passed: bool
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -67,15 +76,17 @@ class Verdict:
     overlap: float | None = None
     again: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """The section of ``result.json``, with lists for tuples, so that it is equal when read again."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+    def __str__(self) -> str:
+        """The sentence."""
+        return self.text
 
+    def reached(self, points: float) -> bool:
+        """Is there evidence of a gain of at least ``points``: does the interval's lower end reach them?"""
+        return self.decision == "helps" and self.ci95 is not None and self.ci95[0] >= points
 
-def verdict_from_json(row: Mapping[str, Any]) -> Verdict:
-    """The verdict that :meth:`Verdict.to_json` wrote."""
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-    return Verdict(**values)
+    def reached_on_average(self, points: float) -> bool:
+        """Is there evidence of a gain, and is its estimate at least ``points``? A true gain of less passes often."""
+        return self.decision == "helps" and self.delta is not None and self.delta >= points
 
 
 @dataclass(frozen=True)
@@ -143,16 +154,6 @@ def decide(pairs: Sequence[Comparison], guards_failed: Sequence[str] = ()) -> Ve
         **(_needed(named, arms) if decision == "no evidence" else {}),
     )
     return replace(found, text=_sentence(found, named) + _what_next(found, named) + _pool(found))
-
-
-def reached(verdict: Verdict, points: float) -> bool:
-    """Is there evidence of a gain of at least ``points``: does the interval's lower end reach them?"""
-    return verdict.decision == "helps" and verdict.ci95 is not None and verdict.ci95[0] >= points
-
-
-def reached_on_average(verdict: Verdict, points: float) -> bool:
-    """Is there evidence of a gain, and is its estimate at least ``points``? A true gain of less passes often."""
-    return verdict.decision == "helps" and verdict.delta is not None and verdict.delta >= points
 
 
 def _one_sided(row: Comparison, sign: int) -> float:

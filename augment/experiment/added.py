@@ -19,6 +19,7 @@ from augment.progress import Reporter
 from augment.synthetic import cache
 from augment.synthetic.acceptance import filtered
 from augment.synthetic.duplicates import duplicates, transformed_copies
+from augment.synthetic.filter_outcome import FilterOutcome
 from augment.synthetic.smote import latent_smote, smote_images
 from augment.synthetic.strategies import SourceStrategy, Teacher
 from augment.synthetic.synthesis import NO_PARENT, SyntheticSet, synthesise, with_nearest
@@ -30,14 +31,14 @@ from augment.workers import Workers
 class Added:
     """Images made by the generator ``model`` (None: without one).
 
-    origins: of each the real image of the repetition that it was made from, or is most like, ``(n,)``.  filtered: the
-    report of their filter.
+    origins: of each the real image of the repetition that it was made from, or is most like, ``(n,)``.  filtered:
+    what became of the images that their filter was shown.
     """
 
     model: str | None
     images: SyntheticSet
     origins: Tensor
-    filtered: dict[str, Any] | None = None
+    filtered: FilterOutcome | None = None
 
 
 def added_key(spec: ArmSpec) -> str:
@@ -118,7 +119,7 @@ def _made(
         workers=workers,
     )
     kept, found = filtered(drawn, counts, teachers)
-    return kept, found.to_json(plan.data.classes)
+    return kept, found.outcome(plan.data.classes)
 
 
 def _nearest(images: SyntheticSet, draw: Draw) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -68,18 +67,3 @@ class RunConfig(StudyConfig):
 
 NOT_IDENTITY = study_config.NOT_IDENTITY | {"save_images", "arms", "arm_set", "strategy", "options"}
 """Settings that do not change a result, or are recorded in resolved form."""
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """The seeds of one repetition; they differ so that no two parts share a stream."""
-
-    subset: int
-    generator: int
-    sampling: int
-    classifier: int
-
-    @classmethod
-    def of(cls, base: int) -> Seeds:
-        """Seeds of repetition ``base``."""
-        return cls(*(part * 1_000_003 + base for part in range(4)))

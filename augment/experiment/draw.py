@@ -8,10 +8,10 @@ from pathlib import Path
 from augment import store
 from augment.arms import Budget
 from augment.datasets import ImageSet, LabelledImages
-from augment.experiment.config import Seeds
 from augment.experiment.plan import Plan
 from augment.experiment.scored import held_out
 from augment.regimes import Manifest
+from augment.results.run_result import Seeds
 from augment.run_folder.places import MANIFEST, repetition_folder
 
 

@@ -18,13 +18,14 @@ from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError
 from augment.experiment.added import added_key
-from augment.experiment.config import RunConfig, Seeds
+from augment.experiment.config import RunConfig
 from augment.experiment.plan import Plan, counts_of, prepare
 from augment.experiment.repetition import TRAININGS
 from augment.experiment.seed_spread import repeated
 from augment.generator import Generator
 from augment.locations import cache_folder
 from augment.progress import Reporter
+from augment.results.run_result import Seeds
 from augment.sampling import sample_images
 from augment.scoring import Scoring, reconstructions, split_references
 from augment.synthetic.strategies import Teacher

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from augment.experiment.repetition import Repetition, generator_folder
 from augment.model_card.card import Evidence, write_card
 from augment.model_card.markdown import escaped
 from augment.model_card.sections import HELPED, SAMPLES, fidelity_section, helped_section, near_copies, unscored
+from augment.results.run_result import RunResult
 from augment.run_folder.predictions import Predictions
 from augment.store import safe_name, save_class_folders
 
@@ -54,25 +54,24 @@ def folder_name(arm: str, arms: Sequence[str]) -> str:
     return f"{safe_name(arm)}-{number}" if number else safe_name(arm)
 
 
-def write_cards(plan: Plan, repetitions: Sequence[Repetition], document: dict[str, Any]) -> None:
+def write_cards(plan: Plan, repetitions: Sequence[Repetition], result: RunResult) -> None:
     """A model card in the folder of every generator, with what the run has found out about it."""
     for index, repetition in enumerate(repetitions):
         for model, trained in repetition.trained.items():
             folder = repetition.draw.folder / generator_folder(plan, model)
-            evidence = _evidence(plan, model, document, first=index == 0)
+            evidence = _evidence(plan, model, result, first=index == 0)
             write_card(folder, trained.generator, repetition.draw.manifest, plan.data.classes, evidence)
 
 
-def _evidence(plan: Plan, model: str, document: dict[str, Any], *, first: bool) -> Evidence:
+def _evidence(plan: Plan, model: str, result: RunResult, *, first: bool) -> Evidence:
     """Samples are scored of the run's own model, in the first repetition; classifiers of every one are compared."""
     arms = {spec.name for spec in plan.arms if spec.generator == model}
-    rows = [row for row in document["comparisons"] if row["arm"] in arms]
-    verdicts = [row["text"] for row in document["verdicts"] if row["arm"] in arms or row["decision"] == "invalid"]
+    rows = [row for row in result.comparisons if row.arm in arms]
+    verdicts = [row.text for row in result.verdicts if row.arm in arms or row.decision == "invalid"]
     helped = {HELPED: helped_section(rows, verdicts)}
     if model != plan.config.model:
         reason = f"the run that it was trained for scored samples of {escaped(plan.config.model)}."
-        return Evidence({SAMPLES: unscored(reason), **helped}, (near_copies({}),))
-    part = document["scored_on"]["part"]
-    scored = fidelity_section(document["fidelity"], part=part, other_training=not first)
-    copied = near_copies(document["fidelity"])
+        return Evidence({SAMPLES: unscored(reason), **helped}, (near_copies(None),))
+    scored = fidelity_section(result.fidelity, part=result.scored_on.part, other_training=not first)
+    copied = near_copies(result.fidelity)
     return Evidence({SAMPLES: scored, **helped}, (copied if first else f"Of the other generator: {copied}",))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -19,19 +19,18 @@ from augment.datasets import ImageSet
 from augment.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError, UsageError, unknown_name
 from augment.evidence.guards import Fingerprint
-from augment.experiment.config import NOT_IDENTITY, RunConfig, Seeds
+from augment.experiment.config import NOT_IDENTITY, RunConfig
 from augment.experiment.recipe import default_usage
 from augment.experiment.scored import check_scored
 from augment.progress import Reporter
 from augment.regimes import Manifest
+from augment.results.run_result import RunResult, Seeds
 from augment.source_code import imported_sources
 from augment.synthetic.smote import check_decodes
 from augment.synthetic.strategies import CountStrategy, SourceStrategy, Usage
 from augment.synthetic.synthesis import check_generator
 from augment.synthetic.teacher_filter import check_held_out
 from augment.trained import Recipe
-
-SCHEMA = "augment.run/6"
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ class Plan:
     precision: str
     updates: int
     generator_minutes: float | None = None
+
+    result: ClassVar[type[RunResult]] = RunResult
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -92,7 +93,7 @@ class Plan:
         seeds = Seeds.of(self.config.seed)
         manifest = self.manifest(seeds)
         return {
-            "schema": SCHEMA,
+            "schema": RunResult.schema,
             "config": self.config.model_dump(mode="json", exclude=NOT_IDENTITY),
             "counts": self.counts,
             "strategy": str(self.usage),
@@ -109,6 +110,16 @@ class Plan:
     def key(self) -> str:
         """Hash of the identity."""
         return store.content_hash(self.identity)
+
+    @property
+    def jobs(self) -> int:
+        """Arms to train, over all repetitions."""
+        return len(self.arms) * self.config.seeds
+
+    @property
+    def reuses(self) -> bool:
+        """May a finished result be handed back?"""
+        return self.config.resume
 
     @property
     def folder(self) -> Path:

@@ -9,7 +9,7 @@ from augment.arms import ArmResult, averaged
 from augment.arms.evaluate import LEARNT_IN_UPDATES
 from augment.evaluation import Pending
 from augment.evidence.judgement import judged
-from augment.experiment.document import scored
+from augment.experiment.conclusion import scored
 from augment.experiment.plan import Plan
 from augment.experiment.repetition import Repetition, arm_of, budget_of
 from augment.progress import Reporter

@@ -7,7 +7,6 @@ the other repetitions; with ``--spread`` the generator is trained again there, t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from augment import evaluation
 from augment.arms import ArmSpec
@@ -18,6 +17,7 @@ from augment.experiment.draw import Draw
 from augment.experiment.plan import Plan
 from augment.experiment.repetition import Repetition, add_images, arm_of, begin_one, obtain_generator
 from augment.progress import Reporter
+from augment.results.run_result import ArmSpread
 from augment.workers import Workers
 
 
@@ -64,11 +64,8 @@ def repeated(plan: Plan) -> list[ArmSpec]:
     return [min(family, key=plainest) for family in arms if family]
 
 
-def collect(plan: Plan, repetitions: list[Repetition], repeats: list[Repeat], workers: Workers) -> list[dict[str, Any]]:
-    """The ``spread`` section of a result, a row per arm and classifier; ``repeats`` have been begun.
-
-    ``seconds`` are what the repeats took.
-    """
+def collect(plan: Plan, repetitions: list[Repetition], repeats: list[Repeat], workers: Workers) -> list[ArmSpread]:
+    """How every arm that was repeated varies, with each classifier; ``repeats`` have been begun."""
     again: dict[tuple[str, str, bool], list[float]] = {}
     seconds: dict[tuple[str, str], float] = {}
     for repeat in repeats:
@@ -89,6 +86,6 @@ def collect(plan: Plan, repetitions: list[Repetition], repeats: list[Repeat], wo
             others = again.get((spec.name, classifier, False))
             same_subset = None if others is None else [together[0], *others]
             found = spread(together, same_data, same_subset, generator=spec.generator is not None)
-            named = {"classifier": classifier, "arm": spec.name, "seconds": round(seconds[spec.name, classifier], 3)}
-            rows.append({**named, "sd": found.to_json(), "text": found.text()})
+            cost = round(seconds[spec.name, classifier], 3)
+            rows.append(ArmSpread(classifier, spec.name, cost, found, found.text()))
     return rows

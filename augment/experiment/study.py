@@ -6,19 +6,17 @@ budget, and a generative arm is judged against the best arm without synthetic im
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from augment import evaluation, store
 from augment.arms import ArmSpec
 from augment.errors import UsageError
 from augment.evaluation import Pending
-from augment.evidence.verdict import reached, reached_on_average, verdict_from_json
 from augment.experiment import retraining, seed_spread
+from augment.experiment.conclusion import result_of
 from augment.experiment.config import RunConfig
-from augment.experiment.document import document
 from augment.experiment.draw import draw_of
 from augment.experiment.estimate import within
 from augment.experiment.fidelity import scoring
@@ -26,40 +24,12 @@ from augment.experiment.kept import save_images, save_predictions, write_cards
 from augment.experiment.plan import Plan, prepare
 from augment.experiment.repetition import Repetition, add_images, begin, obtain_generator
 from augment.progress import Reporter
-from augment.run_folder.environment import environment
-from augment.run_folder.finish import finish
-from augment.tracking import outcome, tracked
-from augment.workers import Workers, side_by_side
+from augment.results.run_result import RunResult
+from augment.studies.lifecycle import complete
+from augment.workers import Workers
 
 
-@dataclass(frozen=True)
-class Result:
-    """A finished run: the document of ``result.json``, its folder, and whether it was there before."""
-
-    document: dict[str, Any]
-    folder: Path
-    cached: bool
-
-    @property
-    def verdict(self) -> str:
-        """One sentence: does the generator help?"""
-        return str(self.document["verdict"]["text"])
-
-    @property
-    def decision(self) -> str:
-        """The verdict in a word: helps, hurts, no evidence, invalid, nothing to compare."""
-        return str(self.document["verdict"]["decision"])
-
-    def reached(self, points: float) -> bool:
-        """Is there evidence that the generator helps by at least so many points of accuracy?"""
-        return reached(verdict_from_json(self.document["verdict"]), points)
-
-    def reached_on_average(self, points: float) -> bool:
-        """Is there evidence that it helps, and is the estimate at least so many points?"""
-        return reached_on_average(verdict_from_json(self.document["verdict"]), points)
-
-
-def run(config: RunConfig | None = None, report: Reporter | None = None, **settings: Any) -> Result:
+def run(config: RunConfig | None = None, report: Reporter | None = None, **settings: Any) -> RunResult:
     """Carry out a run, or hand back the result of an identical one that is there already.
 
     config: what is asked, or the same as keywords: ``run(dataset="digits", model="vae", seeds=5)``.
@@ -73,32 +43,8 @@ def run(config: RunConfig | None = None, report: Reporter | None = None, **setti
     elif settings:
         raise UsageError(f"run() was given a config and {', '.join(settings)} besides. Put all into one of them.")
     report = report or Reporter()
-    start = time.perf_counter()
     plan = prepare(config, report)
-    folder = plan.folder
-    found = store.finished(folder, plan.key) if config.resume else None
-    if found is not None:
-        report.note("Cached: this very run was finished before.")
-        return Result(found, folder, cached=True)
-    with store.locked(folder), tracked(config.tracker, folder, plan.identity, report) as report:
-        found = store.finished(folder, plan.key) if config.resume else None
-        if found is not None:  # by whoever held the folder just now
-            return Result(found, folder, cached=True)
-        with store.writing(folder):
-            store.write_json(folder / "config.json", {**plan.identity, "dataset": config.dataset})
-        timed, made_in = _within_time(plan, report), environment(plan.device)
-        with side_by_side(len(plan.arms) * config.seeds, plan.device) as workers:
-            finished = _carry_out(timed, workers, report)
-        finished = finish(
-            folder,
-            finished,
-            identity=plan.key,
-            environment=made_in,
-            seconds=time.perf_counter() - start,
-            classifier_seconds=sum(row["seconds"] for row in (*finished["arms"], *finished["spread"])),
-        )
-        report.metrics(outcome(finished), 0)
-    return Result(finished, folder, cached=False)
+    return complete(plan, partial(_carry_out, plan), report)
 
 
 def _within_time(plan: Plan, report: Reporter) -> Plan:
@@ -112,8 +58,9 @@ def _within_time(plan: Plan, report: Reporter) -> Plan:
     return replace(plan, generator_minutes=minutes)
 
 
-def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> dict[str, Any]:
+def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> RunResult:
     """All repetitions; arms without a generator begin first, and workers train them while generators are trained."""
+    plan = _within_time(plan, report)
     repetitions = [Repetition(draw_of(plan, index)) for index in range(plan.config.seeds)]
     pending = [_begin(plan, repetition, "classical", workers, report) for repetition in repetitions]
     for repetition, begun in zip(repetitions, pending, strict=True):
@@ -131,7 +78,7 @@ def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> dict[str, Any]
     spreads = seed_spread.collect(plan, repetitions, repeats, workers)
     retraining.train_again(plan, repetitions, workers, report)
     (fidelity,) = workers.results([scores])
-    found = document(plan, repetitions, fidelity, spreads)
+    found = result_of(plan, repetitions, fidelity, spreads)
     save_predictions(plan, repetitions)
     write_cards(plan, repetitions, found)
     return found

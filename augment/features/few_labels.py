@@ -12,6 +12,7 @@ from torch import Tensor
 from augment import heads
 from augment.evidence.statistics import t_interval
 from augment.features.episodes import Episodes
+from augment.results.features_result import FewLabelScores
 
 LEAST_DEVIATION = 0.3
 """Smallest deviation a feature is divided by, as a share of the root mean square over all features: what hardly varies
@@ -85,22 +86,23 @@ class Cell:
         hits: list[float] = (self.predictions == truth).double().mean(1).tolist()
         return hits
 
-    def to_json(self, truth: Tensor) -> dict[str, object]:
-        """The row of ``result.json``; ``ci95`` is the t interval of the mean over episodes, null for a single one."""
+    def scores(self, truth: Tensor) -> FewLabelScores:
+        """Compared with the truth ``(T,)``."""
         found = self.accuracies(truth)
-        return {
-            "method": self.method,
-            "head": self.head,
-            "t": self.t,
-            "layer": self.layer,
-            "k": self.k,
-            "accuracy": sum(found) / len(found),
-            "ci95": None if len(found) < 2 else [min(max(bound, 0.0), 1.0) for bound in t_interval(found)],
-            "episodes": len(found),
-            "accuracies": found,
-            "chosen": list(self.chosen),
-            "seconds": round(self.seconds, 3),
-        }
+        low, high = (0.0, 1.0) if len(found) < 2 else t_interval(found)
+        return FewLabelScores(
+            method=self.method,
+            head=self.head,
+            t=self.t,
+            layer=self.layer,
+            k=self.k,
+            accuracy=sum(found) / len(found),
+            ci95=None if len(found) < 2 else (max(low, 0.0), min(high, 1.0)),
+            episodes=len(found),
+            accuracies=tuple(found),
+            chosen=self.chosen,
+            seconds=round(self.seconds, 3),
+        )
 
 
 def score_heads(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from augment import heads
 from augment.features.episodes import SearchDraw
 from augment.features.few_labels import FeatureTable
+from augment.results.features_result import Candidate, SearchMap
 
 SHARES = (0.0, 0.001, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 """Timesteps tried by ``--t auto``, as shares of all: from no noise to noise alone, which must give chance."""
@@ -32,35 +33,6 @@ class Candidates:
         return len(self.timesteps) * len(self.layers) > 1
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A timestep and layer with their accuracy on the validation images; None where the model has no such option."""
-
-    t: int | None
-    layer: str | None
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class LayerMap:
-    """All candidates, and the best of them."""
-
-    candidates: tuple[Candidate, ...]
-    best: Candidate
-    labels_per_class: int
-    validation_images: int
-
-    def to_json(self) -> dict[str, object]:
-        """The grid as rows, the choice, and what it was made on."""
-        return {
-            "grid": [asdict(candidate) for candidate in self.candidates],
-            "chosen": asdict(self.best),
-            "labels_per_class": self.labels_per_class,
-            "validation_images": self.validation_images,
-            "chosen_on": "training images that no episode uses",
-        }
-
-
 def timestep_grid(timesteps: int) -> tuple[int, ...]:
     """Timesteps from 0 to ``timesteps - 1``, close together where there is little noise."""
     return tuple(sorted({round(share * (timesteps - 1)) for share in SHARES}))
@@ -78,7 +50,7 @@ def search(
     among: Candidates,
     head: str,
     on_progress: Callable[[int, int], None],
-) -> LayerMap:
+) -> SearchMap:
     """Score every timestep with every layer, then the best two and three layers together at the best timestep.
 
     labels: of all training images.
@@ -94,7 +66,7 @@ def search(
         joined = [",".join(sorted(group, key=among.layers.index)) for group in names]
         found += _scored(draw, labels, encode, best.t, joined, head) if joined else []
     fitted = draw.fit.ks[-1]
-    return LayerMap(tuple(found), _best(found), fitted, len(draw.validation))
+    return SearchMap(tuple(found), _best(found), fitted, len(draw.validation))
 
 
 def _scored(

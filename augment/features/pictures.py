@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from augment.report.layer_charts import layer_map, timestep_curves
 from augment.report.maps import save_map
 from augment.report.pictures import image_rows
 from augment.report.projection import TITLES, Points, axis_names, project
+from augment.results.features_result import FeaturesResult, SearchMap
 from augment.run_folder.embeddings import Embedding, Embeddings
 from augment.run_folder.gallery import Gallery
 from augment.run_folder.gallery_choice import (
@@ -80,7 +81,7 @@ def _project(features: Tensor, method: str, dimensions: int, seed: int) -> Point
 
 def draw_pictures(
     plan: FeaturesPlan,
-    document: dict[str, Any],
+    result: FeaturesResult,
     maps: PendingMaps,
     generator: Generator,
     workers: Workers,
@@ -88,16 +89,16 @@ def draw_pictures(
     """Write accuracy curves, maps of the features, and where there are such the layer map, images and samples."""
     folder, title = plan.folder, f"{plan.data.name}, features of {plan.model}"
     for suffix in (".png", ".svg"):
-        accuracy_curves(document["rows"], folder / f"accuracy{suffix}", title=title)
-    if document["map"] is not None:
-        _draw_search(document, folder, title, chance=1 / len(plan.data.classes))
+        accuracy_curves([asdict(row) for row in result.rows], folder / f"accuracy{suffix}", title=title)
+    if result.map is not None:
+        _draw_search(result.map, folder, title, chance=1 / len(plan.data.classes))
     if maps.maps:
         _draw_maps(plan, maps, workers, title)
     _save_gallery(plan, generator, workers)
 
 
-def _draw_search(document: dict[str, Any], folder: Path, title: str, *, chance: float) -> None:
-    grid, chosen = document["map"]["grid"], document["map"]["chosen"]
+def _draw_search(search: SearchMap, folder: Path, title: str, *, chance: float) -> None:
+    grid, chosen = [asdict(one) for one in search.grid], asdict(search.chosen)
     for suffix in (".png", ".svg"):
         layer_map(grid, chosen, folder / f"layers{suffix}", title=title)
         if len({row["t"] for row in grid}) > 1:

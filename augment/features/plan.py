@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,11 +32,11 @@ from augment.generator import UNLABELLED, Generator, read_saved
 from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.report.projection import check_points
+from augment.results.features_result import FeaturesResult
 from augment.source_code import imported_sources
 from augment.store import code_fingerprint, content_hash
 from augment.trained import Recipe
 
-SCHEMA = "augment.features/4"
 POOL_CLASS = "unlabelled"
 REFERENCE_IMAGES = 5000
 """Unlabelled training images whose mean and deviation standardise the features."""
@@ -62,6 +62,8 @@ class FeaturesPlan:
     others: Candidates
     search: SearchDraw | None
     episodes: Episodes
+
+    result: ClassVar[type[FeaturesResult]] = FeaturesResult
 
     @property
     def model(self) -> str:
@@ -142,7 +144,7 @@ class FeaturesPlan:
         """Everything the result depends on."""
         saved = self.config.generator
         return {
-            "schema": SCHEMA,
+            "schema": FeaturesResult.schema,
             "config": self.config.model_dump(mode="json", exclude=NOT_IDENTITY),
             "data": self.data.sha256,
             "generator": asdict(self.recipe()) if saved is None else _fingerprint(saved),
@@ -157,6 +159,16 @@ class FeaturesPlan:
     def key(self) -> str:
         """Hash of the identity."""
         return content_hash(self.identity)
+
+    @property
+    def jobs(self) -> int:
+        """Networks to train from scratch, and as many sets of heads."""
+        return len(self.episodes.ks) * self.config.episodes
+
+    @property
+    def reuses(self) -> bool:
+        """May a finished result be handed back? Features that are to be written are not kept with it."""
+        return self.config.resume and self.config.export is None
 
     @property
     def folder(self) -> Path:

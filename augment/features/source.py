@@ -13,12 +13,13 @@ from augment import trained
 from augment.encoding import encode_set
 from augment.features.cache import FeatureCache
 from augment.features.few_labels import FeatureTable
-from augment.features.layer_search import Candidates, LayerMap, search
+from augment.features.layer_search import Candidates, search
 from augment.features.plan import FeaturesPlan
 from augment.generator import Generator
 from augment.locations import cache_folder
 from augment.progress import Reporter
 from augment.registry import load_generator
+from augment.results.features_result import SearchMap
 from augment.store import read_json
 from augment.trained import Trained
 from augment.workers import Workers
@@ -93,7 +94,7 @@ class FeatureSource:
         (test,) = self.encode(generator, data.test.images, t, [layer], "test images")
         return FeatureTable.standardised(rows, train, test, self.plan.reference)
 
-    def search(self, generator: Generator, among: Candidates) -> LayerMap | None:
+    def search(self, generator: Generator, among: Candidates) -> SearchMap | None:
         """The map over timesteps and layers on validation images; None where there is nothing to choose."""
         plan = self.plan
         draw = plan.search

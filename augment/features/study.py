@@ -6,11 +6,10 @@ timestep, the layer and all regularisation are chosen on training images. Test i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,10 +19,10 @@ from augment.arms import Arm, Budget
 from augment.classifiers import default_updates
 from augment.evaluation import Pending
 from augment.export import export_features
+from augment.features.conclusion import Findings, result_of
 from augment.features.config import FeaturesConfig
-from augment.features.document import Findings, document
 from augment.features.few_labels import Cell, FeatureTable, score_heads
-from augment.features.layer_search import Candidates, LayerMap
+from augment.features.layer_search import Candidates
 from augment.features.pictures import begin_maps, draw_pictures
 from augment.features.plan import FeaturesPlan, prepare
 from augment.features.second_stage import Pictures, score_second_stage
@@ -31,25 +30,10 @@ from augment.features.source import FeatureSource, generator_folders, pixels
 from augment.model_card.card import Evidence, write_card
 from augment.model_card.sections import FEATURES, SAMPLES, features_section, near_copies, unscored
 from augment.progress import Reporter
-from augment.run_folder.environment import environment
-from augment.run_folder.finish import finish
-from augment.tracking import outcome, tracked
+from augment.results.features_result import FeaturesResult, SearchMap
+from augment.studies.lifecycle import complete
 from augment.trained import Trained
-from augment.workers import Job, Workers, side_by_side
-
-
-@dataclass(frozen=True)
-class FeaturesResult:
-    """A finished study: the document of ``result.json``, its folder, and whether it was there before."""
-
-    document: dict[str, Any]
-    folder: Path
-    cached: bool
-
-    @property
-    def verdict(self) -> str:
-        """One sentence: are these features worth more than pixels, and than a CNN from scratch?"""
-        return str(self.document["verdict"])
+from augment.workers import Job, Workers
 
 
 def study_features(config: FeaturesConfig, report: Reporter | None = None) -> FeaturesResult:
@@ -59,35 +43,11 @@ def study_features(config: FeaturesConfig, report: Reporter | None = None) -> Fe
     folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of :mod:`augment.errors`.
     """
     report = report or Reporter()
-    start = time.perf_counter()
     plan = prepare(config, report)
-    folder = plan.folder
-    found = store.finished(folder, plan.key) if config.resume and config.export is None else None
-    if found is not None:
-        report.note("Cached: this very study was finished before.")
-        return FeaturesResult(found, folder, cached=True)
-    with store.locked(folder), tracked(config.tracker, folder, plan.identity, report) as report:
-        found = store.finished(folder, plan.key) if config.resume and config.export is None else None
-        if found is not None:  # by whoever held the folder just now
-            return FeaturesResult(found, folder, cached=True)
-        with store.writing(folder):
-            store.write_json(folder / "config.json", {**plan.identity, "dataset": config.dataset})
-        made_in = environment(plan.device)
-        with side_by_side(len(plan.episodes.ks) * config.episodes, plan.device) as workers:
-            finished = _carry_out(plan, workers, report)
-        finished = finish(
-            folder,
-            finished,
-            identity=plan.key,
-            environment=made_in,
-            seconds=time.perf_counter() - start,
-            classifier_seconds=sum(row["seconds"] for row in finished["rows"]),
-        )
-        report.metrics(outcome(finished), 0)
-    return FeaturesResult(finished, folder, cached=False)
+    return complete(plan, partial(_carry_out, plan), report)
 
 
-def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> dict[str, Any]:
+def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> FeaturesResult:
     """Baselines need no generator, so workers compute them while it is trained here."""
     source, baselines = FeatureSource(plan, workers, report), plan.config.baselines
     networks = _begin_networks(plan, workers) if "cnn" in baselines else []
@@ -112,10 +72,10 @@ def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> dict[s
         t=ours.t,
         layer=ours.layer,
         dimensions=ours.table.train.shape[1],
-        layer_map=ours.layer_map,
+        search=ours.search,
         cells=tuple(sorted((*ours.cells, *scored), key=lambda cell: _order(plan, cell))),
     )
-    finished = document(plan, findings)
+    finished = result_of(plan, findings)
     report.stage("Draw pictures")
     with store.writing(plan.folder):
         draw_pictures(plan, finished, maps, ours.generators[-1].generator, workers)
@@ -132,7 +92,7 @@ class _Ours:
     generators: tuple[Trained, ...]
     t: int | None
     layer: str | None
-    layer_map: LayerMap | None
+    search: SearchMap | None
     table: FeatureTable
     cells: tuple[Cell, ...] = ()
 
@@ -150,9 +110,9 @@ def _without_labels(source: FeatureSource) -> _Ours:
     return _Ours((generator,), t, layer, found, source.table(generator.generator, plan.all_rows, t, layer))
 
 
-def _best(found: LayerMap | None, among: Candidates) -> tuple[int | None, str | None]:
+def _best(found: SearchMap | None, among: Candidates) -> tuple[int | None, str | None]:
     """The timestep and layer that were chosen, or the only ones there are."""
-    return (among.timesteps[0], among.layers[0]) if found is None else (found.best.t, found.best.layer)
+    return (among.timesteps[0], among.layers[0]) if found is None else (found.chosen.t, found.chosen.layer)
 
 
 def _with_labels(source: FeatureSource) -> _Ours:
@@ -225,10 +185,10 @@ def _order(plan: FeaturesPlan, cell: Cell) -> tuple[int, int, int]:
     return methods.index(cell.method), heads.index(cell.head), cell.k
 
 
-def _write_cards(plan: FeaturesPlan, generators: Sequence[Trained], document: dict[str, Any]) -> None:
+def _write_cards(plan: FeaturesPlan, generators: Sequence[Trained], result: FeaturesResult) -> None:
     """A model card for every generator that was trained here."""
     told = unscored("a feature study draws no samples to score.")
-    evidence = Evidence({FEATURES: features_section(document), SAMPLES: told}, (near_copies({}),))
+    evidence = Evidence({FEATURES: features_section(result), SAMPLES: told}, (near_copies(None),))
     for folder, trained in zip(generator_folders(plan), generators, strict=False):  # a saved one has its own folder
         write_card(folder, trained.generator, plan.manifest, plan.data.classes, evidence)
 

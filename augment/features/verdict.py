@@ -6,20 +6,21 @@ from collections.abc import Sequence
 
 from augment.evidence.statistics import Comparison, signed
 from augment.evidence.verdict import LEVEL
+from augment.results.features_result import ComparisonAtK
 
 WORDS = {"pixels": "pixels", "cnn": "a CNN from scratch", "untrained": "an untrained net of the same shape"}
 """How baselines are called in a sentence."""
 
 
-def verdict(model: str, head: str, baselines: Sequence[str], found: Sequence[tuple[int, Comparison]]) -> str:
+def verdict(model: str, head: str, baselines: Sequence[str], found: Sequence[ComparisonAtK]) -> str:
     """At which k are the features worth more than each baseline, and at which less?
 
-    found: k and comparison of the model's head with a baseline, for every k and baseline.
+    found: comparisons of the model's head with a baseline, for every k and baseline.
     """
     if not found:
         return "Nothing to compare with: add --baseline pixels or --baseline cnn."
     subject = f"features of {model} with a {head} head"
-    parts = [_against(name, [(k, row) for k, row in found if row.against == name]) for name in baselines]
+    parts = [_against(name, [row for row in found if row.against == name]) for name in baselines]
     if all(not better for better, _, _ in parts):
         rivals = " or ".join(WORDS[name] for name in baselines)
         sentence = f"No evidence that {subject} are worth more than {rivals} at any k"
@@ -29,17 +30,17 @@ def verdict(model: str, head: str, baselines: Sequence[str], found: Sequence[tup
         sentence += f"; no evidence of more than {equal} at any k" if equal else ""
     losses = [loss for _, _, loss in parts if loss]
     sentence += f"; they are worth less than {', than '.join(losses)}" if losses else ""
-    if found[0][1].n == 1:
+    if found[0].n == 1:
         return f"{sentence[0].upper()}{sentence[1:]}: one episode cannot tell; repeat with --episodes 5."
     pairs = f", corrected for {len(found)} comparisons" if len(found) > 1 else ""
     return f"{sentence[0].upper()}{sentence[1:]} (p < .05 over draws of the labels{pairs}; of one generator)."
 
 
-def _against(name: str, rows: Sequence[tuple[int, Comparison]]) -> tuple[bool, str, str]:
+def _against(name: str, rows: Sequence[ComparisonAtK]) -> tuple[bool, str, str]:
     """Is there a gain over this baseline; the gains in words; the losses in words, empty where there are none."""
-    gains = [(k, row.delta) for k, row in rows if _surely(row) and row.delta > 0]
-    losses = [(k, row.delta) for k, row in rows if _surely(row) and row.delta < 0]
-    ks = [k for k, _ in rows]
+    gains = [(row.k, row.delta) for row in rows if _surely(row) and row.delta > 0]
+    losses = [(row.k, row.delta) for row in rows if _surely(row) and row.delta < 0]
+    ks = [row.k for row in rows]
     return bool(gains), _spanned(WORDS[name], gains, ks), _spanned(WORDS[name], losses, ks) if losses else ""
 
 

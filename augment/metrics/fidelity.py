@@ -1,4 +1,4 @@
-"""Fidelity of samples to real images: FID, KID, inception score, precision, recall, density and coverage.
+"""What scores of samples are computed from: FID, KID, inception score, precision, recall, density and coverage.
 
 Each score stands beside its floor: the same score of other real images, equally many, against a reference. A generator
 cannot be expected below it (FID, KID) or above it (precision, recall, density, coverage). Those of FID and KID are the
@@ -10,8 +10,9 @@ The arithmetic is torch-fidelity's, on features extracted once; density and cove
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from torch import Tensor
 from augment.errors import DataError
 from augment.metrics.extractors import Extractor
 from augment.metrics.floors import floor
+from augment.metrics.memorisation import Memorisation, memorisation
+from augment.metrics.scores import Score
+from augment.metrics.similarity import ms_ssim_reduced, psnr, ssim, ssim_diversity
 
 KID_SUBSETS = 10
 KID_SUBSET_SIZE = 1000
@@ -33,92 +37,165 @@ DENSITY_NEIGHBOURS = 5
 FID_SAMPLES_PER_FEATURE = 2
 """Below twice as many images as features a covariance is (nearly) singular and FID measures n, not quality."""
 
+FEWEST_FOR_KID = 4
 
-@dataclass(frozen=True)
-class Fidelity:
-    """Scores of ``n`` samples against ``n_reference`` real images, with what they were measured by.
 
-    extractor, extractor_sha256: name and weights of the network.  n: samples scored, and real images of the floors.
-    fid: Fréchet distance (Heusel et al. 2017, arXiv:1706.08500), 0 is best; None with ``fid_reason`` where n is small.
-    kid, kid_std: unbiased squared MMD with a cubic kernel (Bińkowski et al. 2018, arXiv:1801.01401), 0 is best and
-    slightly below 0 is possible; deviation over subsets; None below 4 images.
-    inception_score: by the extractor's own classes, 1 to their number (Salimans et al. 2016, arXiv:1606.03498).
-    precision, recall: k = 3, in [0, 1] (Kynkäänniemi et al. 2019, arXiv:1904.06991); None for k images or fewer.
-    density, coverage: k = 5, about 1 for real images (Naeem et al. 2020, arXiv:2002.09797); likewise.
-    ``*_floor``: of the held-out real images; None where none were given.  ``*_floor_range``: over halvings of all real
-    images, of which the floor is the mean (:mod:`~augment.metrics.floors`).
+@dataclass(frozen=True, eq=False)
+class SampleImages:
+    """Samples and the real images that they are scored against: what each score of a set is computed from.
+
+    real, fake: reference and samples, uint8 ``(N, C, H, W)`` of one shape.  held_out: real images that are not in
+    ``real``, for the floors; None leaves these out. If they and the samples differ in number, the larger set is cut by
+    a seeded draw, because FID and PRDC depend on n.  fake_labels, held_out_labels: int64 ``(N,)``, for what looks at
+    classes.  train: all that the generator was trained on, for memorisation.  restored: reconstructions of the first of
+    ``held_out``, float32 in [0, 1].
+
+    Every score depends on these alone. Raises DataError for an empty set, another type or images of different shapes.
     """
 
-    extractor: str
-    extractor_sha256: str
-    n: int
-    n_reference: int
-    fid: float | None
-    fid_floor: float | None
-    fid_reason: str | None
-    kid: float | None
-    kid_std: float | None
-    kid_floor: float | None
-    inception_score: float
-    precision: float | None
-    recall: float | None
-    density: float | None
-    coverage: float | None
-    precision_floor: float | None = None
-    recall_floor: float | None = None
-    density_floor: float | None = None
-    coverage_floor: float | None = None
-    fid_floor_range: tuple[float, float] | None = None
-    kid_floor_range: tuple[float, float] | None = None
+    real: Tensor
+    fake: Tensor
+    held_out: Tensor | None
+    extractor: Extractor
+    seed: int
+    fake_labels: Tensor | None = None
+    held_out_labels: Tensor | None = None
+    train: Tensor | None = None
+    restored: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        _check(real=self.real, fake=self.fake, held_out=self.held_out)
 
     @property
-    def headline(self) -> str:
-        """The score to quote first: ``fid``, or ``kid`` where there are too few images for FID."""
-        return "kid" if self.fid is None else "fid"
+    def n(self) -> int:
+        """Samples that scores by features are of, and real images of their floors."""
+        return len(self.fake) if self.held_out is None else min(len(self.fake), len(self.held_out))
 
+    @cached_property
+    def _drawn(self) -> tuple[Tensor, Tensor | None]:
+        """As many samples as held-out images."""
+        rng = torch.Generator().manual_seed(self.seed)
+        fake = _drawn(self.fake, self.n, rng)
+        return fake, None if self.held_out is None else _drawn(self.held_out, self.n, rng)
 
-def score_fidelity(
-    real: Tensor,
-    fake: Tensor,
-    held_out: Tensor | None,
-    extractor: Extractor,
-    *,
-    seed: int,
-) -> Fidelity:
-    """Score samples ``fake`` against the reference ``real``; all uint8 ``(N, C, H, W)`` of one shape.
+    @cached_property
+    def reference(self) -> Tensor:
+        """Features of ``real``, ``(N, D)``."""
+        return _features(self.extractor, self.real)[0]
 
-    held_out: real images that are not in ``real``, for the floors. If they and the samples differ in number, the larger
-    set is cut by a seeded draw, because FID and PRDC depend on n. The result depends on the arguments alone.
+    @cached_property
+    def _samples(self) -> tuple[Tensor, Tensor]:
+        return _features(self.extractor, self._drawn[0])
 
-    Raises DataError for an empty set, another type than uint8 or images of different shapes.
-    """
-    _check(real=real, fake=fake, held_out=held_out)
-    rng = torch.Generator().manual_seed(seed)
-    n = len(fake) if held_out is None else min(len(fake), len(held_out))
-    reference = _features(extractor, real)[0]
-    samples, logits = _features(extractor, _drawn(fake, n, rng))
-    fid, reason = _fid(reference, samples)
-    kid, kid_std = _kid(reference, samples, seed)
-    radii = neighbour_radii(reference) if len(reference) > DENSITY_NEIGHBOURS else None
-    scores: dict[str, Any] = {**_neighbourhood_scores(reference, radii, samples)}
-    floors: dict[str, Any] = {"fid_floor": None, "kid_floor": None}
-    if held_out is not None:
-        others = _features(extractor, _drawn(held_out, n, rng))[0]
-        floors = _floors(torch.cat([reference, others]), len(real), seed)
-        floors |= {f"{name}_floor": value for name, value in _neighbourhood_scores(reference, radii, others).items()}
-    return Fidelity(
-        extractor=extractor.name,
-        extractor_sha256=extractor.sha256,
-        n=n,
-        n_reference=len(real),
-        fid=fid,
-        fid_reason=reason,
-        kid=kid,
-        kid_std=kid_std,
-        inception_score=_inception_score(logits),
-        **scores,
-        **floors,
-    )
+    @property
+    def samples(self) -> Tensor:
+        """Features of the samples, ``(n, D)``."""
+        return self._samples[0]
+
+    @cached_property
+    def others(self) -> Tensor | None:
+        """Features of the held-out images, ``(n, D)``."""
+        held_out = self._drawn[1]
+        return None if held_out is None else _features(self.extractor, held_out)[0]
+
+    def fid(self) -> Score:
+        """Fréchet distance (Heusel et al. 2017, arXiv:1706.08500), 0 is best; no value where n is small."""
+        n, needed = min(len(self.reference), len(self.samples)), FID_SAMPLES_PER_FEATURE * self.reference.shape[1]
+        if n < needed:
+            few = f"{n} images are too few for FID on {self.reference.shape[1]} features (needs {needed})"
+            return Score(reason=f"{few}; KID is unbiased.")
+        return self._beside_floor(frechet_distance(self.reference, self.samples), frechet_distance)
+
+    def kid(self) -> Score:
+        """Unbiased squared MMD with a cubic kernel (Bińkowski et al. 2018, arXiv:1801.01401).
+
+        0 is best and slightly below 0 is possible; no value below 4 images.
+        """
+        if min(len(self.reference), len(self.samples)) < FEWEST_FOR_KID:
+            return Score()
+        value, std = kernel_distance(self.reference, self.samples, seed=self.seed)
+        return self._beside_floor(value, lambda a, b: kernel_distance(a, b, seed=self.seed)[0], std)
+
+    def _beside_floor(
+        self, value: float, distance: Callable[[Tensor, Tensor], float], std: float | None = None
+    ) -> Score:
+        if self.others is None:
+            return Score(value, std=std)
+        found = floor(distance, torch.cat([self.reference, self.others]), len(self.real))
+        return Score(value, found.mean, (found.low, found.high), std)
+
+    def inception_score(self) -> Score:
+        """By the extractor's own classes, 1 to their number (Salimans et al. 2016, arXiv:1606.03498)."""
+        return Score(_inception_score(self._samples[1]))
+
+    @cached_property
+    def _radii(self) -> Tensor | None:
+        return neighbour_radii(self.reference) if len(self.reference) > DENSITY_NEIGHBOURS else None
+
+    @cached_property
+    def _neighbourhoods(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
+        """Of the samples, and of the held-out images."""
+        own = _neighbourhood_scores(self.reference, self._radii, self.samples)
+        return own, {} if self.others is None else _neighbourhood_scores(self.reference, self._radii, self.others)
+
+    def neighbourhood(self, name: str) -> Score:
+        """``precision``, ``recall``: k = 3, in [0, 1] (Kynkäänniemi et al. 2019, arXiv:1904.06991).
+
+        ``density``, ``coverage``: k = 5, about 1 for real images (Naeem et al. 2020, arXiv:2002.09797). No value for k
+        images or fewer.
+        """
+        own, others = self._neighbourhoods
+        return Score(own[name], others.get(name))
+
+    def diversity(self) -> Score | None:
+        """SSIM of pairs of samples of one class, and of held-out images."""
+        if self.fake_labels is None or self.held_out is None or self.held_out_labels is None:
+            return None
+        return Score(
+            ssim_diversity(self.fake, self.fake_labels, seed=self.seed),
+            ssim_diversity(self.held_out, self.held_out_labels, seed=self.seed),
+        )
+
+    @cached_property
+    def memorisation(self) -> Memorisation | None:
+        """How near samples are to training images, class by class where labels are known.
+
+        So another mixture of classes does not look like copying.
+        """
+        if self.train is None or self.held_out is None:
+            return None
+        labels = {"held_out_labels": self.held_out_labels, "fake_labels": self.fake_labels}
+        return memorisation(self.train, self.held_out, self.fake, **labels)
+
+    def memorised(self) -> Score | None:
+        """:attr:`Memorisation.share`."""
+        return None if self.memorisation is None else Score(self.memorisation.share)
+
+    def exact_copies(self) -> Score | None:
+        """:attr:`Memorisation.exact_copies`."""
+        return None if self.memorisation is None else Score(self.memorisation.exact_copies)
+
+    def near_copies(self) -> Score | None:
+        """Share of :attr:`Memorisation.near_copies`."""
+        found = self.memorisation
+        return None if found is None else Score(found.near_copies / found.n, found.near_copies_held_out)
+
+    def restored_ssim(self) -> Score | None:
+        """Mean SSIM of reconstructions."""
+        return self._restored(ssim)
+
+    def restored_ms_ssim(self) -> Score | None:
+        """Mean MS-SSIM of reconstructions, over as many scales as their size allows."""
+        return self._restored(ms_ssim_reduced)
+
+    def restored_psnr(self) -> Score | None:
+        """Mean PSNR of reconstructions, in dB."""
+        return self._restored(psnr)
+
+    def _restored(self, measure: Callable[[Tensor, Tensor], Tensor]) -> Score | None:
+        if self.restored is None or self.held_out is None:
+            return None
+        return Score(float(measure(self.restored, self.held_out[: len(self.restored)].float() / 255).mean()))
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
@@ -169,34 +246,6 @@ def density_coverage(
     """
     inside = torch.cdist(real.double(), fake.double()) <= radii[:, None]
     return inside.sum(dim=0).double().mean().item() / neighbours, inside.any(dim=1).double().mean().item()
-
-
-def _floors(features: Tensor, reference: int, seed: int) -> dict[str, Any]:
-    """FID and KID of halves of the real images, by the names of :class:`Fidelity`; None where they cannot be scored."""
-    first, second = features[:reference], features[reference:]
-    scored = {
-        "fid": None if _fid(first, second)[0] is None else frechet_distance,
-        "kid": None if _kid(first, second, seed)[0] is None else lambda a, b: kernel_distance(a, b, seed=seed)[0],
-    }
-    found: dict[str, Any] = {}
-    for name, score in scored.items():
-        known = None if score is None else floor(score, features, reference)
-        found[f"{name}_floor"] = None if known is None else known.mean
-        found[f"{name}_floor_range"] = None if known is None else (known.low, known.high)
-    return found
-
-
-def _fid(real: Tensor, fake: Tensor) -> tuple[float | None, str | None]:
-    n, needed = min(len(real), len(fake)), FID_SAMPLES_PER_FEATURE * real.shape[1]
-    if n < needed:
-        return None, f"{n} images are too few for FID on {real.shape[1]} features (needs {needed}); KID is unbiased."
-    return frechet_distance(real, fake), None
-
-
-def _kid(real: Tensor, fake: Tensor, seed: int) -> tuple[float | None, float | None]:
-    if min(len(real), len(fake)) < 4:
-        return None, None
-    return kernel_distance(real, fake, seed=seed)
 
 
 def _neighbourhood_scores(real: Tensor, radii: Tensor | None, fake: Tensor) -> dict[str, float | None]:

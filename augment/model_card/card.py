@@ -16,7 +16,7 @@ from augment import store
 from augment.generator import Generator
 from augment.model_card.markdown import code, escaped, json_block, prose, table
 from augment.regimes import Manifest
-from augment.run_folder.finish import OUT_OF_TIME
+from augment.training.state import OUT_OF_TIME
 
 FILE = "README.md"
 FEW_IMAGES = 20

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from augment.evidence.statistics import mean_with_interval
 from augment.report.chart import Table
-from augment.results.studies import ArmScores, Study
+from augment.results.studies import PooledArm, Study
 
 MOST_CLASSES = 100
 """Columns of a heat map; of more classes those with the fewest images are drawn."""
@@ -19,15 +19,15 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def best_arm(arms: Iterable[ArmScores], classifier: str, family: str) -> ArmScores | None:
+def best_arm(arms: Iterable[PooledArm], classifier: str, family: str) -> PooledArm | None:
     """The arm of a family with the highest mean accuracy, the first of equal ones; None where there is none."""
     found = [arm for arm in arms if arm.classifier == classifier and arm.family == family and arm.accuracy]
     return max(found, key=lambda arm: mean(arm.accuracy)) if found else None
 
 
-def classical_arms(studies: Iterable[Study], classifier: str) -> list[ArmScores]:
+def classical_arms(studies: Iterable[Study], classifier: str) -> list[PooledArm]:
     """Arms without a generator, each as the study with the most seeds has it: they do not depend on the model."""
-    found: dict[str, ArmScores] = {}
+    found: dict[str, PooledArm] = {}
     for arm in (arm for study in studies for arm in study.arms):
         if arm.classifier == classifier and arm.family == "classical" and arm.accuracy:
             if arm.arm not in found or len(arm.accuracy) > len(found[arm.arm].accuracy):
@@ -51,7 +51,7 @@ def over_seeds(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(mean(column) for column in zip(*rows, strict=True))
 
 
-def accuracy_with_interval(arm: ArmScores) -> tuple[float, Bounds]:
+def accuracy_with_interval(arm: PooledArm) -> tuple[float, Bounds]:
     """Mean accuracy in [0, 1] and its 95% t interval over seeds."""
     return mean_with_interval(arm.accuracy)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from augment.report import chart_numbers as numbers
 from augment.report.chart import HeatMap, Table
 from augment.report.sections import CLASSES, CONFUSION
-from augment.results.studies import ArmScores
+from augment.results.studies import PooledArm
 
 
 def class_map(
@@ -49,7 +49,7 @@ def class_map(
 
 
 def confusion_map(
-    arm: ArmScores,
+    arm: PooledArm,
     classes: Sequence[str],
     counts: Sequence[int],
     *,

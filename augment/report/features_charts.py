@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from augment.report import chart_numbers as numbers
 from augment.report.chart import Chart, HeatMap, Lines, PointGroup, Scatter, Series, Table, file_name
 from augment.report.sections import FEATURES
 from augment.report.training_charts import training_charts
-from augment.results.records import RunRecord
+from augment.results.features_result import FewLabelScores
+from augment.results.records import FeaturesRecord
 from augment.run_folder.embeddings import Embedding, Embeddings
 
 MOST_POINTS = 1500
 """Of a map; of more, so many evenly spaced ones are drawn."""
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Subject:
     """The record with what its charts are called."""
 
-    record: RunRecord
+    record: FeaturesRecord
 
     @property
     def dataset(self) -> str:
         """Name of the data set."""
-        return str(self.record.document["dataset"]["name"])
+        return self.record.dataset
 
     @property
     def model(self) -> str:
         """Name of the generator."""
-        return str(self.record.document["generator"]["name"])
+        return self.record.model
 
     @property
     def labels_seen(self) -> str:
         """Labels that the generator saw in its training."""
-        return str(self.record.document["generator"].get("labels_seen", "not known"))
+        return self.record.result.generator.labels_seen
 
     @property
     def words(self) -> str:
@@ -52,11 +50,10 @@ class Subject:
 
     def name(self, *kind: str) -> str:
         """A file name that no other record's chart has."""
-        identity = str(self.record.document.get("identity", self.record.folder.name))[:8]
-        return file_name("features", *kind, self.dataset, self.model, identity)
+        return file_name("features", *kind, self.dataset, self.model, self.record.short_key)
 
 
-def features_charts(record: RunRecord) -> list[Chart]:
+def features_charts(record: FeaturesRecord) -> list[Chart]:
     """All charts of a feature study.
 
     A chart of accuracy over labels for each head, the map of t and layers and its curves where several were tried, the
@@ -77,12 +74,12 @@ def features_charts(record: RunRecord) -> list[Chart]:
 
 def _accuracies(subject: Subject) -> Iterator[Chart]:
     """A chart for each head; methods without one, as a classifier from scratch, stand in each."""
-    rows = subject.record.document.get("rows") or ()
-    baselines = subject.record.document.get("baselines") or ()
-    methods = [method for method in dict.fromkeys(row["method"] for row in rows) if method not in baselines]
-    heads = list(dict.fromkeys(row["head"] for row in rows if row["head"] is not None)) or [None]
+    result = subject.record.result
+    rows = result.rows
+    methods = [method for method in result.methods if method not in result.baselines]
+    heads: list[str | None] = [*dict.fromkeys(row.head for row in rows if row.head is not None)] or [None]
     for head in heads if rows else ():
-        lines = _lines([row for row in rows if row["head"] in (head, None)], methods)
+        lines = _lines([row for row in rows if row.head in (head, None)], methods)
         yield Lines(
             name=subject.name("accuracy", *([head] if head else [])),
             section=FEATURES,
@@ -99,35 +96,31 @@ def _accuracies(subject: Subject) -> Iterator[Chart]:
         )
 
 
-def _lines(rows: Sequence[Row], methods: Sequence[str]) -> list[Series]:
+def _lines(rows: Sequence[FewLabelScores], methods: Sequence[str]) -> list[Series]:
     """By method, and by t and layer where a method has several for the same number of labels."""
-    found: dict[tuple[str, str], list[Row]] = {}
-    places = [(row["method"], row["k"]) for row in rows]
+    found: dict[tuple[str, str], list[FewLabelScores]] = {}
+    places = [(row.method, row.k) for row in rows]
     several = {method for method, k in places if places.count((method, k)) > 1}
     for row in rows:
-        where = _where(row) if row["method"] in several else ""
-        found.setdefault((row["method"], where), []).append(row)
+        where = row.place if row.method in several else ""
+        found.setdefault((row.method, where), []).append(row)
     ranks = {key: rank for rank, key in enumerate(key for key in found if key[0] in methods)}
     return [
-        _line(", ".join(filter(None, key)), sorted(points, key=lambda row: row["k"]), ranks.get(key))
+        _line(", ".join(filter(None, key)), sorted(points, key=lambda row: row.k), ranks.get(key))
         for key, points in found.items()
     ]
 
 
-def _where(row: Row) -> str:
-    return ", ".join([*([f"t {row['t']}"] if row["t"] is not None else []), *([row["layer"]] if row["layer"] else [])])
-
-
-def _line(name: str, points: Sequence[Row], rank: int | None) -> Series:
+def _line(name: str, points: Sequence[FewLabelScores], rank: int | None) -> Series:
     return Series(
         name=name,
-        x=tuple(float(row["k"]) for row in points),
-        y=tuple(float(row["accuracy"]) for row in points),
-        low=tuple(None if row["ci95"] is None else float(row["ci95"][0]) for row in points),
-        high=tuple(None if row["ci95"] is None else float(row["ci95"][1]) for row in points),
+        x=tuple(float(row.k) for row in points),
+        y=tuple(row.accuracy for row in points),
+        low=tuple(None if row.ci95 is None else row.ci95[0] for row in points),
+        high=tuple(None if row.ci95 is None else row.ci95[1] for row in points),
         rank=rank,
         dashed=rank is None,
-        notes=tuple(_where(row) for row in points),
+        notes=tuple(row.place for row in points),
     )
 
 
@@ -150,18 +143,16 @@ def _accuracy_text(value: float, low: float | None, high: float | None) -> str:
 
 
 def _search(subject: Subject) -> Iterator[Chart]:
-    found = subject.record.document.get("map")
-    grid = (found or {}).get("grid") or ()
-    if not grid or found is None:
+    found = subject.record.result.map
+    if found is None:
         return
-    layers = list(dict.fromkeys(row["layer"] for row in grid))
-    steps = sorted({row["t"] for row in grid}, key=lambda t: -1 if t is None else t)
-    cells = {(row["layer"], row["t"]): float(row["accuracy"]) for row in grid}
-    names = tuple("features" if layer is None else str(layer) for layer in layers)
+    layers = list(dict.fromkeys(one.layer for one in found.grid))
+    steps = sorted({one.t for one in found.grid}, key=lambda t: -1 if t is None else t)
+    cells = {(one.layer, one.t): one.accuracy for one in found.grid}
+    names = tuple("features" if layer is None else layer for layer in layers)
     labels = tuple("" if t is None else str(t) for t in steps)
     values = tuple(tuple(cells.get((layer, t)) for t in steps) for layer in layers)
-    chosen = found.get("chosen") or {}
-    place = (chosen.get("layer"), chosen.get("t"))
+    place = (found.chosen.layer, found.chosen.t)
     if len(cells) > 1:
         frame = (layers.index(place[0]), steps.index(place[1])) if place in cells else None
         yield _map(subject, names, labels, values, frame)

@@ -10,7 +10,7 @@ from augment.report import chart_numbers as numbers
 from augment.report.chart import Chart, Interval, Intervals, Lines, Series, Table, file_name
 from augment.report.class_maps import class_map
 from augment.report.sections import ACCURACY, ARMS, CLASSES
-from augment.results.studies import ArmScores, Study
+from augment.results.studies import PooledArm, Study
 
 MOST_CHARTS = 60
 """More than anyone looks through; those of the largest sizes come first, and the last ones are left out."""
@@ -159,7 +159,7 @@ def _accuracy(group: Group) -> Chart | None:
 
 def _models(group: Group) -> list[Series]:
     """A line for each model: its best arm at each size."""
-    arms: dict[tuple[str, str], dict[int, ArmScores]] = {}
+    arms: dict[tuple[str, str], dict[int, PooledArm]] = {}
     for size, studies in group.sizes.items():
         for study in studies:
             best = numbers.best_arm(study.arms, group.classifier, "generative")
@@ -170,8 +170,8 @@ def _models(group: Group) -> list[Series]:
 
 def _baselines(group: Group) -> list[Series]:
     """The best arm without a generator at each size, and real images alone where these are not the best throughout."""
-    best: dict[int, ArmScores] = {}
-    plain: dict[int, ArmScores] = {}
+    best: dict[int, PooledArm] = {}
+    plain: dict[int, PooledArm] = {}
     for size, studies in group.sizes.items():
         arms = numbers.classical_arms(studies, group.classifier)
         found = numbers.best_arm(arms, group.classifier, "classical")
@@ -182,7 +182,7 @@ def _baselines(group: Group) -> list[Series]:
     return lines if plain == best else [*lines, _line(PLAIN, plain, None, None)]
 
 
-def _line(name: str, arms: Mapping[int, ArmScores], key: str | None, rank: int | None) -> Series:
+def _line(name: str, arms: Mapping[int, PooledArm], key: str | None, rank: int | None) -> Series:
     points = [(size, *numbers.accuracy_with_interval(arm), arm.arm) for size, arm in sorted(arms.items())]
     return Series(
         name=name,
@@ -323,7 +323,7 @@ def _cost(group: Group) -> Chart | None:
     )
 
 
-def _minutes(study: Study, arm: ArmScores) -> float:
+def _minutes(study: Study, arm: PooledArm) -> float:
     """Of the generator and the arm alone: what models share is paid by whichever ran first."""
-    rows = (row for run in study.runs for row in run.document["generators"] if row["name"] == study.model)
-    return (sum(float(row["seconds"]) for row in rows) + arm.seconds) / 60 / max(1, len(study.seeds))
+    rows = (row for run in study.runs for row in run.generators if row.name == study.model)
+    return (sum(row.seconds for row in rows) + arm.seconds) / 60 / max(1, len(study.seeds))

@@ -13,7 +13,7 @@ from augment.report import page_parts as parts
 from augment.report.chart import Chart
 from augment.report.page_content import MOST_DETAILED, alarms_of, detailed, render, tallies_of
 from augment.report.static_charts import begin_static
-from augment.results.records import Found, RunRecord
+from augment.results.records import FeaturesRecord, Found
 from augment.results.studies import Study, studies
 
 Figures = Literal["auto", "all", "none"]
@@ -91,14 +91,14 @@ def write_report(
         figures=tuple(files),
         left_out=len(charts) - len(drawn),
         verdicts=tuple(rows),
-        features=tuple(f"{run.dataset}, {run.model}: {run.document['verdict']}" for run in found.features),
+        features=tuple(f"{run.dataset}, {run.model}: {run.result.verdict}" for run in found.features),
         summary=tuple(filter(None, [*(tally["sentence"] for tally in tallies_of(rows)), parts.by_luck(rows)])),
         problems=tuple((alarm["title"], alarm["count"]) for alarm in alarms),
     )
 
 
 def _charts(
-    joined: Sequence[Study], features: Sequence[RunRecord], report: Reporter
+    joined: Sequence[Study], features: Sequence[FeaturesRecord], report: Reporter
 ) -> tuple[list[Chart], list[Chart]]:
     from augment.report.features_charts import features_charts
     from augment.report.overview_charts import overview_charts

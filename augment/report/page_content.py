@@ -25,7 +25,7 @@ from augment.report.sections import (
     SECTIONS,
     VERDICTS,
 )
-from augment.results.records import Found, RunRecord
+from augment.results.records import FeaturesRecord, Found
 from augment.results.studies import Study
 
 FOLDER = Path(__file__).parent
@@ -84,7 +84,7 @@ def render(
         fidelity=fidelity,
         filters=parts.filters(charts, filtered),
         origins=_origins(joined, found.features),
-        sections=_sections(charts, images, bool(fidelity["rows"]), _left_out(joined)),
+        sections=_sections(charts, images, bool(fidelity.rows), _left_out(joined)),
     )
 
 
@@ -156,13 +156,13 @@ def _figure(chart: Chart) -> dict[str, Any]:
     }
 
 
-def _galleries(joined: Sequence[Study], features: Sequence[RunRecord]) -> list[dict[str, Any]]:
+def _galleries(joined: Sequence[Study], features: Sequence[FeaturesRecord]) -> list[dict[str, Any]]:
     found = []
     for study in detailed(joined):
         facets = parts.facets_of(study)
         found += galleries(parts.named(study), study.runs[0].folder, facets, study.class_counts)
     for run in features[:MOST_DETAILED]:
-        found += galleries(_feature_title(run), run.folder, parts.feature_facets(run))
+        found += galleries(run.name, run.folder, parts.feature_facets(run))
     return found
 
 
@@ -200,20 +200,16 @@ def tallies_of(rows: Sequence[parts.VerdictRow]) -> list[dict[str, Any]]:
     return [{**tally, "sentence": parts.sentence(tally)} for tally in parts.tallies(rows)]
 
 
-def _feature_row(run: RunRecord) -> dict[str, Any]:
+def _feature_row(run: FeaturesRecord) -> dict[str, Any]:
     return {
-        "title": _feature_title(run),
+        "title": run.name,
         "facets": parts.feature_facets(run),
-        "text": str(run.document["verdict"]),
+        "text": run.result.verdict,
         "failed": bool(run.failed_guards),
     }
 
 
-def _feature_title(run: RunRecord) -> str:
-    return f"{run.dataset}, pool of {run.size:,} images, features of {run.model}"
-
-
-def _origins(joined: Sequence[Study], features: Sequence[RunRecord]) -> list[dict[str, Any]]:
+def _origins(joined: Sequence[Study], features: Sequence[FeaturesRecord]) -> list[dict[str, Any]]:
     found = [
         {
             "title": parts.named(study),
@@ -226,7 +222,7 @@ def _origins(joined: Sequence[Study], features: Sequence[RunRecord]) -> list[dic
     ]
     return found + [
         {
-            "title": _feature_title(run),
+            "title": run.name,
             "about": _plural(len(run.seeds), "episode"),
             "facets": parts.feature_facets(run),
             "notes": (),

@@ -7,19 +7,20 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from augment.results.records import RunRecord
+from augment.results.records import AnyRecord, FeaturesRecord, RunRecord
 
 Pairs = list[tuple[str, str]]
 
 
-def origin(record: RunRecord) -> dict[str, Any]:
+def origin(record: AnyRecord) -> dict[str, Any]:
     """Everything about one run folder, as texts for the template."""
-    document, environment = record.document, record.document.get("environment") or {}
+    result = record.result
+    environment = {} if result.environment is None else vars(result.environment)
     return {
         "folder": str(record.folder),
         "command": [shlex.join(words) for words in _words(record)],
-        "guards": document["guards"],
-        "notes": list(document["dataset"].get("notes", ())),
+        "guards": result.guards,
+        "notes": result.dataset.notes,
         "groups": [
             (title, pairs)
             for title, pairs in (
@@ -35,7 +36,7 @@ def origin(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def command(record: RunRecord) -> str:
+def command(record: AnyRecord) -> str:
     """The command line that repeats a run, with every setting spelled out so that later defaults do not change it.
 
     Empty where ``config.json`` is missing. ``--data-dir`` is not kept in a result: add it where it was used.
@@ -43,11 +44,11 @@ def command(record: RunRecord) -> str:
     return " ".join(shlex.join(words) for words in _words(record))
 
 
-def _words(record: RunRecord) -> list[list[str]]:
+def _words(record: AnyRecord) -> list[list[str]]:
     """The command, then each option with its value."""
     if not record.config:
         return []
-    options = _run_options(record) if record.kind == "run" else _features_options(record)
+    options = _run_options(record) if isinstance(record, RunRecord) else _features_options(record)
     found = [["augment", record.kind]]
     for flag, value in options:
         if value is True:
@@ -57,7 +58,7 @@ def _words(record: RunRecord) -> list[list[str]]:
     return found
 
 
-def _run_options(record: RunRecord) -> Iterator[tuple[str, Any]]:
+def _run_options(record: AnyRecord) -> Iterator[tuple[str, Any]]:
     config, identity = record.config, record.identity
     model = config.get("model") or record.model
     recipes = identity.get("recipes", {})
@@ -79,7 +80,7 @@ def _run_options(record: RunRecord) -> Iterator[tuple[str, Any]]:
         yield from _model_options(recipe, config, prefix="" if name == model else f"{name}.")
 
 
-def _features_options(record: RunRecord) -> Iterator[tuple[str, Any]]:
+def _features_options(record: AnyRecord) -> Iterator[tuple[str, Any]]:
     config, recipe = record.config, record.identity.get("generator") or {}
     yield from (("--dataset", _dataset(record)), ("--model", config.get("model") or record.model))
     yield from (("--generator", config.get("generator")), ("--t", _joined(config.get("t"))))
@@ -106,7 +107,7 @@ def _model_options(recipe: Mapping[str, Any], config: Mapping[str, Any], prefix:
             yield "--set", f"{prefix}{key}={_option(value)}"
 
 
-def _dataset(record: RunRecord) -> str:
+def _dataset(record: AnyRecord) -> str:
     return str(record.identity.get("dataset") or record.dataset)
 
 
@@ -130,49 +131,49 @@ def _joined(values: Any, nothing: str | None = None) -> str | None:
     return ",".join(map(str, values)) or nothing
 
 
-def _settings(record: RunRecord) -> Pairs:
-    scored = record.document.get("scored_on")
+def _settings(record: AnyRecord) -> Pairs:
     pairs = [(name.replace("_", " "), _text(value)) for name, value in record.config.items() if value is not None]
-    if record.strategy:
-        pairs.append(("strategy", record.strategy))
+    if strategy := record.identity.get("strategy"):
+        pairs.append(("strategy", strategy))
     pairs += [("arms", ", ".join(record.identity["arms"]))] if record.identity.get("arms") else []
-    return [*pairs, ("scored on", f"{scored['images']:,} {scored['part']} images")] if scored else pairs
+    if isinstance(record, RunRecord):
+        scored = record.result.scored_on
+        pairs.append(("scored on", f"{scored.images:,} {scored.part} images"))
+    return pairs
 
 
-def _generators(record: RunRecord) -> list[tuple[str, Pairs]]:
+def _generators(record: AnyRecord) -> list[tuple[str, Pairs]]:
     """A group for each generator: how it was trained, then its options."""
-    document = record.document
-    rows = document["generators"] if record.kind == "run" else [document["generator"]]
     found = []
-    for row in rows:
-        stopped = "" if row["stopped"] == "finished" else f", cut short: {row['stopped']}"
-        trained = f"{row['steps']:,} steps{stopped}, {row['precision']} on {row['device']}"
-        options = [(name.replace("_", " "), _text(value)) for name, value in row["config"].items() if name != "steps"]
-        found.append((f"Generator {row['name']}", [("training", trained), *options]))
+    for row in record.generators:
+        trained = f"{row.steps:,} steps{row.cut_short}, {row.precision} on {row.device}"
+        options = [(name.replace("_", " "), _text(value)) for name, value in row.config.items() if name != "steps"]
+        found.append((f"Generator {row.name}", [("training", trained), *options]))
     return found
 
 
-def _seeds(record: RunRecord) -> Pairs:
-    if record.kind == "features":
+def _seeds(record: AnyRecord) -> Pairs:
+    if isinstance(record, FeaturesRecord):
         return [("episodes", ", ".join(map(str, record.seeds)))]
     return [
-        (f"repetition {number}", ", ".join(f"{part} {seed}" for part, seed in row.items()))
-        for number, row in enumerate(record.document["seeds"], start=1)
+        (f"repetition {number}", ", ".join(f"{part} {seed}" for part, seed in vars(seeds).items()))
+        for number, seeds in enumerate(record.result.seeds, start=1)
     ]
 
 
-def _hashes(record: RunRecord) -> Pairs:
-    document, identity = record.document, record.identity
-    fidelity = document.get("fidelity") or {}
-    found = (
-        ("result", document.get("identity")),
-        ("data", document["dataset"].get("sha256")),
-        ("split", (document.get("regime") or {}).get("manifest_sha256")),
+def _hashes(record: AnyRecord) -> Pairs:
+    result, identity = record.result, record.identity
+    recipe = _first(identity.get("recipes")) or identity.get("generator") or {}
+    found = [
+        ("result", result.identity),
+        ("data", result.dataset.sha256),
         ("code", identity.get("code")),
-        ("generator's code", (_first(identity.get("recipes")) or identity.get("generator") or {}).get("code")),
-        ("extractor of fidelity", fidelity.get("extractor_sha256")),
-        ("schema", document.get("schema")),
-    )
+        ("generator's code", recipe.get("code")),
+        ("schema", result.schema),
+    ]
+    if isinstance(record, RunRecord):
+        run = record.result
+        found += [("split", run.regime.manifest_sha256), ("extractor of fidelity", run.fidelity.extractor_sha256)]
     return [(name, str(value)) for name, value in found if value]
 
 
@@ -180,17 +181,19 @@ def _first(recipes: Mapping[str, Mapping[str, Any]] | None) -> Mapping[str, Any]
     return next(iter((recipes or {}).values()), {})
 
 
-def _costs(record: RunRecord) -> Pairs:
-    cost = record.document.get("cost") or {}
-    names = {
-        "generator_seconds": "generators, whenever they were trained",
-        "classifier_seconds": "classifiers, whenever they were trained",
-        "seconds": "this attempt, wall clock",
-    }
-    pairs = [(names.get(name, name.replace("_", " ")), f"{value:,.1f} s") for name, value in cost.items() if value]
-    if not pairs and record.seconds:
-        pairs = [("in all", f"{record.seconds:,.1f} s")]
-    return [*pairs, ("finished", record.finished_at)] if record.finished_at else pairs
+def _costs(record: AnyRecord) -> Pairs:
+    cost = record.result.cost
+    told = (
+        ()
+        if cost is None
+        else (
+            ("this attempt, wall clock", cost.seconds),
+            ("generators, whenever they were trained", cost.generator_seconds),
+            ("classifiers, whenever they were trained", cost.classifier_seconds),
+        )
+    )
+    pairs = [(name, f"{value:,.1f} s") for name, value in told if value]
+    return [*pairs, ("finished", record.finished_at)]
 
 
 def _text(value: Any) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 from augment.errors import DataError
 from augment.evidence.statistics import signed
 from augment.evidence.verdict import Verdict
+from augment.metrics.scores import SCORES, Score, ScoreKind
 from augment.report.chart import Chart
-from augment.results.records import Found, RunRecord
+from augment.results.records import AnyRecord, FeaturesRecord, Found, RunRecord
 from augment.results.selection import Condition, check_names, select
 from augment.results.settings import settings_of
 from augment.results.studies import Study
@@ -39,20 +40,6 @@ DECISIONS = {
 ALL = "all classifiers"
 """Of a verdict that a failed guard makes one in all."""
 
-FIDELITY = (
-    ("fid", "FID ↓", "{:.1f}"),
-    ("kid", "KID ↓", "{:.4f}"),
-    ("is", "Inception score ↑", "{:.2f}"),
-    ("precision", "Precision ↑", "{:.2f}"),
-    ("recall", "Recall ↑", "{:.2f}"),
-    ("density", "Density ↑", "{:.2f}"),
-    ("coverage", "Coverage ↑", "{:.2f}"),
-    ("ssim_diversity", "SSIM between samples ↓", "{:.2f}"),
-    ("near_copies", "Near copies ↓", "{:.1%}"),
-    ("exact_copies", "Exact copies ↓", "{:.0f}"),
-)
-"""Columns of the fidelity table; floors are beside what has one."""
-
 
 @dataclass(frozen=True)
 class VerdictRow:
@@ -75,6 +62,33 @@ class VerdictRow:
     def symbol(self) -> str:
         """Shown beside the word, so that nobody needs the colour."""
         return DECISIONS[self.decision][0]
+
+
+@dataclass(frozen=True)
+class FidelityCell:
+    """A score, and the floor of real images where there is one."""
+
+    value: float | None
+    text: str
+    floor: str
+
+
+@dataclass(frozen=True)
+class FidelityRow:
+    """Scores of a study's samples; ``by``: the extractor, and how many samples it saw."""
+
+    facets: Mapping[str, str]
+    head: str
+    cells: tuple[FidelityCell, ...]
+    by: str
+
+
+@dataclass(frozen=True)
+class FidelityTable:
+    """A row for each study, with the titles of the scores."""
+
+    columns: tuple[str, ...]
+    rows: tuple[FidelityRow, ...]
 
 
 @dataclass(frozen=True)
@@ -159,19 +173,19 @@ def by_luck(rows: Sequence[VerdictRow]) -> str:
     )
 
 
-def failed_guards(found: Sequence[Study], features: Sequence[RunRecord]) -> list[Problem]:
+def failed_guards(found: Sequence[Study], features: Sequence[FeaturesRecord]) -> list[Problem]:
     """Every guard that failed, with the study whose numbers it makes worthless."""
-    runs = [(named(study), run) for study in found for run in study.runs]
-    runs += [(f"{run.dataset}, features of {run.model}", run) for run in features]
+    runs: list[tuple[str, AnyRecord]] = [(named(study), run) for study in found for run in study.runs]
+    runs += [(run.name, run) for run in features]
     return [
-        Problem(where, f"{guard['name']}: {guard['detail']} ({run.folder})")
+        Problem(where, f"{guard.name}: {guard.detail} ({run.folder})")
         for where, run in runs
-        for guard in run.document["guards"]
-        if not guard["passed"]
+        for guard in run.result.guards
+        if not guard.passed
     ]
 
 
-def feature_facets(run: RunRecord) -> dict[str, str]:
+def feature_facets(run: FeaturesRecord) -> dict[str, str]:
     """Facets of a feature study, which has no regime and no classifier."""
     return {"dataset": run.dataset, "model": run.model}
 
@@ -218,7 +232,7 @@ def chosen(found: Found, conditions: Sequence[Condition]) -> Found:
         {
             "kind": record.kind,
             "dataset": record.dataset,
-            "regime": record.regime,
+            "regime": record.regime if isinstance(record, RunRecord) else None,
             "size": record.size,
             "model": record.model,
             "seeds": [*record.seeds],
@@ -260,25 +274,21 @@ def _shown(key: str, value: str) -> str:
     return f"{int(value):,} images" if key == "size" and value.isdigit() else value
 
 
-def fidelity_table(found: Sequence[Study]) -> dict[str, Any]:
+def fidelity_table(found: Sequence[Study]) -> FidelityTable:
     """Scores of every study's first generator beside floors of real images; columns without a score are left out."""
-    scored = [(study, study.document["fidelity"]) for study in found if study.document.get("fidelity")]
-    used = [column for column in FIDELITY if any(scores.get(column[0]) is not None for _, scores in scored)]
+    scored = [(study, study.first.fidelity) for study in found]
+    kinds = [kind for kind in SCORES if any(scores[kind.name].value is not None for _, scores in scored)]
     rows = [
-        {
-            "facets": facets_of(study),
-            "head": named(study),
-            "cells": [_score(scores, *column) for column in used],
-            "by": f"{scores.get('extractor', '?')}, {scores.get('n', 0):,} samples",
-        }
+        FidelityRow(
+            facets_of(study),
+            named(study),
+            tuple(_cell(kind, scores[kind.name]) for kind in kinds),
+            f"{scores.extractor}, {scores.n:,} samples",
+        )
         for study, scores in scored
     ]
-    return {"columns": [title for _, title, _ in used], "rows": rows}
+    return FidelityTable(tuple(kind.heading for kind in kinds), tuple(rows))
 
 
-def _score(scores: Mapping[str, Any], key: str, _title: str, form: str) -> dict[str, Any]:
-    value, floor = scores.get(key), scores.get(f"{key}_floor")
-    text = "–" if value is None else form.format(value)
-    bounds = scores.get(f"{key}_floor_range")
-    between = "" if bounds is None else f" ({' to '.join(map(form.format, bounds))})"
-    return {"value": value, "text": text, "floor": "" if floor is None else form.format(floor) + between}
+def _cell(kind: ScoreKind, score: Score) -> FidelityCell:
+    return FidelityCell(score.value, "–" if score.value is None else kind.text(score.value), kind.floor_text(score))

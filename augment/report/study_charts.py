@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from augment.evidence.statistics import signed
 from augment.report import chart_numbers as numbers
@@ -13,6 +12,7 @@ from augment.report.chart import BarGroup, Bars, Chart, HeatMap, Interval, Inter
 from augment.report.class_maps import class_map, confusion_map
 from augment.report.sections import CLASSES, COUNTS
 from augment.report.training_charts import training_charts
+from augment.results.run_result import AddedImages, ArmEffects
 from augment.results.studies import Study
 
 
@@ -25,8 +25,7 @@ class Subject:
     def name(self, *kind: str) -> str:
         """A file name that no other study's chart has."""
         study = self.study
-        identity = "-".join(str(run.document.get("identity", run.folder.name))[:8] for run in study.runs[:1])
-        return file_name(*kind, study.dataset, study.regime, str(study.size), study.label, identity)
+        return file_name(*kind, study.dataset, study.regime, str(study.size), study.label, study.runs[0].short_key)
 
     def words(self, classifier: str = "") -> str:
         """``fashionmnist, regime high, 5,000 images, <model>, cnn``, for titles."""
@@ -98,23 +97,23 @@ def _confusions(subject: Subject, classifier: str) -> Iterator[Chart]:
 
 
 def _effects(subject: Subject, classifier: str) -> Iterator[Chart]:
-    found = [row for row in subject.study.effects if row["classifier"] == classifier]
-    if any(len(row["groups"]) > 1 for row in found):  # a group of all classes says what the accuracy says
+    found = [row for row in subject.study.effects if row.classifier == classifier]
+    if any(len(row.groups) > 1 for row in found):  # a group of all classes says what the accuracy says
         yield _group_effects(subject, classifier, found)
-    if any(row["classes"] for row in found):
+    if any(row.classes for row in found):
         yield _class_effects(subject, classifier, found)
 
 
-def _group_effects(subject: Subject, classifier: str, found: Sequence[Mapping[str, Any]]) -> Intervals:
+def _group_effects(subject: Subject, classifier: str, found: Sequence[ArmEffects]) -> Intervals:
     rows, cells = [], []
     for effect in found:
-        for group in effect["groups"]:
-            low, high = group["ci95"] or (None, None)
-            name = f"{effect['arm']}: {group['group']}"
-            rows.append(Interval(name, group["delta"], low, high, emphasis=group["group"] == "few"))
+        for group in effect.groups:
+            low, high = group.ci95 or (None, None)
+            name = f"{effect.arm}: {group.group}"
+            rows.append(Interval(name, group.delta, low, high, emphasis=group.group == "few"))
             bounds = "" if low is None or high is None else f"{signed(low)} to {signed(high)}"
-            cells.append((name, f"{group['images']:,}", ", ".join(group["classes"]), signed(group["delta"]), bounds))
-    against = found[0]["against"]
+            cells.append((name, f"{group.images:,}", ", ".join(group.classes), signed(group.delta), bounds))
+    against = found[0].against
     return Intervals(
         name=subject.name("effects", classifier),
         section=CLASSES,
@@ -129,16 +128,16 @@ def _group_effects(subject: Subject, classifier: str, found: Sequence[Mapping[st
     )
 
 
-def _class_effects(subject: Subject, classifier: str, found: Sequence[Mapping[str, Any]]) -> HeatMap:
+def _class_effects(subject: Subject, classifier: str, found: Sequence[ArmEffects]) -> HeatMap:
     study = subject.study
     order = numbers.class_order(study.class_counts)
     rows = []
     for effect in found:
-        deltas = {each["class"]: float(each["delta"]) for each in effect["classes"]}
+        deltas = {each.name: each.delta for each in effect.classes}
         rows.append(tuple(deltas.get(study.classes[index]) for index in order))
     heads = tuple(f"{study.classes[index]} ({study.class_counts[index]:,})" for index in order)
     cells = [tuple("" if value is None else signed(value) for value in row) for row in rows]
-    names, against = [effect["arm"] for effect in found], found[0]["against"]
+    names, against = [effect.arm for effect in found], found[0].against
     reach = max((abs(value) for row in rows for value in row if value is not None), default=0.0)
     return HeatMap(
         name=subject.name("change", classifier),
@@ -167,25 +166,25 @@ def _class_effects(subject: Subject, classifier: str, found: Sequence[Mapping[st
 def _counts(subject: Subject) -> Iterator[Chart]:
     """A chart for each set of added images; arms that add the same share one."""
     study = subject.study
-    rows = [row for row in study.document.get("synthetic") or () if len(row["class_counts"]) == len(study.classes)]
+    rows = study.first.synthetic
     order = numbers.class_order(study.class_counts)
     heads = tuple(study.classes[index] for index in order)
     real = tuple(study.class_counts[index] for index in order)
-    same: dict[tuple[int, ...], list[Mapping[str, Any]]] = {}
+    same: dict[tuple[int, ...], list[AddedImages]] = {}
     for row in rows:
-        same.setdefault(tuple(row["class_counts"]), []).append(row)
+        same.setdefault(row.class_counts, []).append(row)
     for counts, arms in same.items():
         added = tuple(counts[index] for index in order)
-        names, kind = " and ".join(row["arm"] for row in arms), str(arms[0].get("adds", "synthetic"))
+        names, kind = " and ".join(row.arm for row in arms), arms[0].adds
         cells = tuple(
             (head, f"{before:,}", f"{more:,}", f"{before + more:,}")
             for head, before, more in zip(heads, real, added, strict=True)
         )
         yield Bars(
-            name=subject.name("counts", *(row["arm"] for row in arms)),
+            name=subject.name("counts", *(row.arm for row in arms)),
             section=COUNTS,
             title=f"Training images by class, before and after {names}: {subject.words()}",
-            caption=f"Real images of the first seed, and what is added in {names} ({arms[0].get('strategy', '')}): "
+            caption=f"Real images of the first seed, and what is added in {names} ({arms[0].strategy}): "
             f"{sum(counts):,} to {sum(study.class_counts):,}. Classes stand from the most to the fewest real images."
             f"{numbers.left_out(study.classes)}",
             facets=subject.facets(),
@@ -201,8 +200,8 @@ def _training(subject: Subject) -> Iterator[Chart]:
     study = subject.study
     folder = study.runs[0].folder
     files = {study.model: [folder / "history.csv", folder / "generator" / "history.csv"]}
-    for generator in study.document.get("generators") or ():
-        files.setdefault(generator["name"], [folder / f"generator-{generator['name']}" / "history.csv"])
+    for generator in study.first.generators:
+        files.setdefault(generator.name, [folder / f"generator-{generator.name}" / "history.csv"])
     for model, places in files.items():
         kinds = partial(_training_name, subject, model)
         yield from training_charts(places, name=kinds, model=model, words=subject.words(), facets=subject.facets())

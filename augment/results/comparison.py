@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from augment.errors import DataError
+from augment.metrics.scores import SCORES
 from augment.progress import Reporter
 from augment.results.pairing import ArmPair, arms_of, pair_arms, why_unpaired
 from augment.results.records import load_records
 from augment.results.settings import differing
 from augment.results.studies import Study, studies
+from augment.typed_json import to_json
 
 SCHEMA = "augment.compare/2"
-
-BY_FEATURES = ("kid", "fid", "is", "precision", "recall", "density", "coverage")
-"""Fidelity in the features of an extractor, which means nothing beside another's, or of another number of images."""
-
-BY_PIXELS = ("memorisation", "near_copies", "ssim")
-"""Fidelity that takes no extractor."""
 
 NAMED = 8
 """Studies that a message lists."""
@@ -69,10 +65,7 @@ class SideBySide:
             "class_counts": [{"class": row.name, "a": row.a, "b": row.b} for row in self.class_counts],
             "seeds": list(self.seeds),
             "unpaired": self.unpaired or None,
-            "arms": [
-                {**asdict(row), "comparison": None if row.comparison is None else row.comparison.to_json()}
-                for row in self.arms
-            ],
+            "arms": [to_json(row) for row in self.arms],
             "only_a": list(self.only_a),
             "only_b": list(self.only_b),
             "fidelity": [asdict(row) for row in self.fidelity],
@@ -88,7 +81,7 @@ def _side(study: Study) -> dict[str, Any]:
         "size": study.size,
         "model": study.model,
         "seeds": list(study.seeds),
-        "verdicts": [verdict.to_json() for verdict in study.verdicts],
+        "verdicts": [to_json(verdict) for verdict in study.verdicts],
         "seconds": round(sum(record.seconds for record in study.runs), 2),
     }
 
@@ -151,7 +144,7 @@ def _settings(a: Study, b: Study) -> Iterator[Difference]:
             "seeds": list(study.seeds),
             **study.settings,
             "code": study.runs[0].identity.get("code"),
-            "device": study.document["generators"][0].get("device"),
+            "device": study.first.generators[0].device,
         }
         for study in (a, b)
     ]
@@ -168,30 +161,20 @@ def _class_counts(a: Study, b: Study) -> Iterator[Difference]:
 
 
 def _fidelity(a: Study, b: Study) -> Iterator[Difference]:
-    """Scores of the first seed of each."""
-    ours, theirs = (study.document.get("fidelity", {}) for study in (a, b))
-    for name in BY_PIXELS if _unlike(a, b) else BY_FEATURES + BY_PIXELS:
-        if ours.get(name) is not None or theirs.get(name) is not None:
-            floor = f"{name}_floor"
-            yield Difference(name, ours.get(name), theirs.get(name), ours.get(floor), theirs.get(floor))
-
-
-def measured_by(fidelity: Mapping[str, Any]) -> str:
-    """What scores of samples depend on besides the images: the extractor, and how many images it saw."""
-    return (
-        f"{fidelity['extractor']} ({fidelity['extractor_sha256'][:8]}), {fidelity['n']:,} samples against "
-        f"{fidelity['n_reference']:,} real images"
-    )
+    """Scores of the first seed of each; those by an extractor only where they may stand side by side."""
+    unlike = bool(_unlike(a, b))
+    for kind in SCORES:
+        ours, theirs = (study.first.fidelity[kind.name] for study in (a, b))
+        known = ours.value is not None or theirs.value is not None
+        if known and not (unlike and kind.by == "extractor"):
+            yield Difference(kind.name, ours.value, theirs.value, ours.floor, theirs.floor)
 
 
 def _unlike(a: Study, b: Study) -> str:
-    """Why scores of samples do not stand side by side; empty where they may, or one side has none."""
-    scored = [study.document["fidelity"] for study in (a, b) if study.document.get("fidelity")]
-    if len(scored) < 2:
-        return ""
-    ours, theirs = map(measured_by, scored)
+    """Why scores of samples by an extractor do not stand side by side; empty where they may."""
+    ours, theirs = (study.first.fidelity.measured_by for study in (a, b))
     if ours != theirs:
         return f"A was scored by {ours}, B by {theirs}"
-    if a.document["dataset"]["sha256"] != b.document["dataset"]["sha256"]:
+    if a.first.dataset.sha256 != b.first.dataset.sha256:
         return "the real images that they were compared with are not the same"
     return ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from augment.evidence.statistics import Comparison, compare, corrected
 from augment.results.settings import plain_arm
-from augment.results.studies import ArmScores, Study
+from augment.results.studies import PooledArm, Study
+from augment.results.study_result import DatasetInfo
 from augment.run_folder.predictions import Predictions
 
 Right = list[list[float]]
@@ -37,28 +37,28 @@ def why_unpaired(a: Study, b: Study) -> str:
     failed = sorted({name for study in (a, b) for run in study.runs for name in run.failed_guards})
     if failed:
         return f"guards failed, so that the numbers mean nothing: {', '.join(failed)}"
-    data_a, data_b = a.document["dataset"], b.document["dataset"]
-    if data_a["sha256"] != data_b["sha256"]:
+    data_a, data_b = a.first.dataset, b.first.dataset
+    if data_a.sha256 != data_b.sha256:
         return f"the data differ: {_data(data_a)} and {_data(data_b)}"
-    on_a, on_b = a.document["scored_on"], b.document["scored_on"]
+    on_a, on_b = a.first.scored_on, b.first.scored_on
     if on_a != on_b:
         return (
-            f"they were scored on different images: {on_a['images']:,} {on_a['part']} images and "
-            f"{on_b['images']:,} {on_b['part']} images"
+            f"they were scored on different images: {on_a.images:,} {on_a.part} images and "
+            f"{on_b.images:,} {on_b.part} images"
         )
-    drawn = [study.document["regime"]["manifest_sha256"] for study in (a, b)]
-    if on_a["part"] != "test" and drawn[0] != drawn[1]:
+    drawn = [study.first.regime.manifest_sha256 for study in (a, b)]
+    if on_a.part != "test" and drawn[0] != drawn[1]:
         return "they were scored on validation images, which are others where other training images are drawn"
     if not set(a.seeds) & set(b.seeds):
         return f"no seed is in both: {', '.join(map(str, a.seeds))} and {', '.join(map(str, b.seeds))}"
     return ""
 
 
-def _data(document: Mapping[str, Any]) -> str:
-    return f"{document['name']} (sha256 {document['sha256'][:8]})"
+def _data(data: DatasetInfo) -> str:
+    return f"{data.name} (sha256 {data.sha256[:8]})"
 
 
-def arms_of(study: Study) -> dict[tuple[str, str], ArmScores]:
+def arms_of(study: Study) -> dict[tuple[str, str], PooledArm]:
     """By classifier and name, the run's own generator called ``model``."""
     return {(row.classifier, plain_arm(row.arm, study.model)): row for row in study.arms}
 
@@ -79,8 +79,8 @@ def _pair(
     a: Study,
     b: Study,
     key: tuple[str, str],
-    ours: ArmScores,
-    theirs: ArmScores,
+    ours: PooledArm,
+    theirs: PooledArm,
     seeds: Sequence[int],
     unpaired: str,
 ) -> ArmPair:
@@ -100,7 +100,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _correct(sides: Sequence[tuple[Study, ArmScores]], seeds: Sequence[int]) -> tuple[tuple[Right, Right] | None, str]:
+def _correct(sides: Sequence[tuple[Study, PooledArm]], seeds: Sequence[int]) -> tuple[tuple[Right, Right] | None, str]:
     """Which test images each side got right, a row per seed; None, and why, where that is not known."""
     truths: list[list[list[int]]] = []
     found: list[Right] = []
@@ -116,7 +116,7 @@ def _correct(sides: Sequence[tuple[Study, ArmScores]], seeds: Sequence[int]) -> 
     return (found[0], found[1]), ""
 
 
-def _predicted(study: Study, row: ArmScores, seed: int) -> tuple[list[int], list[float]] | None:
+def _predicted(study: Study, row: PooledArm, seed: int) -> tuple[list[int], list[float]] | None:
     """The true classes, and where the arm was right."""
     repetition = study.repetitions[study.seeds.index(seed)]
     kept = Predictions.load(repetition.record.folder)

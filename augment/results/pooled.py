@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment import store
 from augment.evidence import judgement
-from augment.evidence.effects import class_effects, class_groups, variance_of_group
+from augment.evidence.effects import ClassEffect, GroupEffect, class_effects, class_groups, variance_of_group
 from augment.evidence.judgement import Scored
 from augment.evidence.statistics import Comparison, Drawn, class_image_variances, mean_overlap, mean_with_interval
-from augment.evidence.verdict import Verdict, verdict_from_json
+from augment.evidence.verdict import Verdict
+from augment.results.run_result import ArmEffects
 from augment.run_folder.places import MANIFEST, repetition_folder
 from augment.run_folder.predictions import Predictions
 
 if TYPE_CHECKING:
-    from augment.results.studies import ArmScores, Repetition, Study
+    from augment.results.studies import PooledArm, SeedOfStudy, Study
 
 
 def judged(
-    repetitions: Sequence[Repetition], arms: Sequence[ArmScores]
+    repetitions: Sequence[SeedOfStudy], arms: Sequence[PooledArm]
 ) -> tuple[tuple[Comparison, ...], tuple[Verdict, ...]]:
-    """Comparisons and verdicts over all seeds of ``arms``; those of a single run are in its document."""
+    """Comparisons and verdicts over all seeds of ``arms``; those of a single run are in its result."""
     runs = tuple({id(one.record): one.record for one in repetitions}.values())
     if len(runs) == 1:
-        return recorded(runs[0].document)
+        return runs[0].result.comparisons, runs[0].result.verdicts
     correct, drawn = _answers(repetitions, arms).correct, _drawn(repetitions)
     scored = [
         Scored(row.classifier, row.arm, row.family, row.accuracy, correct.get((row.classifier, row.arm)), drawn)
@@ -39,7 +40,7 @@ def judged(
     return tuple(found), tuple(judgement.judged(scored, failed))
 
 
-def _drawn(repetitions: Sequence[Repetition]) -> Drawn:
+def _drawn(repetitions: Sequence[SeedOfStudy]) -> Drawn:
     """How the images of all seeds were drawn; what they have in common is known where all manifests are there."""
     trained_on = []
     for one in repetitions:
@@ -47,7 +48,7 @@ def _drawn(repetitions: Sequence[Repetition]) -> Drawn:
         trained_on.append(set(manifest["train"]) if isinstance(manifest, dict) and "train" in manifest else None)
     known = [images for images in trained_on if images is not None]
     overlap = mean_overlap(known) if len(known) == len(trained_on) else None
-    return Drawn(**{**repetitions[0].record.document["drawn"], "overlap": overlap})
+    return replace(repetitions[0].record.result.drawn, overlap=overlap)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class _Answers:
         return class_image_variances(ours, theirs, self.truth, num_classes)
 
 
-def _answers(repetitions: Sequence[Repetition], arms: Sequence[ArmScores]) -> _Answers:
+def _answers(repetitions: Sequence[SeedOfStudy], arms: Sequence[PooledArm]) -> _Answers:
     """From the predictions that runs keep.
 
     Empty where a run has none, or where runs were scored on other images; without an arm whose predictions are not
@@ -88,39 +89,23 @@ def _answers(repetitions: Sequence[Repetition], arms: Sequence[ArmScores]) -> _A
     return _Answers(truths[0].tolist(), correct)
 
 
-def recorded(document: Mapping[str, Any]) -> tuple[tuple[Comparison, ...], tuple[Verdict, ...]]:
-    """The comparisons and verdicts of ``result.json``."""
-    found = tuple(
-        Comparison(**{**row, "ci95": _interval(row), "deltas": tuple(row["deltas"])}) for row in document["comparisons"]
-    )
-    return found, tuple(verdict_from_json(row) for row in document["verdicts"])
-
-
-def _interval(row: Mapping[str, Any]) -> tuple[float, float] | None:
-    return None if row["ci95"] is None else (row["ci95"][0], row["ci95"][1])
-
-
-def effects(study: Study) -> list[dict[str, Any]]:
-    """For each comparison of an arm with a generator, as in ``result.json``: recall by groups of classes and by class.
+def effects(study: Study) -> Iterator[ArmEffects]:
+    """For each comparison of an arm with a generator: recall by groups of classes and by class.
 
     A group holds the classes that have many, medium or few images in that seed. By class only where the same classes
     are rare in all seeds.
     """
     generative = {row.arm for row in study.arms if row.family == "generative"}
     answers = _answers(study.repetitions, study.arms)
-    rows = []
     for comparison in (comparison for comparison in study.comparisons if comparison.arm in generative):
         extra = answers.image_variances(comparison, len(study.classes))
-        rows.append(
-            {
-                "classifier": comparison.classifier,
-                "arm": comparison.arm,
-                "against": comparison.against,
-                "groups": list(_groups(study, comparison, extra)),
-                "classes": _classes(study, comparison, extra) if study.one_order else [],
-            }
+        yield ArmEffects(
+            comparison.classifier,
+            comparison.arm,
+            comparison.against,
+            groups=tuple(_groups(study, comparison, extra)),
+            classes=tuple(_classes(study, comparison, extra)) if study.one_order else (),
         )
-    return rows
 
 
 def _recalls(study: Study, comparison: Comparison) -> tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]:
@@ -129,10 +114,9 @@ def _recalls(study: Study, comparison: Comparison) -> tuple[Sequence[Sequence[fl
     return ours.recall, theirs.recall
 
 
-def _classes(study: Study, comparison: Comparison, extra: Sequence[float] | None) -> list[dict[str, Any]]:
+def _classes(study: Study, comparison: Comparison, extra: Sequence[float] | None) -> list[ClassEffect]:
     ours, theirs = _recalls(study, comparison)
-    rows = class_effects(study.classes, study.class_counts, ours, theirs, _support(study), extra)
-    return [row.to_json() for row in rows]
+    return class_effects(study.classes, study.class_counts, ours, theirs, _support(study), extra)
 
 
 def _support(study: Study) -> list[int]:
@@ -140,7 +124,7 @@ def _support(study: Study) -> list[int]:
     return [sum(line) for line in study.arms[0].confusion]
 
 
-def _groups(study: Study, comparison: Comparison, extra: Sequence[float] | None) -> Iterator[dict[str, Any]]:
+def _groups(study: Study, comparison: Comparison, extra: Sequence[float] | None) -> Iterator[GroupEffect]:
     """A group of which a seed has no class is left out, as its seeds would not be the same.
 
     Nor are its test images where the seeds rank classes otherwise: their variance is then left out.
@@ -158,13 +142,8 @@ def _groups(study: Study, comparison: Comparison, extra: Sequence[float] | None)
         images = variance_of_group(extra, members[0]) if extra is not None and study.one_order else 0.0
         gains = [_gain(*pair, own) for pair, own in zip(pairs, members, strict=True)]
         delta, interval = mean_with_interval(gains, images)
-        yield {
-            "group": group,
-            "classes": [study.classes[index] for index in members[0]] if study.one_order else [],
-            "images": sum(study.counts[0][index] for index in members[0]),
-            "delta": delta,
-            "ci95": None if interval is None else list(interval),
-        }
+        names = tuple(study.classes[index] for index in members[0]) if study.one_order else ()
+        yield GroupEffect(group, names, sum(study.counts[0][index] for index in members[0]), delta, interval)
 
 
 def _gain(ours: Sequence[float], theirs: Sequence[float], members: Sequence[int]) -> float:

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from augment import store
 from augment.errors import DataError
 from augment.progress import Reporter
+from augment.results.features_result import FeaturesResult
 from augment.results.folders import RunFolder, run_folders
+from augment.results.run_result import RunResult
+from augment.results.study_result import FILE, GeneratorInfo, StudyResult
+
+R = TypeVar("R", bound=StudyResult)
 
 Kind = Literal["run", "features"]
-
-READABLE: Mapping[str, Kind] = {"augment.run/6": "run", "augment.features/4": "features"}
-"""Schemas of documents that mean what this version takes them to mean."""
-
-NEEDED: Mapping[Kind, tuple[str, ...]] = {
-    "run": (
-        "dataset",
-        "regime",
-        "generators",
-        "seeds",
-        "drawn",
-        "arms",
-        "comparisons",
-        "guards",
-        "verdict",
-        "verdicts",
-    ),
-    "features": ("dataset", "generator", "protocol", "rows", "comparisons", "guards", "verdict"),
-}
-"""Sections without which a document is of no use."""
 
 NAMED = 3
 """Folders that a message names."""
@@ -45,79 +28,148 @@ EACH = 50
 """Folders between two words on progress."""
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """A finished run or feature study.
+@dataclass(frozen=True, eq=False)
+class Record(Generic[R]):
+    """A finished study in its folder.
 
-    document: ``result.json``.  config: the settings in ``config.json``.  identity: all of ``config.json``, the settings
-    among it; both are empty where that file is missing, as in a folder copied by hand.
+    identity: ``config.json``, what the result depends on; empty where that file is missing, as in a folder copied by
+    hand.
     """
 
-    kind: Kind
+    kind: ClassVar[Kind]
+
     folder: Path
-    document: Mapping[str, Any]
-    config: Mapping[str, Any]
+    result: R
     identity: Mapping[str, Any]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The settings in ``config.json``."""
+        found: Mapping[str, Any] = self.identity.get("config", {})
+        return found
 
     @property
     def dataset(self) -> str:
         """Name of the data set."""
-        return str(self.document["dataset"]["name"])
+        return self.result.dataset.name
 
     @property
-    def regime(self) -> str | None:
-        """Name of the regime; None for a feature study."""
-        return str(self.document["regime"]["name"]) if self.kind == "run" else None
-
-    @property
-    def size(self) -> int:
-        """Real training images in all; of a feature study, those its generator was trained on."""
-        document = self.document
-        return int(document["regime"]["size"] if self.kind == "run" else document["protocol"]["pool_images"])
-
-    @property
-    def model(self) -> str:
-        """The generator; where a run has several, its own."""
-        return str(self.document["generators"][0]["name"] if self.kind == "run" else self.document["generator"]["name"])
-
-    @cached_property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds of the repetitions (of a feature study: of the episodes), in order."""
-        if self.kind == "features":
-            return tuple(self.document["protocol"]["seeds"])
-        return tuple(row["subset"] for row in self.document["seeds"])
+    def seconds(self) -> float:
+        """Wall clock of the whole study."""
+        return self.result.seconds
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
-        return tuple(self.document["dataset"]["classes"])
-
-    @property
-    def class_counts(self) -> tuple[int, ...]:
-        """Real training images of each class; empty for a feature study."""
-        return tuple(self.document["regime"]["class_counts"]) if self.kind == "run" else ()
-
-    @property
-    def strategy(self) -> str | None:
-        """How arms that say nothing else use synthetic images; None where that is not known."""
-        return self.identity.get("strategy")
-
-    @property
-    def seconds(self) -> float:
-        """Wall clock of the whole run."""
-        return float(self.document.get("seconds", 0.0))
+        return self.result.dataset.classes
 
     @cached_property
     def finished_at(self) -> str:
-        """ISO time in UTC; that of the file where the document does not say."""
-        if "finished_at" in self.document:
-            return str(self.document["finished_at"])
-        return datetime.fromtimestamp((self.folder / "result.json").stat().st_mtime, UTC).isoformat(timespec="seconds")
+        """ISO time in UTC; that of the file where the result does not say."""
+        written = (self.folder / FILE).stat().st_mtime if not self.result.finished_at else 0.0
+        return self.result.finished_at or datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
 
     @property
     def failed_guards(self) -> tuple[str, ...]:
         """Names of the guards that failed."""
-        return tuple(guard["name"] for guard in self.document["guards"] if not guard["passed"])
+        return self.result.failed_guards
+
+    @property
+    def short_key(self) -> str:
+        """Eight letters that no other record has."""
+        return (self.result.identity or self.folder.name)[:8]
+
+    @property
+    def name(self) -> str:
+        """What was studied, in a line."""
+        raise NotImplementedError
+
+    @property
+    def generators(self) -> tuple[GeneratorInfo, ...]:
+        """All generators of the study, its own first."""
+        raise NotImplementedError
+
+    @property
+    def model(self) -> str:
+        """The generator; where a run has several, its own."""
+        return self.generators[0].name
+
+    @property
+    def size(self) -> int:
+        """Real training images in all; of a feature study, those its generator was trained on."""
+        raise NotImplementedError
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the repetitions (of a feature study: of the episodes), in order."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord(Record[RunResult]):
+    """A finished run."""
+
+    kind: ClassVar[Kind] = "run"
+
+    @property
+    def name(self) -> str:
+        """``digits, high, 360 images, <model>``."""
+        return f"{self.dataset}, {self.regime}, {self.size:,} images, {self.model}"
+
+    @property
+    def generators(self) -> tuple[GeneratorInfo, ...]:
+        """The run's own first."""
+        return self.result.generators
+
+    @property
+    def regime(self) -> str:
+        """Name of the regime."""
+        return self.result.regime.name
+
+    @property
+    def size(self) -> int:
+        """Real training images in all."""
+        return self.result.regime.size
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the repetitions, in order."""
+        return tuple(seeds.subset for seeds in self.result.seeds)
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Real training images of each class."""
+        return self.result.regime.class_counts
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturesRecord(Record[FeaturesResult]):
+    """A finished feature study."""
+
+    kind: ClassVar[Kind] = "features"
+
+    @property
+    def name(self) -> str:
+        """``digits, pool of 1,000 images, features of <model>``."""
+        return f"{self.dataset}, pool of {self.size:,} images, features of {self.model}"
+
+    @property
+    def generators(self) -> tuple[GeneratorInfo, ...]:
+        """The generator whose features were studied."""
+        return (self.result.generator,)
+
+    @property
+    def size(self) -> int:
+        """Images that the generator was trained on."""
+        return self.result.protocol.pool_images
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the episodes."""
+        return self.result.protocol.seeds
+
+
+AnyRecord = RunRecord | FeaturesRecord
 
 
 @dataclass(frozen=True)
@@ -128,7 +180,7 @@ class Found:
     why.  stale: results in a sweep's folder that are recorded for none of its cells.
     """
 
-    records: tuple[RunRecord, ...]
+    records: tuple[AnyRecord, ...]
     unfinished: tuple[Path, ...] = ()
     damaged: tuple[tuple[Path, str], ...] = ()
     stale: tuple[Path, ...] = ()
@@ -136,7 +188,7 @@ class Found:
     @property
     def runs(self) -> tuple[RunRecord, ...]:
         """Records of runs."""
-        return tuple(record for record in self.records if record.kind == "run")
+        return tuple(record for record in self.records if isinstance(record, RunRecord))
 
     def problems(self) -> list[str]:
         """Sentences on what is not among the records, and what to do about it."""
@@ -154,9 +206,9 @@ class Found:
         return texts
 
     @property
-    def features(self) -> tuple[RunRecord, ...]:
+    def features(self) -> tuple[FeaturesRecord, ...]:
         """Records of feature studies."""
-        return tuple(record for record in self.records if record.kind == "features")
+        return tuple(record for record in self.records if isinstance(record, FeaturesRecord))
 
 
 def _counted(folders: Sequence[Path], noun: str) -> str:
@@ -178,15 +230,14 @@ def load_records(paths: Sequence[Path], report: Reporter | None = None) -> Found
     folders = list(run_folders(paths))
     if len(folders) > EACH:
         report.stage(f"Read {len(folders):,} results")
-    with _no_collector():
-        found = _read_all(folders, report)
+    found = _read_all(folders, report)
     if not found.records:
         raise DataError(_nothing(paths, found))
     return found
 
 
 def _read_all(folders: Sequence[RunFolder], report: Reporter) -> Found:
-    records: list[RunRecord] = []
+    records: list[AnyRecord] = []
     damaged: list[tuple[Path, str]] = []
     for done, folder in enumerate(folders):
         if folder.finished and not folder.stale:
@@ -215,21 +266,20 @@ def _nothing(paths: Sequence[Path], found: Found) -> str:
     )
 
 
-def read_record(folder: Path) -> RunRecord:
+def read_record(folder: Path) -> AnyRecord:
     """The result in a run folder; raises DataError with the reason where it cannot be read."""
-    document = _json(folder / "result.json")
+    document = _json(folder / FILE)
     schema = str(document.get("schema"))
-    kind = READABLE.get(schema)
     if not schema.startswith("augment."):
-        raise DataError("result.json was not written by augment: give the run folders alone")
-    if kind is None:
-        raise DataError(f"made by another version ({schema}; this one reads {', '.join(READABLE)}): run it again")
-    missing = [name for name in NEEDED[kind] if name not in document]
-    if missing:
-        raise DataError(f"result.json has no {', '.join(missing)}: run it again")
+        raise DataError(f"{FILE} was not written by augment: give the run folders alone")
     file = folder / "config.json"
     identity = _json(file) if file.exists() else {}
-    return RunRecord(kind, folder, document, identity.get("config", {}), identity)
+    if schema == RunResult.schema:
+        return RunRecord(folder, replace(RunResult.from_json(document), folder=folder), identity)
+    if schema == FeaturesResult.schema:
+        return FeaturesRecord(folder, replace(FeaturesResult.from_json(document), folder=folder), identity)
+    readable = f"{RunResult.schema}, {FeaturesResult.schema}"
+    raise DataError(f"made by another version ({schema}; this one reads {readable}): run it again")
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -243,15 +293,3 @@ def _json(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise DataError(f"{file.name} is no JSON object: run it again")
     return document
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Parsed JSON holds no cycles, and looking for them in a thousand documents takes a fifth of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

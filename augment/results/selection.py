@@ -11,7 +11,10 @@ from typing import Any
 from augment.errors import UsageError, unknown_name
 
 Row = Mapping[str, Any]
-"""Values by column; ``settings`` holds everything that was set, by name."""
+"""Values by column; ``settings`` holds everything that was set, and ``fidelity`` all scores of samples, by name."""
+
+INNER = ("settings", "fidelity")
+"""Columns that are asked for by what they hold."""
 
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
@@ -76,8 +79,18 @@ def _is_number(value: Any) -> bool:
 
 
 def value_of(row: Row, name: str) -> Any:
-    """A column's value, or that of a setting of this name; None where there is none."""
-    return row[name] if name in row else row["settings"].get(name)
+    """A column's value, or that of a setting or score of this name; None where there is none.
+
+    ``fidelity.precision`` is the score, ``precision`` the setting.
+    """
+    return next((part[name] for part in (row, *_inner(row)) if name in part), None)
+
+
+def _inner(row: Row) -> list[Row]:
+    """Settings, then scores of samples where there are such; last both with where they stand before their names."""
+    parts = {part: row[part] for part in INNER if part in row}
+    full = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+    return [*parts.values(), full]
 
 
 def sort_keys(text: str | None) -> list[str]:
@@ -105,9 +118,10 @@ def _rank(value: Any) -> tuple[int, float, str]:
 
 
 def check_names(names: Iterable[str], rows: Sequence[Row]) -> None:
-    """Raises UsageError for a name that is neither a column nor a setting of any row, with the known ones."""
-    columns = dict.fromkeys(name for row in rows for name in row if name != "settings")
-    settings = dict.fromkeys(name for row in rows for name in row["settings"])
+    """Raises UsageError for a name that is no column, setting or score of any row, with the known ones."""
+    columns = dict.fromkeys(name for row in rows for name in row if name not in INNER)
+    inner = dict.fromkeys(name for row in rows for part in _inner(row)[:-1] for name in part)
+    full = {name for row in rows for name in _inner(row)[-1]}
     for name in names:
-        if name not in columns and name not in settings:
-            raise UsageError(unknown_name("column", name, [*columns, *settings]))
+        if name not in columns and name not in inner and name not in full:
+            raise UsageError(unknown_name("column", name, [*columns, *inner]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from augment.results.records import RunRecord
+from augment.results.records import AnyRecord
 
 SEEDS = frozenset({"seed", "seeds", "regime_seed"})
 """Settings in which repetitions of one study may differ."""
@@ -14,7 +14,7 @@ RESOLVED = SEEDS | {"model", "regime", "size", "steps", "updates", "spread", "sa
 """Settings that are seeds, that are known in resolved form, or that change no accuracy."""
 
 
-def settings_of(record: RunRecord) -> dict[str, Any]:
+def settings_of(record: AnyRecord) -> dict[str, Any]:
     """Everything that was set, seeds left out; options of the run's own generator by their plain names.
 
     Another generator's options have its name before, as ``name.option``. Empty where the run folder lost its

@@ -8,25 +8,26 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from augment.evidence.judgement import Family
 from augment.evidence.statistics import Comparison
 from augment.evidence.verdict import Verdict
 from augment.results import pooled
 from augment.results.records import RunRecord
+from augment.results.run_result import ArmEffects, ArmScores, RunResult
 from augment.results.settings import apart, settings_of
 
 
 @dataclass(frozen=True)
-class ArmScores:
+class PooledArm:
     """One arm with one classifier, over all seeds of a study.
 
     accuracy, balanced_accuracy: in [0, 1], one per seed.  precision, recall: ``(seeds, classes)`` in [0, 1].
-    confusion: ``(classes, classes)`` summed over seeds, a row per true class.  family: classical or generative.
-    seconds: of all its trainings.
+    confusion: ``(classes, classes)`` summed over seeds, a row per true class.  seconds: of all its trainings.
     """
 
     classifier: str
     arm: str
-    family: str
+    family: Family
     accuracy: tuple[float, ...]
     balanced_accuracy: tuple[float, ...]
     precision: tuple[tuple[float, ...], ...]
@@ -36,7 +37,7 @@ class ArmScores:
 
 
 @dataclass(frozen=True)
-class Repetition:
+class SeedOfStudy:
     """One seed of a study: the run it is in and its place there."""
 
     seed: int
@@ -44,11 +45,11 @@ class Repetition:
     index: int
 
     @cached_property
-    def rows(self) -> dict[tuple[str, str], Mapping[str, Any]]:
+    def rows(self) -> dict[tuple[str, str], ArmScores]:
         """Rows of this seed by classifier and arm."""
-        seed = self.record.document["seeds"][self.index]["classifier"]
-        rows = (row for row in self.record.document["arms"] if row["seed"] == seed)
-        return {(row["classifier"], row["arm"]): row for row in rows}
+        result = self.record.result
+        seed = result.seeds[self.index].classifier
+        return {(row.classifier, row.arm): row for row in result.arms if row.seed == seed}
 
 
 @dataclass(frozen=True)
@@ -70,22 +71,22 @@ class Study:
     class_counts: tuple[int, ...]
     seeds: tuple[int, ...]
     runs: tuple[RunRecord, ...]
-    arms: tuple[ArmScores, ...]
+    arms: tuple[PooledArm, ...]
     comparisons: tuple[Comparison, ...]
     verdicts: tuple[Verdict, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    repetitions: tuple[Repetition, ...] = ()
+    repetitions: tuple[SeedOfStudy, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
-    def document(self) -> Mapping[str, Any]:
-        """``result.json`` of the first run: fidelity, generators, synthetic, guards are there."""
-        return self.runs[0].document
+    def first(self) -> RunResult:
+        """The result of the first run: fidelity, generators, synthetic, guards are there."""
+        return self.runs[0].result
 
     @property
     def part(self) -> str:
         """The images it was scored on: ``test``, or ``validation`` where something was still to be chosen."""
-        return str((self.document.get("scored_on") or {}).get("part", "test"))
+        return self.first.scored_on.part
 
     @property
     def label(self) -> str:
@@ -103,20 +104,20 @@ class Study:
         return len(set(self.counts)) <= 1
 
     @cached_property
-    def effects(self) -> list[dict[str, Any]]:
-        """As ``effects`` of ``result.json``, over all seeds; ``classes`` is empty without :attr:`one_order`.
+    def effects(self) -> tuple[ArmEffects, ...]:
+        """As of a run, over all seeds; ``classes`` is empty without :attr:`one_order`.
 
         Groups are those of each seed's own counts: ``few`` are the classes that are rare there.
         """
-        return list(self.document.get("effects", [])) if len(self.runs) == 1 else pooled.effects(self)
+        return self.first.effects if len(self.runs) == 1 else tuple(pooled.effects(self))
 
-    def scores(self, classifier: str, arm: str) -> ArmScores | None:
+    def scores(self, classifier: str, arm: str) -> PooledArm | None:
         """One arm with one classifier; None where there is none."""
         return next((row for row in self.arms if (row.classifier, row.arm) == (classifier, arm)), None)
 
 
 def studies(records: Sequence[RunRecord], *, join: bool = True) -> list[Study]:
-    """Join run records (feature studies are left out) by everything but their seeds, in the order of appearance.
+    """Join run records by everything but their seeds, in the order of appearance.
 
     Of several results of one seed the newest counts, but where one seed was run with several orders of the classes
     (``regime_seed``), each order is a study. Whatever an older or newer version of the code made is joined, and
@@ -125,18 +126,17 @@ def studies(records: Sequence[RunRecord], *, join: bool = True) -> list[Study]:
     groups: dict[str, list[RunRecord]] = {}
     known: dict[str, dict[str, Any]] = {}
     for index, record in enumerate(records):
-        if record.kind == "run":
-            settings = settings_of(record)
-            key = _fingerprint(record, settings) if join else str(index)
-            groups.setdefault(key, []).append(record)
-            known[key] = settings
+        settings = settings_of(record)
+        key = _fingerprint(record, settings) if join else str(index)
+        groups.setdefault(key, []).append(record)
+        known[key] = settings
     found = [_study(part, known[key]) for key, group in groups.items() for part in _by_order(group)]
     return list(_told_apart(found))
 
 
 def _fingerprint(record: RunRecord, settings: Mapping[str, Any]) -> str:
     """Everything but seeds; what seeds draw (which classes are rare, images, hashes of both) is not in it either."""
-    data = record.document["dataset"]["sha256"]
+    data = record.result.dataset.sha256
     own = settings or {"folder": str(record.folder)}
     return json.dumps([data, record.dataset, record.regime, record.size, record.model, own], sort_keys=True)
 
@@ -167,7 +167,7 @@ def _told_apart(found: Sequence[Study]) -> Iterator[Study]:
 
 def _origin(study: Study, group: Sequence[Study]) -> dict[str, Any]:
     """What is no setting but may set a study apart: its data, and the seed that drew which classes are rare."""
-    drawn = {"data": study.document["dataset"]["sha256"][:8]}
+    drawn: dict[str, Any] = {"data": study.first.dataset.sha256[:8]}
     if len({other.counts for other in group}) > 1 and study.one_order:
         config = study.runs[0].config
         own = config.get("regime_seed")
@@ -183,7 +183,7 @@ def _study(group: Sequence[RunRecord], settings: Mapping[str, Any]) -> Study:
     comparisons, verdicts = pooled.judged(repetitions, arms)
     return Study(
         dataset=first.dataset,
-        regime=str(first.regime),
+        regime=first.regime,
         size=first.size,
         model=first.model,
         differs={},
@@ -200,29 +200,29 @@ def _study(group: Sequence[RunRecord], settings: Mapping[str, Any]) -> Study:
     )
 
 
-def _repetitions(group: Sequence[RunRecord]) -> list[Repetition]:
+def _repetitions(group: Sequence[RunRecord]) -> list[SeedOfStudy]:
     """One for each seed, in order of seeds; the newest where several runs have it."""
-    newest: dict[int, Repetition] = {}
+    newest: dict[int, SeedOfStudy] = {}
     for record in sorted(group, key=lambda record: record.finished_at) if len(group) > 1 else group:
-        newest.update({seed: Repetition(seed, record, index) for index, seed in enumerate(record.seeds)})
+        newest.update({seed: SeedOfStudy(seed, record, index) for index, seed in enumerate(record.seeds)})
     return [newest[seed] for seed in sorted(newest)]
 
 
-def _arms(repetitions: Sequence[Repetition]) -> Iterator[ArmScores]:
+def _arms(repetitions: Sequence[SeedOfStudy]) -> Iterator[PooledArm]:
     """Arms that every repetition has, in the order of the first."""
     for (classifier, arm), first in repetitions[0].rows.items():
         if all((classifier, arm) in one.rows for one in repetitions):
             rows = [one.rows[classifier, arm] for one in repetitions]
-            yield ArmScores(
+            yield PooledArm(
                 classifier,
                 arm,
-                family=first["family"],
-                accuracy=tuple(row["accuracy"] for row in rows),
-                balanced_accuracy=tuple(row["balanced_accuracy"] for row in rows),
-                precision=tuple(tuple(one["precision"] for one in row["per_class"]) for row in rows),
-                recall=tuple(tuple(one["recall"] for one in row["per_class"]) for row in rows),
-                confusion=_summed([row["confusion"] for row in rows]),
-                seconds=sum(row["seconds"] for row in rows),
+                family=first.family,
+                accuracy=tuple(row.accuracy for row in rows),
+                balanced_accuracy=tuple(row.balanced_accuracy for row in rows),
+                precision=tuple(tuple(one.precision for one in row.per_class) for row in rows),
+                recall=tuple(tuple(one.recall for one in row.per_class) for row in rows),
+                confusion=_summed([row.confusion for row in rows]),
+                seconds=sum(row.seconds for row in rows),
             )
 
 

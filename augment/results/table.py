@@ -8,11 +8,12 @@ from typing import Any
 
 from augment.evidence.statistics import Comparison, mean_with_interval
 from augment.evidence.verdict import Verdict
-from augment.results.comparison import measured_by
-from augment.results.records import Found, RunRecord
+from augment.metrics.scores import SCORES
+from augment.results.features_result import ComparisonAtK, FeaturesResult
+from augment.results.records import FeaturesRecord, Found, RunRecord
 from augment.results.selection import Condition, Row, check_names, select, sort_keys, value_of
 from augment.results.settings import apart, settings_of
-from augment.results.studies import ArmScores, Study, studies
+from augment.results.studies import PooledArm, Study, studies
 
 SCHEMA = "augment.results/2"
 
@@ -57,7 +58,7 @@ def _run_row(study: Study, classifier: str) -> dict[str, Any]:
         "high": high,
         "p": verdict.p,
         "decision": verdict.decision,
-        **_kid(study),
+        **_fidelity(study),
         "seconds": round(sum(record.seconds for record in study.runs), 2),
         "seeds": len(study.seeds),
         "folders": [str(record.folder) for record in study.runs],
@@ -78,7 +79,7 @@ def _compared(study: Study, classifier: str) -> Comparison | None:
     return max(rows, key=lambda row: row.delta, default=None)
 
 
-def _best(study: Study, classifier: str, compared: Comparison | None) -> ArmScores:
+def _best(study: Study, classifier: str, compared: Comparison | None) -> PooledArm:
     """The arm that a row is about: without a comparison, the most accurate one, with a generator where there is one."""
     own = [row for row in study.arms if row.classifier == classifier]
     if compared is not None:
@@ -86,14 +87,18 @@ def _best(study: Study, classifier: str, compared: Comparison | None) -> ArmScor
     return max(own, key=lambda row: (row.family == "generative", sum(row.accuracy)))
 
 
-def _kid(study: Study) -> dict[str, Any]:
-    """KID and its floor over all runs, if one extractor scored as many images in each."""
-    scored = [found for record in study.runs if (found := record.document.get("fidelity", {})).get("kid") is not None]
-    alike = {measured_by(found) for found in scored}
-    if len(alike) != 1:
-        return {"kid": None, "kid_floor": None, "scored_by": None}
-    kid, floor = (_mean_of([found.get(name) for found in scored]) for name in ("kid", "kid_floor"))
-    return {"kid": kid, "kid_floor": floor, "scored_by": alike.pop()}
+def _fidelity(study: Study) -> dict[str, Any]:
+    """KID and its floor over all runs, and every other score, if one extractor scored as many images in each."""
+    scored = [record.result.fidelity for record in study.runs]
+    alike = {found.measured_by for found in scored}
+    kinds = [kind for kind in SCORES if len(alike) == 1 or kind.by != "extractor"]
+    means = {kind.name: _mean_of([found[kind.name].value for found in scored]) for kind in kinds}
+    return {
+        "kid": means.get("kid"),
+        "kid_floor": _mean_of([found["kid"].floor for found in scored]) if len(alike) == 1 else None,
+        "scored_by": alike.pop() if len(alike) == 1 else None,
+        "fidelity": means,
+    }
 
 
 def _mean_of(values: Sequence[float | None]) -> float | None:
@@ -101,16 +106,15 @@ def _mean_of(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def feature_rows(records: Sequence[RunRecord]) -> list[Row]:
+def feature_rows(records: Sequence[FeaturesRecord]) -> list[Row]:
     """A row per feature study and k, for the head that the verdict is on.
 
     accuracy: in [0, 1], its mean over episodes, with the bounds of its 95% interval.  against: the best baseline at
     this k.  difference, low, high: in percentage points.  p: not corrected.
     """
-    groups: dict[tuple[str, str], list[RunRecord]] = {}
+    groups: dict[tuple[str, str], list[FeaturesRecord]] = {}
     for record in records:
-        if record.kind == "features":
-            groups.setdefault((record.dataset, record.model), []).append(record)
+        groups.setdefault((record.dataset, record.model), []).append(record)
     found = {}
     for group in groups.values():
         known = [settings_of(record) for record in group]
@@ -120,42 +124,41 @@ def feature_rows(records: Sequence[RunRecord]) -> list[Row]:
 
 
 def _feature_rows(
-    record: RunRecord, settings: Mapping[str, Any], differs: Mapping[str, Any]
+    record: FeaturesRecord, settings: Mapping[str, Any], differs: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    document = record.document
-    chosen, head = document["chosen"], document["protocol"]["heads"][0]
-    own = {row["k"]: row for row in document["rows"] if (row["method"], row["head"]) == (record.model, head)}
-    for k, row in own.items():
-        compared = {} if record.failed_guards else _against_best(document, k)
-        low, high = compared.get("ci95") or (None, None)
+    result = record.result
+    chosen, head = result.chosen, result.protocol.heads[0]
+    for row in (row for row in result.rows if (row.method, row.head) == (record.model, head)):
+        compared = None if record.failed_guards else _against_best(result, row.k)
+        low, high = (None, None) if compared is None or compared.ci95 is None else compared.ci95
+        accuracy_low, accuracy_high = row.ci95 or (None, None)
         yield {
             "dataset": record.dataset,
             "model": record.model,
             "differs": " ".join(f"{name}={value}" for name, value in differs.items()),
-            "t": chosen["t"],
-            "layer": chosen["layer"],
-            "dimensions": chosen["dimensions"],
+            "t": chosen.t,
+            "layer": chosen.layer,
+            "dimensions": chosen.dimensions,
             "head": head,
-            "k": k,
-            "accuracy": row["accuracy"],
-            "accuracy_low": None if row["ci95"] is None else row["ci95"][0],
-            "accuracy_high": None if row["ci95"] is None else row["ci95"][1],
-            "against": compared.get("against"),
-            "difference": compared.get("delta"),
+            "k": row.k,
+            "accuracy": row.accuracy,
+            "accuracy_low": accuracy_low,
+            "accuracy_high": accuracy_high,
+            "against": None if compared is None else compared.against,
+            "difference": None if compared is None else compared.delta,
             "low": low,
             "high": high,
-            "p": compared.get("p_holm"),
-            "episodes": row["episodes"],
+            "p": None if compared is None else compared.p_holm,
+            "episodes": row.episodes,
             "seconds": record.seconds,
             "folders": [str(record.folder)],
             "settings": dict(settings),
         }
 
 
-def _against_best(document: Mapping[str, Any], k: int) -> Mapping[str, Any]:
-    """The comparison with the baseline that is hardest to beat at this k; empty without baselines."""
-    rows = [row for row in document["comparisons"] if row["k"] == k]
-    return min(rows, key=lambda row: float(row["delta"]), default={})
+def _against_best(result: FeaturesResult, k: int) -> ComparisonAtK | None:
+    """The comparison with the baseline that is hardest to beat at this k; None without baselines."""
+    return min((row for row in result.comparisons if row.k == k), key=lambda row: row.delta, default=None)
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ def listing(
     columns: looked at here only to be refused before anything is shown. Raises UsageError for an unknown column.
     """
     keys = sort_keys(sort)
-    runs, features = run_rows(found.records, each=each), feature_rows(found.records)
+    runs, features = run_rows(found.runs, each=each), feature_rows(found.features)
     named = [*(condition.name for condition in conditions), *(key.lstrip("-") for key in keys), *columns]
     if named:
         check_names(named, [*runs, *features])

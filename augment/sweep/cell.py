@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from augment.errors import AugmentError, BusyError, Stopped
 from augment.progress import Reporter
+from augment.results.study_result import StudyResult
 
 Command = Literal["run", "features"]
 
@@ -87,8 +88,8 @@ def carry_out(cell: Cell, out: Path, report: Reporter, *, attempt: int = 1) -> O
     start = time.perf_counter()
     ends: dict[str, Any] = {}
     try:
-        document, folder, cached = _patiently(cell, out, report)
-        ends = {"status": "finished", "folder": folder.name, "identity": document["identity"], "cached": cached}
+        found = _patiently(cell, out, report)
+        ends = {"status": "finished", "folder": found.folder.name, "identity": found.identity, "cached": found.cached}
     except Stopped:
         raise
     except AugmentError as error:
@@ -105,7 +106,7 @@ def carry_out(cell: Cell, out: Path, report: Reporter, *, attempt: int = 1) -> O
     )
 
 
-def _patiently(cell: Cell, out: Path, report: Reporter) -> tuple[dict[str, Any], Path, bool]:
+def _patiently(cell: Cell, out: Path, report: Reporter) -> StudyResult:
     """The result, as soon as the run folder is free."""
     until = time.monotonic() + PATIENCE
     while True:
@@ -118,17 +119,15 @@ def _patiently(cell: Cell, out: Path, report: Reporter) -> tuple[dict[str, Any],
         time.sleep(1.0)
 
 
-def _result(cell: Cell, out: Path, report: Reporter) -> tuple[dict[str, Any], Path, bool]:
+def _result(cell: Cell, out: Path, report: Reporter) -> StudyResult:
     if cell.settings.get("offline"):
         os.environ["HF_HUB_OFFLINE"] = "1"  # libraries that plugins load weights with read it
     if cell.command == "run":
         from augment.experiment.config import RunConfig
         from augment.experiment.study import run
 
-        found = run(RunConfig.parse(**{**cell.settings, "out": out}), report)
-        return found.document, found.folder, found.cached
+        return run(RunConfig.parse(**{**cell.settings, "out": out}), report)
     from augment.features.config import FeaturesConfig
     from augment.features.study import study_features
 
-    study = study_features(FeaturesConfig.parse(**{**cell.settings, "out": out}), report)
-    return study.document, study.folder, study.cached
+    return study_features(FeaturesConfig.parse(**{**cell.settings, "out": out}), report)

@@ -10,10 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 
+from augment.synthetic.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
 from augment.synthetic.strategies import Counts
 from augment.synthetic.synthesis import SyntheticSet
 from augment.synthetic.teacher_filter import REASONS, Judgement, Teachers
@@ -87,26 +87,33 @@ class FilterReport:
             return None
         return f"The teacher filter found too few images after {self.rounds} rounds: {', '.join(short)}."
 
-    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
-        """Totals, and a row per class; ``passed`` counts the surplus too, acceptance is null where none was drawn."""
-        names = ("wanted", "drawn", "passed", "kept")
-        totals = {name: sum(getattr(tally, name) for tally in self.tallies) for name in names}
-        rows = zip(classes, self.tallies, self.limits, strict=True)
-        return {
-            **totals,
-            "acceptance": totals["passed"] / totals["drawn"] if totals["drawn"] else None,
-            "rounds": self.rounds,
-            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
-            "per_class": [
-                {
-                    "class": name,
-                    **{key: getattr(tally, key) for key in (*names, "acceptance")},
-                    "refused": {reason: tally.refused[reason] for reason in REASONS},
-                    "limit": round(limit, 4) if math.isfinite(limit) else None,
-                }
-                for name, tally, limit in rows
-            ],
-        }
+    def outcome(self, classes: Sequence[str]) -> FilterOutcome:
+        """Totals, and a row for each class by its name."""
+        wanted, drawn, passed, kept = (
+            sum(getattr(tally, name) for tally in self.tallies) for name in ("wanted", "drawn", "passed", "kept")
+        )
+        return FilterOutcome(
+            wanted,
+            drawn,
+            passed,
+            kept,
+            acceptance=passed / drawn if drawn else None,
+            rounds=self.rounds,
+            seconds=FilterSeconds(**{name: round(value, 3) for name, value in self.seconds.items()}),
+            per_class=tuple(
+                FilteredClass(
+                    name,
+                    tally.wanted,
+                    tally.drawn,
+                    tally.passed,
+                    tally.kept,
+                    tally.acceptance,
+                    refused={reason: tally.refused[reason] for reason in REASONS},
+                    limit=round(limit, 4) if math.isfinite(limit) else None,
+                )
+                for name, tally, limit in zip(classes, self.tallies, self.limits, strict=True)
+            ),
+        )
 
 
 def filtered(draw: Draw, counts: Sequence[int], teachers: Teachers) -> tuple[SyntheticSet, FilterReport]:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from augment import store
+from augment import store, typed_json
+from augment.errors import DataError
 from augment.locations import cache_folder
 from augment.progress import Reporter
 from augment.source_code import imported_sources
+from augment.synthetic.filter_outcome import FilterOutcome
 from augment.synthetic.synthesis import SyntheticSet
 
 MAKERS = (
@@ -23,8 +25,8 @@ MAKERS = (
 )
 """Modules that make synthetic sets; what they import is part of the identity, too."""
 
-Drawn = tuple[SyntheticSet, dict[str, Any] | None]
-"""A set, and the report of its filter where it had one."""
+Drawn = tuple[SyntheticSet, FilterOutcome | None]
+"""A set, and what became of the images that its filter was shown, where it had one."""
 
 
 def kept_or_drawn(
@@ -55,10 +57,11 @@ def _kept(folder: Path, drawn: Drawn) -> Drawn:
 def _write(folder: Path, drawn: Drawn) -> None:
     from safetensors.torch import save_file
 
-    synthetic, report = drawn
+    synthetic, outcome = drawn
     tensors = {"images": synthetic.images, "labels": synthetic.labels, "parents": synthetic.parents}
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "images.safetensors")
-    (folder / "rows.json").write_text(json.dumps({"rows": synthetic.rows, "filter": report}), encoding="utf-8")
+    told = {"rows": synthetic.rows, "filter": None if outcome is None else typed_json.to_json(outcome)}
+    (folder / "rows.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 def _read(folder: Path) -> Drawn | None:
@@ -69,9 +72,11 @@ def _read(folder: Path) -> Drawn | None:
     try:
         tensors = load_file(folder / "images.safetensors")
         document = store.parse_json((folder / "rows.json").read_bytes())
-    except (OSError, ValueError, SafetensorError):
+        told = document["filter"]
+        outcome = None if told is None else typed_json.from_json(FilterOutcome, told, "rows.json")
+    except (OSError, ValueError, SafetensorError, DataError):
         return None
     rows = tuple(document["rows"])
     if len(rows) != len(tensors["labels"]):
         return None
-    return SyntheticSet(tensors["images"], tensors["labels"], rows, tensors["parents"]), document["filter"]
+    return SyntheticSet(tensors["images"], tensors["labels"], rows, tensors["parents"]), outcome

@@ -24,7 +24,7 @@ from augment.training.history import Meter, Progress, checked_terms
 from augment.training.isolation import Interruption, seed_all, seed_of
 from augment.training.persistence import not_finite, save, weights_are_finite
 from augment.training.processes import Processes
-from augment.training.state import NUMERICAL, Diverged, Plan, Reason, State
+from augment.training.state import NUMERICAL, OUT_OF_TIME, Diverged, Plan, Reason, State
 from augment.training.updates import Updates, learning_rate_factor
 from augment.training.validation import Validation
 
@@ -112,7 +112,7 @@ class Loop:
         if plan.stop_at is not None and state.step >= plan.stop_at:
             return "stop_at"
         # whatever getting ready took, a training that ends without a step would be no training
-        return "max_seconds" if state.step and self._time_share() >= 1 else None
+        return OUT_OF_TIME if state.step and self._time_share() >= 1 else None
 
     def _time_share(self) -> float:
         return self.state.seconds / self.plan.max_seconds if self.plan.max_seconds is not None else 0.0

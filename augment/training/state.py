@@ -17,6 +17,10 @@ Reason = str
 """``"finished"``, ``"max_seconds"``, ``"stop_at"``, or why the generator itself wanted to stop, in a sentence."""
 
 
+OUT_OF_TIME = "max_seconds"
+"""Why a training stopped that could go on."""
+
+
 class Diverged(ConfigError):
     """Loss or gradients stayed non-finite, or the trained generator is no use; the last good checkpoint is kept."""
 

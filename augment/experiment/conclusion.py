@@ -1,70 +1,85 @@
-"""``result.json``: a run's numbers as one document, with comparisons, guards and the verdict."""
+"""A run's numbers as one result, with comparisons, guards and the verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from augment.arms import ArmResult
-from augment.datasets import ImageSet, LabelledImages
+from augment.datasets import LabelledImages
 from augment.evidence import guards
 from augment.evidence.effects import class_effects, class_groups, group_effects
-from augment.evidence.guards import Guard
 from augment.evidence.judgement import Scored, against_best, judged
 from augment.evidence.statistics import Comparison, Drawn, class_image_variances, mean_overlap
+from augment.evidence.verdict import Guard
 from augment.experiment.added import added_key
-from augment.experiment.plan import SCHEMA, Plan
+from augment.experiment.plan import Plan
 from augment.experiment.repetition import Repetition
+from augment.metrics.scores import FidelityScores
+from augment.results.run_result import (
+    AddedImages,
+    ArmEffects,
+    ArmScores,
+    ArmSpread,
+    ClassScores,
+    RegimeInfo,
+    RunResult,
+    ScoredOn,
+)
+from augment.results.study_result import DatasetInfo, GeneratorInfo
 
 ByArm = dict[str, list[ArmResult]]
 """Results of one classifier by arm, one per repetition in order."""
 
 
-def document(
-    plan: Plan,
-    repetitions: Sequence[Repetition],
-    fidelity: dict[str, Any],
-    spreads: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """Everything a run found; ``schema`` changes when the meaning of a field does."""
-    families = {spec.name: spec.family for spec in plan.arms}
+def result_of(
+    plan: Plan, repetitions: Sequence[Repetition], fidelity: FidelityScores, spreads: Sequence[ArmSpread]
+) -> RunResult:
+    """Everything a run found; its schema changes when the meaning of a field does."""
     arms = scored(plan, repetitions)
     found = against_best(arms)
     checks = run_guards(plan, repetitions)
-    verdicts = judged(arms, [guard.name for guard in checks if not guard.passed])
-    rows = [
-        {
-            **result.to_json(plan.data.classes),
-            "seed": repetition.draw.seeds.classifier,
-            "trainings": [*result.trainings, *_again(repetition, result.classifier, result.arm)],
-            "family": families[result.arm],
-        }
-        for repetition in repetitions
-        for result in repetition.results
-    ]
-    return {
-        "schema": SCHEMA,
-        "dataset": describe_data(plan.data),
-        "scored_on": {"part": plan.config.score_on, "images": len(repetitions[0].draw.data.test)},
-        "regime": _regime(plan, repetitions[0]),
-        "generators": [_generator(plan, repetitions, model) for model in plan.models],
-        "synthetic": _synthetic(plan, repetitions),
-        "seeds": [asdict(repetition.draw.seeds) for repetition in repetitions],
-        "drawn": asdict(_drawn(plan, repetitions)),
-        "arms": rows,
-        "fidelity": fidelity,
-        "comparisons": [comparison.to_json() for comparison in found],
-        "effects": effects(plan, repetitions, found),
-        "spread": spreads,
-        "guards": [asdict(guard) for guard in checks],
-        "verdict": verdicts[0].to_json(),
-        "verdicts": [one.to_json() for one in verdicts],
-    }
+    return RunResult(
+        dataset=DatasetInfo.of(plan.data),
+        scored_on=ScoredOn(plan.config.score_on, len(repetitions[0].draw.data.test)),
+        regime=_regime(plan, repetitions[0]),
+        generators=tuple(_generator(plan, repetitions, model) for model in plan.models),
+        synthetic=tuple(_synthetic(plan, repetitions)),
+        seeds=tuple(repetition.draw.seeds for repetition in repetitions),
+        drawn=_drawn(plan, repetitions),
+        arms=tuple(_rows(plan, repetitions)),
+        fidelity=fidelity,
+        comparisons=tuple(found),
+        effects=tuple(effects(plan, repetitions, found)),
+        spread=tuple(spreads),
+        guards=tuple(checks),
+        verdicts=tuple(judged(arms, [guard.name for guard in checks if not guard.passed])),
+    )
+
+
+def _rows(plan: Plan, repetitions: Sequence[Repetition]) -> Iterator[ArmScores]:
+    families = {spec.name: spec.family for spec in plan.arms}
+    for repetition in repetitions:
+        for result in repetition.results:
+            scores = result.scores
+            columns = zip(plan.data.classes, scores.precision, scores.recall, scores.f1, scores.support, strict=True)
+            yield ArmScores(
+                arm=result.arm,
+                classifier=result.classifier,
+                seed=repetition.draw.seeds.classifier,
+                updates=result.updates,
+                accuracy=scores.accuracy,
+                trainings=(*result.trainings, *_again(repetition, result.classifier, result.arm)),
+                balanced_accuracy=scores.balanced_accuracy,
+                seconds=round(result.seconds, 3),
+                cached=result.cached,
+                per_class=tuple(ClassScores(*row) for row in columns),
+                confusion=scores.confusion,
+                family=families[result.arm],
+            )
 
 
 def _by_arm(repetitions: Sequence[Repetition], classifier: str) -> ByArm:
@@ -110,12 +125,11 @@ def _drawn(plan: Plan, repetitions: Sequence[Repetition]) -> Drawn:
     return Drawn(False, scored / max(1, len(plan.data.train) - scored), overlap)
 
 
-def effects(plan: Plan, repetitions: Sequence[Repetition], found: Sequence[Comparison]) -> list[dict[str, Any]]:
+def effects(plan: Plan, repetitions: Sequence[Repetition], found: Sequence[Comparison]) -> Iterator[ArmEffects]:
     """For each comparison of an arm with a generator: recall by class, and by classes with many and few images."""
     classes, counts = plan.data.classes, plan.counts
     support = repetitions[0].draw.data.test.counts(len(classes))
     generative = {spec.name for spec in plan.arms if spec.family == "generative"}
-    rows = []
     for comparison in (comparison for comparison in found if comparison.arm in generative):
         results = _by_arm(repetitions, comparison.classifier)
         ours, theirs = (
@@ -123,16 +137,13 @@ def effects(plan: Plan, repetitions: Sequence[Repetition], found: Sequence[Compa
         )
         extra = _image_variances(plan, repetitions, results[comparison.arm], results[comparison.against])
         how = (classes, counts, ours, theirs, support, extra)
-        rows.append(
-            {
-                "classifier": comparison.classifier,
-                "arm": comparison.arm,
-                "against": comparison.against,
-                "groups": [row.to_json() for row in group_effects(*how)],
-                "classes": [row.to_json() for row in class_effects(*how)],
-            }
+        yield ArmEffects(
+            comparison.classifier,
+            comparison.arm,
+            comparison.against,
+            groups=tuple(group_effects(*how)),
+            classes=tuple(class_effects(*how)),
         )
-    return rows
 
 
 def _image_variances(
@@ -146,66 +157,52 @@ def _image_variances(
     return class_image_variances(first, second, truth.tolist(), len(plan.data.classes))
 
 
-def describe_data(data: ImageSet) -> dict[str, Any]:
-    """The ``dataset`` section of a result."""
-    return {
-        "name": data.name,
-        "sha256": data.sha256,
-        "channels": data.spec.channels,
-        "height": data.spec.height,
-        "width": data.spec.width,
-        "classes": list(data.classes),
-        "notes": list(data.notes),
-    }
-
-
-def _regime(plan: Plan, first: Repetition) -> dict[str, Any]:
+def _regime(plan: Plan, first: Repetition) -> RegimeInfo:
     groups = class_groups(plan.counts)
-    return {
-        "name": plan.config.regime,
-        "size": sum(plan.counts),
-        "class_counts": list(plan.counts),
-        "groups": {name: [plan.data.classes[index] for index in members] for name, members in groups.items()},
-        "seed": first.draw.manifest.seed,
-        "manifest_sha256": first.draw.manifest.sha256,
-    }
+    return RegimeInfo(
+        name=plan.config.regime,
+        size=sum(plan.counts),
+        class_counts=plan.counts,
+        groups={name: tuple(plan.data.classes[index] for index in members) for name, members in groups.items()},
+        seed=first.draw.manifest.seed,
+        manifest_sha256=first.draw.manifest.sha256,
+    )
 
 
-def _generator(plan: Plan, repetitions: Sequence[Repetition], model: str) -> dict[str, Any]:
+def _generator(plan: Plan, repetitions: Sequence[Repetition], model: str) -> GeneratorInfo:
     """Settings of one generator, and what its trainings cost."""
-    recipe = plan.identity["recipes"][model]
+    draw = repetitions[0].draw
+    recipe = plan.recipe(model, draw.manifest, draw.seeds)
     trained = [repetition.trained[model] for repetition in repetitions]
     first = trained[0]
-    return {
-        "name": model,
-        "config": recipe["options"],
-        "version": recipe["version"],
-        "steps": min(one.steps for one in trained),
-        "stopped": next((one.stopped for one in trained if one.stopped != "finished"), "finished"),
-        "seconds": round(sum(one.seconds for one in trained), 3),
-        "images_per_second": round(first.images_per_second, 1),
-        "cached": all(one.cached for one in trained),
-        "device": plan.device,
-        "precision": plan.precision,
-    }
+    return GeneratorInfo(
+        name=model,
+        config=recipe.options,
+        version=recipe.version,
+        steps=min(one.steps for one in trained),
+        stopped=next((one.stopped for one in trained if one.stopped != "finished"), "finished"),
+        seconds=round(sum(one.seconds for one in trained), 3),
+        images_per_second=round(first.images_per_second, 1),
+        cached=all(one.cached for one in trained),
+        device=plan.device,
+        precision=plan.precision,
+    )
 
 
-def _synthetic(plan: Plan, repetitions: Sequence[Repetition]) -> list[dict[str, Any]]:
+def _synthetic(plan: Plan, repetitions: Sequence[Repetition]) -> Iterator[AddedImages]:
     """What every arm with added images adds, in the first repetition; filters with their acceptance in all."""
-    rows = []
-    for spec in (spec for spec in plan.arms if spec.adds is not None):
-        added = [repetition.added[added_key(spec)] for repetition in repetitions]
-        rows.append(
-            {
-                "arm": spec.name,
-                "adds": spec.adds,
-                "generator": spec.generator,
-                "strategy": str(spec.usage),
-                "class_counts": list(added[0].images.counts(len(plan.data.classes))),
-                "filter": None if added[0].filtered is None else [one.filtered for one in added],
-            }
-        )
-    return rows
+    for spec in plan.arms:
+        if spec.adds is not None:
+            added = [repetition.added[added_key(spec)] for repetition in repetitions]
+            outcomes = tuple(one.filtered for one in added if one.filtered is not None)
+            yield AddedImages(
+                arm=spec.name,
+                adds=spec.adds,
+                generator=spec.generator,
+                strategy=str(spec.usage),
+                class_counts=added[0].images.counts(len(plan.data.classes)),
+                filter=outcomes or None,
+            )
 
 
 def run_guards(plan: Plan, repetitions: Sequence[Repetition]) -> list[Guard]:

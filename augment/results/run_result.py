@@ -1,0 +1,218 @@
+"""The result of ``augment run``: arms, comparisons, verdicts and fidelity, as computed and as read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from augment.errors import DataError
+from augment.evidence.effects import ClassEffect, GroupEffect
+from augment.evidence.judgement import Family
+from augment.evidence.spread import Spread
+from augment.evidence.statistics import Comparison, Drawn
+from augment.evidence.verdict import Verdict
+from augment.metrics.scores import FidelityScores, nested
+from augment.results.study_result import FILE, GeneratorInfo, StudyResult
+from augment.synthetic.filter_outcome import FilterOutcome
+
+
+@dataclass(frozen=True)
+class ScoredOn:
+    """The part of the data that arms were scored on, and its images."""
+
+    part: Literal["test", "validation"]
+    images: int
+
+
+@dataclass(frozen=True)
+class RegimeInfo:
+    """The real training images of the first repetition.
+
+    class_counts: images ``(K,)`` of each class.  groups: names of the classes with many, medium and few.
+    """
+
+    name: str
+    size: int
+    class_counts: tuple[int, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    seed: int
+    manifest_sha256: str
+
+
+@dataclass(frozen=True)
+class AddedImages:
+    """What an arm adds to the real images of the first repetition.
+
+    adds: ``synthetic``, or the cheap way that makes the images.  class_counts: images ``(K,)``.  filter: what became of
+    the images that a filter was shown, in each repetition; None without one.
+    """
+
+    arm: str
+    adds: str
+    generator: str | None
+    strategy: str
+    class_counts: tuple[int, ...]
+    filter: tuple[FilterOutcome, ...] | None
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of one repetition; they differ so that no two parts share a stream."""
+
+    subset: int
+    generator: int
+    sampling: int
+    classifier: int
+
+    @classmethod
+    def of(cls, base: int) -> Seeds:
+        """Seeds of repetition ``base``."""
+        return cls(*(part * 1_000_003 + base for part in range(4)))
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores of one class in [0, 1], and its images."""
+
+    name: Annotated[str, Field(alias="class")]
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class ArmScores:
+    """One arm with one classifier in one repetition; scores in [0, 1].
+
+    seed: of the classifier.  updates: optimizer steps of each training; None for a tree.  accuracy: mean over
+    ``trainings``, which holds that of each, with a second training that is not in the mean where there is one seed.
+    confusion: counts ``[truth][predicted]``, summed over trainings.  seconds: of all.
+    """
+
+    arm: str
+    classifier: str
+    seed: int
+    updates: int | None
+    accuracy: float
+    trainings: tuple[float, ...]
+    balanced_accuracy: float
+    seconds: float
+    cached: bool
+    per_class: tuple[ClassScores, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    family: Family
+
+
+@dataclass(frozen=True)
+class ArmEffects:
+    """What an arm does to recall, against another one: by groups of classes, and by class where that is known."""
+
+    classifier: str
+    arm: str
+    against: str
+    groups: tuple[GroupEffect, ...]
+    classes: tuple[ClassEffect, ...]
+
+
+@dataclass(frozen=True)
+class ArmSpread:
+    """How an arm's accuracy varies over seeds.  seconds: of the repeats that tell.  text: one sentence."""
+
+    classifier: str
+    arm: str
+    seconds: float
+    sd: Spread
+    text: str
+
+
+Fidelity = Annotated[FidelityScores, BeforeValidator(nested), PlainSerializer(FidelityScores.to_json)]
+"""In a file each score stands by its name."""
+
+Some = Field(min_length=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult(StudyResult):
+    """A finished run.
+
+    generators: the run's own first.  seeds, drawn: of the repetitions.  arms: one for each repetition, classifier and
+    arm.  fidelity: of samples of the run's own generator, in the first repetition.  comparisons: every arm against the
+    best one without a generator.  effects: for those with one.  spread: with several seeds.  verdicts: one for each
+    classifier, or one in all.
+    """
+
+    schema: ClassVar[str] = "augment.run/6"
+
+    scored_on: ScoredOn
+    regime: RegimeInfo
+    generators: Annotated[tuple[GeneratorInfo, ...], Some]
+    synthetic: tuple[AddedImages, ...]
+    seeds: Annotated[tuple[Seeds, ...], Some]
+    drawn: Drawn
+    arms: tuple[ArmScores, ...]
+    fidelity: Fidelity
+    comparisons: tuple[Comparison, ...]
+    effects: tuple[ArmEffects, ...]
+    spread: tuple[ArmSpread, ...]
+    verdicts: Annotated[tuple[Verdict, ...], Some]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Does the generator help? On the first classifier."""
+        return self.verdicts[0]
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, in one sentence."""
+        return self.verdict.text
+
+    @property
+    def classifier_seconds(self) -> float:
+        """Of all classifiers, whenever they were trained."""
+        return sum([*(row.seconds for row in self.arms), *(row.seconds for row in self.spread)])
+
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """In the order in which they were asked for."""
+        return tuple(dict.fromkeys(row.classifier for row in self.arms))
+
+    def of(self, classifier: str) -> dict[str, list[ArmScores]]:
+        """The rows of one classifier by arm, one for each repetition."""
+        found: dict[str, list[ArmScores]] = {}
+        for row in self.arms:
+            if row.classifier == classifier:
+                found.setdefault(row.arm, []).append(row)
+        return found
+
+    def numbers(self) -> Iterator[tuple[str, float]]:
+        """What is worth comparing: ``accuracy/<classifier>/<arm>`` of each seed, ``fidelity/<score>``."""
+        for row in self.arms:
+            yield f"accuracy/{row.classifier}/{row.arm}", row.accuracy
+        for kind, score in self.fidelity.known():
+            yield f"fidelity/{kind.name}", float(score.value or 0.0)
+            if score.floor is not None:
+                yield f"fidelity/{kind.name}_floor", score.floor
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """What :meth:`to_json` wrote; raises DataError also where something is not given for each class."""
+        found = super().from_json(document)
+        lengths = {
+            "regime.class_counts": len(found.regime.class_counts),
+            **{f"synthetic[{index}].class_counts": len(row.class_counts) for index, row in enumerate(found.synthetic)},
+            **{f"arms[{index}].per_class": len(row.per_class) for index, row in enumerate(found.arms)},
+        }
+        classes = len(found.dataset.classes)
+        for place, length in lengths.items():
+            if length != classes:
+                raise DataError(f"{FILE} is damaged at {place} ({length} values for {classes} classes): run it again")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``--json``; ``verdict`` is the first of ``verdicts``."""
+        document = super().to_json()
+        return {**document, "verdict": document["verdicts"][0]}

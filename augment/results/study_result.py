@@ -1,0 +1,133 @@
+"""What the results of all studies have in common: the data, guards, where and when it was made, and ``result.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from augment import typed_json
+from augment.errors import DataError
+from augment.evidence.verdict import Guard
+from augment.run_folder.environment import Environment
+
+if TYPE_CHECKING:
+    from augment.datasets import ImageSet
+
+FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The data set of a study: sizes in pixels, names of classes in order, and what was said when it was loaded."""
+
+    name: str
+    sha256: str
+    channels: int
+    height: int
+    width: int
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data: ImageSet) -> DatasetInfo:
+        """What is said of a loaded data set."""
+        spec, notes = data.spec, tuple(data.notes)
+        return cls(data.name, data.sha256, spec.channels, spec.height, spec.width, data.classes, notes)
+
+    @property
+    def headline(self) -> str:
+        """``1 x 28 x 28, 10 classes``."""
+        return f"{self.channels} x {self.height} x {self.width}, {len(self.classes)} classes"
+
+
+@dataclass(frozen=True)
+class GeneratorInfo:
+    """How a generator was trained, over all its trainings in a study.
+
+    config: its options with defaults resolved.  steps: of the shortest training.  stopped: ``finished``, or why a
+    training was cut short.  seconds: of all.  images_per_second: of the first.  cached: were all there before?
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    version: str | None
+    steps: int
+    stopped: str
+    seconds: float
+    images_per_second: float
+    cached: bool
+    device: str
+    precision: str
+
+    @property
+    def cut_short(self) -> str:
+        """Why its training ended early, for a sentence; empty where it did not."""
+        return "" if self.stopped in ("finished", "unknown") else f", cut short: {self.stopped}"
+
+    @property
+    def speed(self) -> str:
+        """``1,200 images/s``, or ``cached``."""
+        return "cached" if self.cached else f"{self.images_per_second:,.0f} images/s"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """seconds: wall clock of the attempt that finished it.  The others: of all trainings, whenever they were."""
+
+    seconds: float
+    generator_seconds: float
+    classifier_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """A finished study. Everything but the first fields is known when it is written, and the same when read again.
+
+    environment: where it was made.  finished_at: ISO time in UTC.  folder: where it lies.  identity: hash of
+    everything it depends on.  cached: was it there before it was asked for?
+    """
+
+    schema: ClassVar[str]
+
+    dataset: DatasetInfo
+    guards: tuple[Guard, ...]
+    environment: Environment | None = None
+    finished_at: str = ""
+    cost: Cost | None = None
+    seconds: float = 0.0
+    folder: Path = field(default=Path(), compare=False)
+    identity: str = ""
+    cached: bool = field(default=False, compare=False)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, in one sentence."""
+        raise NotImplementedError
+
+    @property
+    def classifier_seconds(self) -> float:
+        """Of all classifiers, whenever they were trained."""
+        raise NotImplementedError
+
+    def numbers(self) -> Iterator[tuple[str, float]]:
+        """What is worth comparing between studies, by name; a name may come several times, as with several seeds."""
+        raise NotImplementedError
+
+    @property
+    def failed_guards(self) -> tuple[str, ...]:
+        """Names of the guards that failed."""
+        return tuple(guard.name for guard in self.guards if not guard.passed)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``--json``; without ``cached`` that of ``result.json``."""
+        return {"schema": self.schema, **typed_json.to_json(self)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """What :meth:`to_json` wrote; raises DataError for another schema, and where something is missing or wrong."""
+        found = document.get("schema")
+        if found != cls.schema:
+            raise DataError(f"made by another version ({found}; this one reads {cls.schema}): run it again")
+        return typed_json.from_json(cls, document, FILE)

@@ -1,0 +1,138 @@
+"""The life of a study, the same for all kinds: found finished, or locked, tracked, carried out, and written at the end.
+
+A folder is complete only when ``result.json`` is there; it is written last, when everything else is.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from augment import store
+from augment.errors import DataError
+from augment.progress import Reporter
+from augment.results.study_result import FILE, Cost, StudyResult
+from augment.run_folder.environment import environment
+from augment.study_config import StudyConfig
+from augment.tracking import means, tracked
+from augment.training.state import OUT_OF_TIME
+from augment.workers import Workers, side_by_side
+
+R = TypeVar("R", bound=StudyResult)
+R_co = TypeVar("R_co", bound=StudyResult, covariant=True)
+
+
+class Plan(Protocol[R_co]):
+    """A study with everything resolved and nothing computed yet."""
+
+    @property
+    def config(self) -> StudyConfig:
+        """What was asked."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+
+    @property
+    def jobs(self) -> int:
+        """Classifiers that can be trained side by side."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything the result depends on."""
+
+    @property
+    def key(self) -> str:
+        """Hash of the identity."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the result goes."""
+
+    @property
+    def result(self) -> type[R_co]:
+        """What comes of it."""
+
+    @property
+    def reuses(self) -> bool:
+        """May a finished result be handed back?"""
+
+
+def complete(plan: Plan[R], carry_out: Callable[[Workers, Reporter], R], report: Reporter) -> R:
+    """The result of a study: one that is there already, or what ``carry_out`` finds, written to its folder.
+
+    Raises BusyError while another process writes there, and DataError where it cannot be written.
+    """
+    start, folder = time.perf_counter(), plan.folder
+    found = _finished(plan)
+    if found is not None:
+        report.note(f"Cached: this very {plan.config.called} was finished before.")
+        return found
+    with store.locked(folder), tracked(plan.config.tracker, folder, plan.identity, report) as report:
+        found = _finished(plan)
+        if found is not None:  # by whoever held the folder just now
+            return found
+        with store.writing(folder):
+            store.write_json(folder / "config.json", {**plan.identity, "dataset": plan.config.dataset})
+        made_in = environment(plan.device)
+        with side_by_side(plan.jobs, plan.device) as workers:
+            result = carry_out(workers, report)
+        result = replace(result, environment=made_in, identity=plan.key)
+        result = finish(folder, result, seconds=time.perf_counter() - start)
+        report.metrics(means(result.numbers()), 0)
+    return result
+
+
+def _finished(plan: Plan[R]) -> R | None:
+    document = store.finished(plan.folder, plan.key) if plan.reuses else None
+    if document is None:
+        return None
+    try:
+        return replace(plan.result.from_json(document), folder=plan.folder, cached=True)
+    except DataError:  # as after a crash of a disk: it is made again
+        return None
+
+
+def finish(folder: Path, result: R, *, seconds: float) -> R:
+    """Write ``result.json``, which marks the folder as finished; returns what it says.
+
+    Everything else must be there already.  seconds: wall clock of this attempt, in which parts that were finished
+    before cost nothing. Checkpoints of generators that need no more training are removed. Raises DataError where the
+    folder cannot be written.
+    """
+    trainings = _trainings(folder)
+    finished = replace(
+        result,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        cost=Cost(
+            seconds=round(seconds, 2),
+            generator_seconds=round(sum(one["seconds"] for one in trainings.values()), 2),
+            classifier_seconds=round(result.classifier_seconds, 2),
+        ),
+        seconds=round(seconds, 2),
+        folder=folder,
+    )
+    document = finished.to_json()
+    del document["cached"]
+    with store.writing(folder):
+        store.write_json(folder / FILE, document)
+    _remove_checkpoints(trainings)
+    return finished
+
+
+def _trainings(folder: Path) -> dict[Path, dict[str, Any]]:
+    """What the training of every generator below ``folder`` left, by the generator's folder."""
+    found = {file.parent: store.read_json(file) for file in folder.rglob("training.json")}
+    return {place: training for place, training in found.items() if training is not None and "seconds" in training}
+
+
+def _remove_checkpoints(trainings: Mapping[Path, Mapping[str, Any]]) -> None:
+    """They are several times as large as the weights, and only an interrupted training needs them."""
+    for place, training in trainings.items():
+        if training.get("stopped") != OUT_OF_TIME:
+            shutil.rmtree(place / "checkpoint", ignore_errors=True)  # what cannot be removed does no harm
