@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,15 @@ def _source_hash(source: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
         digest.update(str(file.relative_to(source)).encode())
-        digest.update(file.read_bytes())
+        found = file.stat()
+        digest.update(_content(file, found.st_mtime_ns, found.st_size))
     return digest.hexdigest()
+
+
+@cache
+def _content(file: Path, _changed: int, _size: int) -> bytes:
+    """Read once, as long as the file stays as it is: a sweep asks for the same files for each of its cells."""
+    return file.read_bytes()
 
 
 @contextmanager

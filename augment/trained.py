@@ -245,7 +245,19 @@ def _load(folder: Path, *, cached: bool) -> Trained:
 
 def check_model(model: str, options: Mapping[str, Any], steps: int | None) -> None:
     """Raise the error for an unknown model or option before any data is loaded."""
-    registry.get(model).Config.parse({**options, **({} if steps is None else {"steps": steps})})
+    completed(model, options, steps)
+
+
+def completed(model: str, options: Mapping[str, Any], steps: int | None) -> dict[str, Any]:
+    """A model's options with its defaults; ``steps`` overrides the option of that name.
+
+    Raises UsageError for an unknown model, ConfigError for unknown options or values.
+    """
+    return (
+        registry.get(model)
+        .Config.parse({**options, **({} if steps is None else {"steps": steps})})
+        .model_dump(mode="json")
+    )
 
 
 def make_recipe(
@@ -264,17 +276,16 @@ def make_recipe(
 
     Raises ConfigError for unknown options or values.
     """
-    cls = registry.get(model)
-    config = cls.Config.parse({**options, **({} if steps is None else {"steps": steps})})
+    complete = completed(model, options, steps)
     return Recipe(
         model=model,
-        options=config.model_dump(mode="json"),
+        options=complete,
         classes=classes,
         version=registry.version(model),
-        code=plugin_code(cls),
+        code=plugin_code(registry.get(model)),
         data_sha256=data_sha256,
         seed=seed,
-        steps=config.steps,
+        steps=complete["steps"],
         max_seconds=None if max_minutes is None else 60 * max_minutes,
         device=device,
         precision=precision,

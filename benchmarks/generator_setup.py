@@ -12,10 +12,10 @@ import torch
 
 from augment.classifiers import default_updates
 from augment.datasets import ImageSet, LabelledImages
-from augment.experiment.config import Seeds
 from augment.metrics.extractors import Extractor
 from augment.progress import Reporter
 from augment.regimes import Manifest, class_counts, draw_split
+from augment.results.run_result import Seeds
 from augment.scoring import References
 
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {

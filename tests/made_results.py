@@ -8,6 +8,7 @@ from augment.evidence.statistics import Drawn
 from augment.evidence.verdict import Guard, Verdict
 from augment.metrics.scores import FidelityScores, Score
 from augment.results.features_result import Chosen, EncoderInfo, FeaturesResult, FewLabelScores, Protocol
+from augment.results.identity import GeneratorIdentity, Identity
 from augment.results.run_result import (
     AddedImages,
     ArmScores,
@@ -125,8 +126,45 @@ def features_result(**changes) -> FeaturesResult:
     return replace(made, **changes)
 
 
-def document_of(result) -> dict:
-    """What ``result.json`` holds."""
-    document = result.to_json()
-    del document["cached"]
-    return document
+def identity(model="m", *, options=None, arms=("real", "m"), **settings) -> Identity:
+    """``config.json`` of a run with these settings; options: of the generator."""
+    asked = {
+        **{"dataset": "toy", "model": model, "regime": "high", "size": 60, "imbalance_factor": 100.0, "seed": 0},
+        **{"seeds": 1, "regime_seed": 0, "strategy": "partial:share=0.3", "updates": 20, "score_on": "test"},
+        **{"steps": 20, "options": {"lr": 0.1, **(options or {})}, "arms": list(arms)},
+        **{"classifiers": ["cnn"], "spread": False, "device": "cpu", "precision": "fp32", "fidelity_images": 50},
+        **settings,
+    }
+    generator = GeneratorIdentity({"steps": 20, "lr": 0.1, **(options or {})}, "0", "c0de")
+    left_out = ("dataset", "options", "steps")
+    decided = {**{name: value for name, value in asked.items() if name not in left_out}, "arms": list(arms)}
+    return Identity(RunResult.schema, asked, decided, "a" * 64, {model: generator}, "c0de", "2")
+
+
+def features_identity(model="m", *, options=None, **settings) -> Identity:
+    """``config.json`` of a feature study with these settings; options: of the generator."""
+    asked = {
+        "dataset": "toy",
+        "model": model,
+        "episodes": 1,
+        "heads": ["linear"],
+        "seed": 0,
+        "device": "cpu",
+        **settings,
+    }
+    generator = GeneratorIdentity({"steps": 20, "lr": 0.1, **(options or {})}, "0", "c0de")
+    return Identity(FeaturesResult.schema, asked, asked, "a" * 64, {model: generator}, "c0de", "2")
+
+
+def with_settings(made: Identity, **changes) -> Identity:
+    """A copy with other settings, also among what decides where they stand there."""
+    decided = {name: changes.get(name, value) for name, value in made.decided.items()}
+    return replace(made, settings={**made.settings, **changes}, decided=decided)
+
+
+def with_options(made: Identity, **changes) -> Identity:
+    """A copy with other options of its own generator."""
+    own, generator = next(iter(made.generators.items()))
+    changed = replace(generator, options={**generator.options, **changes})
+    asked = {**made.settings, "options": {**made.settings.get("options", {}), **changes}}
+    return replace(made, settings=asked, generators={**made.generators, own: changed})

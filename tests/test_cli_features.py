@@ -72,7 +72,7 @@ def test_layers_are_listed(augment):
     [
         (("--model", "ae", "--t", "50"), 2, "no option 't'"),
         (("--model", "ddpm", "--t", "1000"), 2, "from 0 to 999"),
-        (("--model", "ddpm", "--t", "many"), 2, "whole numbers"),
+        (("--model", "ddpm", "--t", "many"), 3, "whole numbers"),
         (("--model", "ae", "--layer", "laten"), 2, "Did you mean 'latent'"),
         (("--model", "ae", "--labels-per-class", "2,1000"), 3, "k = 1000 labels per class"),
         (("--model", "ae", "--head", "lineal"), 3, "Did you mean 'linear'"),

@@ -95,7 +95,7 @@ CASES = {
     "sweep --dataset digits --model vae --workers 0": (2, "--workers"),
     # values and files that cannot be used
     f"run {ON} --model vae --seeds many": (2, "--seeds"),
-    f"features {ON} --model ae --episodes 0": (3, "--episodes"),
+    f"features {ON} --model ae --episodes 0": (2, "--episodes"),
     f"train {ON} --model vae --out g --set latent_dim=0": (3, "latent_dim=0"),
     f"train {ON} --model vae --out file --steps 2": (3, "file"),
     "sample empty": (3, "not a saved generator"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_results import document_of, features_result
+from made_results import features_result, with_options, with_settings
 from scipy import stats
 
 from augment.errors import DataError
@@ -19,6 +19,7 @@ from augment.results.comparison import compare_folders
 from augment.results.records import read_record
 from augment.results.settings import plain_arm
 from augment.run_folder.predictions import Predictions
+from augment.typed_json import to_json
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +44,7 @@ def real(tmp_path_factory):
     shutil.copytree(made.folder, folder)
     # two steps of training leave images of another brightness
     trusted = replace(made, guards=tuple(replace(guard, passed=True) for guard in made.guards))
-    (folder / "result.json").write_text(json.dumps(document_of(trusted)))
+    (folder / "result.json").write_text(json.dumps(trusted.to_json()))
     return folder
 
 
@@ -52,7 +53,7 @@ class Side:
 
     def __init__(self, real: Path, seeds=(0, 1, 2)) -> None:
         record = read_record(real)
-        self.identity = dict(record.identity)
+        self.identity = with_settings(record.identity, seed=seeds[0], seeds=len(seeds))
         kept = Predictions.load(real)
         self.truth = {new: kept.truth(old).copy() for new, old in enumerate(seeds)}
         self.predicted = {
@@ -65,7 +66,6 @@ class Side:
         own = [one.classifier for one in rows]
         arms = tuple(one for one in record.result.arms if one.seed in own)
         self.result = replace(record.result, seeds=rows, arms=arms)
-        self.identity["config"].update(seed=seeds[0], seeds=len(seeds))
 
     def change(self, section: str = "", **changes) -> None:
         """Other fields of the result, or of one of its sections."""
@@ -90,13 +90,20 @@ class Side:
             generators=(replace(first, name=model), *rest),
         )
         self.predicted = {(i, c, arm.replace("vae", model)): array for (i, c, arm), array in self.predicted.items()}
-        self.identity["recipes"] = {model: self.identity["recipes"]["vae"]}
-        self.identity["arms"] = [arm.replace("vae", model) for arm in self.identity["arms"]]
+        named = with_settings(self.identity, model=model)
+        arms = [arm.replace("vae", model) for arm in named.decided["arms"]]
+        generators = {model: named.generators["vae"]}
+        self.identity = replace(named, decided={**named.decided, "arms": arms}, generators=generators)
+
+    def set_options(self, **options) -> None:
+        """As if its generator had these options and no others."""
+        own, generator = next(iter(self.identity.generators.items()))
+        self.identity = replace(self.identity, generators={own: replace(generator, options=options)})
 
     def write(self, folder: Path, *, predictions=True) -> Path:
         folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(document_of(self.result)))
-        (folder / "config.json").write_text(json.dumps(self.identity))
+        (folder / "result.json").write_text(json.dumps(self.result.to_json()))
+        (folder / "config.json").write_text(json.dumps(to_json(self.identity)))
         if predictions:
             Predictions(self.truth, self.predicted).save(folder)
         return folder
@@ -228,7 +235,7 @@ def test_two_models_are_compared_arm_by_arm(real, tmp_path):
     b = Side(real)
     b.rename("gan")
     b.change(arms=tuple(one for one in b.result.arms if one.arm != "real"))
-    b.identity["recipes"]["gan"]["options"] = {"width": 8, "depth": 2}
+    b.set_options(steps=2, width=8, depth=2)
     found = compare_folders(Side(real).write(tmp_path / "a"), b.write(tmp_path / "b"))
     assert [pair.arm for pair in found.arms] == ["oversample", "model", "model+oversample"]
     assert (found.only_a, found.only_b) == (("real (cart-pixels)",), ())
@@ -236,7 +243,7 @@ def test_two_models_are_compared_arm_by_arm(real, tmp_path):
     assert differences["model"] == ("vae", "gan")
     assert differences["depth"] == (None, 2)
     assert differences["latent_dim"] == (4, None)
-    assert "width" not in differences
+    assert not {"width", "steps"} & set(differences)
     assert "arms" not in differences
 
 
@@ -262,7 +269,7 @@ def test_a_folder_of_several_seeds_is_one_side_and_one_of_several_studies_is_ref
     assert len(found.a.runs) == 3
     assert {pair.comparison.delta for pair in found.arms} == {0}
     other = Side(real)
-    other.identity["recipes"]["vae"]["options"]["beta"] = 9
+    other.identity = with_options(other.identity, beta=9)
     other.write(tmp_path / "sweep" / "other")
     with pytest.raises(DataError, match=r"holds 2 studies(.|\n)*sweep/0 .*beta=0\.1(.|\n)*sweep/other .*beta=9"):
         compare_folders(tmp_path / "sweep", real)
@@ -351,7 +358,7 @@ def test_a_feature_study_and_a_missing_folder_are_refused(augment, real, tmp_pat
     assert code == 3
     assert "There is no" in err
     (tmp_path / "study").mkdir()
-    (tmp_path / "study" / "result.json").write_text(json.dumps(document_of(features_result())))
+    (tmp_path / "study" / "result.json").write_text(json.dumps(features_result().to_json()))
     code, _, err = augment("compare", tmp_path / "study", real)
     assert code == 3
     assert "feature study" in err

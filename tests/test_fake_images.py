@@ -198,7 +198,7 @@ def fakes(digits):
 def scored(folder, images, classes, **how):
     save_class_folders(folder, images.images, images.labels, classes)
     notes = how.pop("notes", [])
-    document = score("digits", folder, device="cpu", **how)
+    document = score("digits", folder, device="cpu", **how).to_json()
     notes.extend(document["notes"])
     return document["fidelity"], {guard["name"]: guard for guard in document["guards"]}
 
@@ -240,7 +240,7 @@ def test_two_classes_are_scored_against_those_two(digits, fakes, tmp_path):
 def test_a_flat_folder_is_scored(digits, fakes, tmp_path):
     for index, image in enumerate(fakes.images):
         Image.fromarray(np.asarray(image[0])).save(tmp_path / f"{index}.png")
-    document = score("digits", tmp_path, device="cpu")
+    document = score("digits", tmp_path, device="cpu").to_json()
     assert document["fidelity"]["n"] == 150 and 0 <= document["fidelity"]["memorisation"] <= 1
     assert all(guard["passed"] for guard in document["guards"]) and "no classes" in document["notes"][0]
 
@@ -262,7 +262,7 @@ def test_both_sides_are_resized(tmp_path, monkeypatch):
 def test_a_few_images_are_scored_as_far_as_they_allow(digits, fakes, tmp_path, count):
     few = fakes.subset(range(count))
     save_class_folders(tmp_path, few.images, few.labels, digits.classes)
-    document = score("digits", tmp_path, device="cpu")
+    document = score("digits", tmp_path, device="cpu").to_json()
     assert document["fidelity"]["n"] == count and document["fidelity"]["fid"] is None
     assert f"{count} synthetic images, too few to tell" in document["guards"][1]["detail"]
     json.dumps(document, allow_nan=False)

@@ -301,7 +301,8 @@ def scored(saved, tmp_path_factory):
     """Scores of the saved generator, and of a folder of its samples."""
     folder = tmp_path_factory.mktemp("scored") / "x"
     generation.sample(saved, n=60, out=folder, seed=8)
-    return scoring.score("digits", saved, n=60, device="cpu"), scoring.score("digits", folder, n=100, device="cpu")
+    found = [scoring.score("digits", place, n=n, device="cpu") for place, n in ((saved, 60), (folder, 100))]
+    return tuple(one.to_json() for one in found)
 
 
 def test_score_of_a_generator(scored, saved):
@@ -344,7 +345,7 @@ def test_score_tells_whether_its_guards_hold(scored):
 def test_score_of_training_images_finds_the_copies(digits, scored, tmp_path):
     copies = digits.train.subset(range(200))
     save_class_folders(tmp_path / "x", copies.images, copies.labels, digits.classes)
-    found = scoring.score("digits", tmp_path / "x", n=50, device="cpu")["fidelity"]
+    found = scoring.score("digits", tmp_path / "x", n=50, device="cpu").to_json()["fidelity"]
     assert found["exact_copies"] == found["n"] == 50 and found["memorisation"] > 0.99
     assert found["kid"] < scored[1]["fidelity"]["kid"]
 

@@ -58,7 +58,7 @@ def test_the_kit_fails_the_hoarder_with_a_clear_message(augment):
 
 def test_the_hoarder_looks_excellent_and_the_scores_tell(digits, tmp_path):
     trained("hoarder", digits).save(tmp_path / "hoarder")
-    found = score("digits", tmp_path / "hoarder", n=150, device="cpu")["fidelity"]
+    found = score("digits", tmp_path / "hoarder", n=150, device="cpu").to_json()["fidelity"]
     assert found["kid"] < found["kid_floor_range"][1] + 0.002 and found["precision"] > found["precision_floor"] - 0.1
     assert found["memorisation"] > 0.9 and found["near_copies"] > 0.5 > found["near_copies_floor"]
 
@@ -84,9 +84,9 @@ def test_the_score_of_stolen_images_has_a_failed_guard(digits, tmp_path):
     labels = torch.arange(40) % 10
     images = LabelledImages(sample_images(trained("peeker", digits), labels, seed=3), labels)
     save_class_folders(tmp_path / "x", images.images, images.labels, digits.classes)
-    failed = [guard for guard in score("digits", tmp_path / "x", device="cpu")["guards"] if not guard["passed"]]
-    assert [guard["name"] for guard in failed] == ["no test image in training"]
-    assert "40 of 40 are test images pixel for pixel" in failed[0]["detail"]
+    failed = [guard for guard in score("digits", tmp_path / "x", device="cpu").guards if not guard.passed]
+    assert [guard.name for guard in failed] == ["no test image in training"]
+    assert "40 of 40 are test images pixel for pixel" in failed[0].detail
 
 
 def test_a_run_with_the_peeker_is_invalid_however_good_it_looks(augment):

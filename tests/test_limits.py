@@ -73,7 +73,7 @@ def test_the_same_bounds_hold_for_every_model(name):
 
 def test_the_largest_seed_works_in_every_part():
     config = RunConfig.parse(dataset="digits", model="vae", seed=LARGEST_SEED)
-    from augment.experiment.config import Seeds
+    from augment.results.run_result import Seeds
 
     for seed in vars(Seeds.of(config.seed)).values():
         torch.Generator().manual_seed(seed)

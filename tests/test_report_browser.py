@@ -219,9 +219,9 @@ def test_everything_is_reached_by_keyboard(show):
 
 def test_tables_sort_by_a_click(show):
     page = show()
-    heads = page.locator("#fidelity thead button")
-    column = [text.strip() for text in heads.all_inner_texts()].index("KID ↓")
-    cells = page.locator(f"#fidelity tbody td:nth-child({column + 1})")
+    heads = page.locator("#fidelity table").first.locator("thead button")
+    column = [text.strip() for text in heads.all_inner_texts()].index("KID x 1000 ↓")
+    cells = page.locator("#fidelity table").first.locator(f"tbody td:nth-child({column + 1})")
     values = "cells => cells.map(cell => Number(cell.dataset.sort))"
     heads.nth(column).click()
     ascending = cells.evaluate_all(values)

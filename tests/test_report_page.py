@@ -17,10 +17,10 @@ from made_results import (
     added_images,
     arm_scores,
     dataset_info,
-    document_of,
     features_result,
     fidelity_scores,
     generator_info,
+    identity,
     run_result,
     seeds_of,
 )
@@ -35,11 +35,13 @@ from augment.report import page_parts, page_pictures
 from augment.report.page import write_report
 from augment.report.page_content import detailed
 from augment.report.page_origin import command
+from augment.results.identity import Identity
 from augment.results.records import FeaturesRecord, RunRecord, load_records
 from augment.results.run_result import RegimeInfo
 from augment.results.selection import Condition
 from augment.results.studies import studies
 from augment.run_folder.gallery import Gallery, Reconstructions, Samples
+from augment.typed_json import from_json, to_json
 
 pytestmark = pytest.mark.libraries
 
@@ -96,9 +98,6 @@ def make_run(
     words = "No evidence that it helps: made by hand." if passed else "Invalid: the guard 'equal updates' failed."
     decision = "no evidence" if passed else "invalid"
     counts = (size // len(classes),) * len(classes)
-    recipe = {"model": model, "options": {"steps": 20, "lr": 0.1}, "steps": 20, "code": "c0de", "device": "cpu"}
-    recipe |= {"precision": "fp32", "seed": 1, "version": "0", "data_sha256": "d", "max_seconds": None}
-    recipe |= {"classes": classes}
     result = run_result(
         dataset=dataset_info(dataset, classes),
         guards=(Guard("equal updates", passed, f"20 updates {HOSTILE}"),),
@@ -119,18 +118,9 @@ def make_run(
         comparisons=(Comparison("cnn", model, "real", delta, None, 0.5, 1, "McNemar", 0.5, deltas=(delta,)),),
         verdicts=(Verdict(words, decision, "cnn" if passed else None, model, "real", delta, None, 0.5, 1),),
     )
-    config = {"model": model, "regime": regime, "size": size, "seed": seed, "seeds": 1, "steps": 20, "spread": False}
-    config |= {"classifiers": ["cnn"], "imbalance_factor": 100.0, "score_on": "test", "updates": 20}
-    identity = {
-        "schema": "augment.run/6",
-        "config": config,
-        "dataset": dataset,
-        "arms": ["real", model],
-        "code": "c0de",
-    }
-    identity |= {"strategy": "partial:share=0.3", "updates": 20, "counts": counts, "recipes": {model: recipe}}
-    (folder / "config.json").write_text(json.dumps(identity))
-    (folder / "result.json").write_text(json.dumps(document_of(result)))
+    made = identity(model, dataset=dataset, arms=("real", model), regime=regime, size=size, seed=seed)
+    (folder / "config.json").write_text(json.dumps(to_json(made)))
+    (folder / "result.json").write_text(json.dumps(result.to_json()))
     return folder
 
 
@@ -289,7 +279,7 @@ def test_the_command_says_everything_that_was_set(made):
     assert words[:6] == ["augment", "run", "--dataset", "toy", "--model", "alpha"]
     assert [words[index + 1] for index, word in enumerate(words) if word == "--arm"] == ["real", "alpha"]
     assert words[words.index("--imbalance-factor") + 1] == "100" and "--spread" not in words
-    assert words[-2:] == ["--set", "lr=0.1"] and words.count("--steps") == 1
+    assert words[words.index("--set") + 1] == "lr=0.1" and words.count("--steps") == words.count("--set") == 1
     assert command(record) in [" ".join(text.split()) for text in made["read"].text("code")]
 
 
@@ -311,15 +301,13 @@ def test_the_command_asks_for_the_very_same_result(kind, augment, monkeypatch, t
         more |= {"options": {"prior": "normal"}, "steps": 9, "second_stage": ("propagation",), "seed": 4}
     config = Config.parse(dataset="digits", model="vae", device="cpu", precision="fp32", **more)
     made = plan.prepare(config, Reporter())
-    identity = json.loads(json.dumps({**made.identity, "dataset": "digits"}))
+    kept = from_json(Identity, json.loads(json.dumps(to_json(made.identity))), "config.json")
     record = (
-        RunRecord(tmp_path, run_result(), identity)
-        if kind == "run"
-        else FeaturesRecord(tmp_path, features_result(), identity)
+        RunRecord(tmp_path, run_result(), kept) if kind == "run" else FeaturesRecord(tmp_path, features_result(), kept)
     )
 
     def instead(asked, report):
-        assert plan.prepare(asked, Reporter()).key == made.key
+        assert plan.prepare(asked, Reporter()).identity.key == made.identity.key
         raise DataError("as far as it goes")
 
     monkeypatch.setattr(study, {"run": "run", "features": "study_features"}[kind], instead)

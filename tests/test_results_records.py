@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,11 +15,12 @@ from made_results import (
     added_images,
     arm_scores,
     dataset_info,
-    document_of,
+    features_identity,
     features_result,
     few_label_scores,
     fidelity_scores,
     generator_info,
+    identity,
     run_result,
     seeds_of,
 )
@@ -30,9 +32,11 @@ from augment.evidence.statistics import Drawn, compare
 from augment.evidence.verdict import Guard, decide
 from augment.metrics.scores import Score
 from augment.results.features_result import Candidate, Chosen, ComparisonAtK, FeaturesResult, SearchMap
+from augment.results.identity import Identity
 from augment.results.records import load_records
 from augment.results.run_result import ArmEffects, ArmSpread, RunResult
 from augment.synthetic.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
+from augment.typed_json import to_json
 
 RUN_SCHEMA = RunResult.schema
 
@@ -54,14 +58,19 @@ def made(**changes) -> RunResult:
     return replace(result, **{"regime": regime, **changes})
 
 
+def asked(result) -> Identity:
+    """What was asked of a run with two seeds, or of a feature study."""
+    kind = identity if isinstance(result, RunResult) else features_identity
+    return kind("first", dataset="digits", seed=4, seeds=2)
+
+
 def write(folder: Path, result=None, *, finished: bool = True) -> Path:
     """A run folder with what a record is read from."""
     result = made() if result is None else result
     folder.mkdir(parents=True)
-    identity = {"schema": result.schema, "config": {"seed": 4, "seeds": 2}, "strategy": "partial", "dataset": "digits"}
-    (folder / "config.json").write_text(json.dumps(identity))
+    (folder / "config.json").write_text(json.dumps(to_json(asked(result))))
     if finished:
-        rewrite(folder, document_of(result))
+        rewrite(folder, result.to_json())
     return folder
 
 
@@ -124,8 +133,9 @@ def test_a_record_says_what_was_run(runs):
     assert (record.model, record.seeds, record.classes) == ("first", (4, 5), ("a", "b"))
     assert (record.class_counts, record.seconds) == ((20, 10), 2.5)
     assert record.failed_guards == ("fair",)
-    assert record.config == {"seed": 4, "seeds": 2}
-    assert record.identity["strategy"] == "partial"
+    assert record.identity == asked(made())
+    assert (record.settings["seed"], record.settings["seeds"]) == (4, 2)
+    assert (record.settings["strategy"], record.code) == ("partial:share=0.3", "c0de")
 
 
 def test_a_record_says_what_was_studied(runs):
@@ -133,6 +143,7 @@ def test_a_record_says_what_was_studied(runs):
     assert (record.kind, record.dataset, record.size, record.model) == ("features", "toy", 100, "m")
     assert (record.seeds, record.classes, record.seconds) == ((0,), ("a", "b"), 2.5)
     assert record.failed_guards == ()
+    assert record.identity == asked(studied())
 
 
 def test_folders_are_found_at_any_depth_by_name_and_once(runs):
@@ -179,7 +190,7 @@ def test_unfinished_runs_are_named_and_strange_folders_are_not(runs):
         ('{"schema": "augment.run/99"}', "made by another version (augment.run/99"),
         ('{"schema": "theirs/1"}', "not written by augment"),
         (json.dumps({"schema": RUN_SCHEMA, "dataset": {}}), "has no dataset.name, dataset.sha256"),
-        (json.dumps({**document_of(run_result()), "seconds": "long"}), "damaged at seconds"),
+        (json.dumps({**run_result().to_json(), "seconds": "long"}), "damaged at seconds"),
     ],
 )
 def test_a_damaged_result_is_named_with_its_reason_and_hides_no_other(runs, content, reason):
@@ -218,7 +229,7 @@ SECTIONS = (
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_a_missing_section_is_named(runs, section):
-    folder, document = write(runs / "bad"), document_of(everything())
+    folder, document = write(runs / "bad"), everything().to_json()
     del document[section]
     rewrite(folder, document)
     assert reason_of(folder) == f"result.json has no {section}: run it again"
@@ -241,7 +252,7 @@ def test_a_missing_section_is_named(runs, section):
     ],
 )
 def test_a_missing_value_is_named_with_its_place(runs, make, place, written):
-    folder, document = write(runs / "bad", make()), document_of(make())
+    folder, document = write(runs / "bad", make()), make().to_json()
     holder, last = place_of(document, place)
     del holder[last]
     rewrite(folder, document)
@@ -249,7 +260,7 @@ def test_a_missing_value_is_named_with_its_place(runs, make, place, written):
 
 
 def test_all_missing_values_are_named(runs):
-    folder, document = write(runs / "bad"), document_of(everything())
+    folder, document = write(runs / "bad"), everything().to_json()
     del document["arms"][0]["seed"], document["arms"][1]["family"], document["regime"]
     rewrite(folder, document)
     assert reason_of(folder) == "result.json has no regime, arms[0].seed, arms[1].family: run it again"
@@ -277,7 +288,7 @@ def test_all_missing_values_are_named(runs):
     ],
 )
 def test_a_value_of_the_wrong_type_is_named_with_its_place(runs, make, place, value, written):
-    folder, document = write(runs / "bad", make()), document_of(make())
+    folder, document = write(runs / "bad", make()), make().to_json()
     holder, last = place_of(document, place)
     holder[last] = value
     rewrite(folder, document)
@@ -287,7 +298,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_place(runs, make, place, va
 
 @pytest.mark.parametrize(("name", "value"), [("kid", "low"), ("kid_floor_range", [0.5]), ("kid_floor_range", 3)])
 def test_a_damaged_score_of_samples_is_said_to_be_one(runs, name, value):
-    folder, document = write(runs / "bad"), document_of(everything())
+    folder, document = write(runs / "bad"), everything().to_json()
     document["fidelity"][name] = value
     rewrite(folder, document)
     why = reason_of(folder)
@@ -298,7 +309,37 @@ def test_a_folder_copied_without_its_settings_is_read(runs):
     folder = write(runs / "a")
     (folder / "config.json").unlink()
     (record,) = load_records([runs]).records
-    assert (record.config, record.identity) == ({}, {})
+    assert (record.identity, record.settings, record.code) == (None, {}, None)
+
+
+EARLIER = {
+    **{"schema": RUN_SCHEMA, "config": {"seed": 4, "seeds": 2}, "counts": [20, 10], "strategy": "partial"},
+    **{"arms": ["real", "m"], "trees_only": [], "updates": 20, "code": "c0de"},
+    "recipes": {"m": {"model": "m", "options": {"lr": 0.1}, "steps": 20}},
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", r"config.json is no JSON \(.*\): run it again"),
+        ("[1]", "config.json is no JSON object: run it again"),
+        (json.dumps(EARLIER), "config.json has no settings, decided, data, generators: run it again"),
+        (
+            json.dumps({**to_json(identity()), "generators": {"m": {"version": "0"}}}),
+            "config.json has no generators.m.options: run it again",
+        ),
+        (
+            json.dumps({**to_json(identity()), "settings": "all"}),
+            r"config.json is damaged at settings \(.*\): run it again",
+        ),
+    ],
+)
+@pytest.mark.parametrize("make", [made, studied])
+def test_damaged_settings_are_named_with_their_reason_and_hide_no_other(runs, make, content, reason):
+    folder = write(runs / "bad", make())
+    (folder / "config.json").write_text(content)
+    assert re.fullmatch(reason, reason_of(folder))
 
 
 def sweep(folder: Path, keys: list[str], outcomes: dict[str, str]) -> None:
@@ -356,7 +397,7 @@ def test_a_file_that_is_no_result_is_refused(runs):
 def test_age_is_the_document_s_or_the_file_s(runs):
     old, silent = write(runs / "a", made(finished_at="")), write(runs / "b")
     write(runs / "c", made(finished_at="2031-01-01T00:00:00+00:00"))
-    document = document_of(made())
+    document = made().to_json()
     del document["finished_at"]
     rewrite(silent, document)
     os.utime(old / "result.json", (0, 0))

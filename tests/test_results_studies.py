@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_results import with_options, with_settings
 from scipy import stats
 
 from augment.experiment.study import run
+from augment.results.identity import GeneratorIdentity
 from augment.results.records import RunRecord, load_records
 from augment.results.settings import settings_of
 from augment.results.studies import studies
@@ -44,8 +45,13 @@ def whole(tmp_path_factory):
 
 
 def edited(record: RunRecord, **changes) -> RunRecord:
-    """A copy with other fields of its result, whose settings can be changed."""
-    return RunRecord(record.folder, replace(record.result, **changes), copy.deepcopy(dict(record.identity)))
+    """A copy with other fields of its result."""
+    return replace(record, result=replace(record.result, **changes))
+
+
+def asked(record: RunRecord, **settings) -> RunRecord:
+    """A copy with other settings."""
+    return replace(record, identity=with_settings(record.identity, **settings))
 
 
 def with_accuracies(record: RunRecord, accuracy) -> RunRecord:
@@ -58,7 +64,7 @@ def one_seed(record: RunRecord, index: int) -> RunRecord:
     seeds = record.result.seeds[index]
     rows = tuple(row for row in record.result.arms if row.seed == seeds.classifier)
     single = edited(record, arms=rows, seeds=(seeds,), comparisons=(), verdicts=(), effects=())
-    single.identity["config"].update(seed=seeds.subset, seeds=1, regime_seed=0)
+    single = asked(single, seed=seeds.subset, seeds=1, regime_seed=0)
     return replace(single, folder=with_predictions(record.folder, index))
 
 
@@ -160,21 +166,24 @@ def test_a_guard_that_failed_in_any_run_makes_the_verdict_invalid(whole):
     assert first.name in study.verdicts[0].text
 
 
+def with_arms(identity, *more):
+    return replace(identity, decided={**identity.decided, "arms": [*identity.decided["arms"], *more]})
+
+
 @pytest.mark.parametrize(
     ("change", "label"),
     [
-        (lambda identity: identity["recipes"]["vae"]["options"].update(beta=7.0), "vae beta=7.0"),
-        (lambda identity: identity["recipes"]["vae"].update(steps=9), "vae steps=9"),
-        (lambda identity: identity["config"].update(score_on="validation"), "vae score_on=validation"),
-        (lambda identity: identity["arms"].append("smote"), "vae arms=smote"),
-        (lambda identity: identity.update(strategy="ratio"), "vae strategy=ratio"),
-        (lambda identity: identity.update(updates=11), "vae updates=11"),
+        (lambda identity: with_options(identity, beta=7.0), "vae beta=7.0"),
+        (lambda identity: with_settings(with_options(identity, steps=9), steps=9), "vae steps=9"),
+        (lambda identity: with_settings(identity, score_on="validation"), "vae score_on=validation"),
+        (lambda identity: with_arms(identity, "smote"), "vae arms=smote"),
+        (lambda identity: with_settings(identity, strategy="ratio"), "vae strategy=ratio"),
+        (lambda identity: with_settings(identity, updates=11), "vae updates=11"),
     ],
 )
 def test_another_setting_is_another_study_and_named(whole, change, label):
     plain, other = parts(whole)[:2]
-    change(other.identity)
-    found = studies([plain, other])
+    found = studies([plain, replace(other, identity=change(other.identity))])
     assert len(found) == 2
     assert found[1].label == label
     assert found[0].label != found[1].label
@@ -188,11 +197,10 @@ def test_other_data_are_another_study(whole):
 
 def test_code_seeds_and_what_seeds_draw_do_not_keep_runs_apart(whole):
     first, second = parts(whole)[:2]
-    second.identity["code"] = "another"
-    recipe = second.identity["recipes"]["vae"]
-    recipe.update(seed=99, data_sha256="other", code="another", device="cuda")
-    second.identity["config"]["spread"] = True
-    (study,) = studies([first, second])
+    second = asked(second, spread=True, device="cuda")
+    generators = {"vae": replace(second.identity.generators["vae"], version="another", code="another")}
+    identity = replace(second.identity, generators=generators, code="another", torch="another")
+    (study,) = studies([first, replace(second, identity=identity)])
     assert study.seeds == (0, 1)
     assert any("versions of the code" in note for note in study.notes)
 
@@ -213,8 +221,7 @@ def reordered(record: RunRecord) -> RunRecord:
     """The same with other classes rare, as without ``regime_seed`` another seed draws them."""
     regime = record.result.regime
     other = edited(record, regime=replace(regime, class_counts=regime.class_counts[::-1]))
-    other.identity["config"]["regime_seed"] = None
-    return other
+    return asked(other, regime_seed=record.settings["seed"])
 
 
 def test_seeds_that_draw_other_rare_classes_are_joined_by_groups_alone(whole):
@@ -235,13 +242,12 @@ def test_seeds_that_draw_other_rare_classes_are_joined_by_groups_alone(whole):
 
 
 def test_one_seed_with_several_orders_of_classes_is_not_repeated_but_several_studies(whole):
-    first, second = one_seed(whole, 0), reordered(one_seed(whole, 0))
-    second.identity["config"]["regime_seed"] = 5
+    first, second = one_seed(whole, 0), asked(reordered(one_seed(whole, 0)), regime_seed=5)
     assert [study.label for study in studies([first, second])] == ["vae regime_seed=0", "vae regime_seed=5"]
 
 
 def test_a_run_without_its_settings_stands_alone(whole, tmp_path):
-    bare = [RunRecord(tmp_path / str(index), part.result, {}) for index, part in enumerate(parts(whole))]
+    bare = [RunRecord(tmp_path / str(index), part.result, None) for index, part in enumerate(parts(whole))]
     assert [study.seeds for study in studies(bare)] == [(0,), (1,), (2,)]
 
 
@@ -268,7 +274,8 @@ def test_settings_have_the_names_of_options_and_no_seed(whole):
     assert found["arms"] == ["real", "oversample", "model", "model+oversample"]
     assert not {"seed", "seeds", "regime_seed", "size", "model", "code"} & set(found)
     json.dumps(found)
-    second = edited(whole)
-    second.identity["recipes"]["other"] = {"options": {"width": 3}, "steps": 1, "precision": "fp32"}
-    assert settings_of(second)["other.width"] == 3
-    assert settings_of(second)["width"] == 8
+    other = GeneratorIdentity({"width": 3, "steps": 1})
+    generators = {**whole.identity.generators, "other": other}
+    second = settings_of(replace(whole, identity=replace(whole.identity, generators=generators)))
+    assert (second["other.width"], second["other.steps"]) == (3, 1)
+    assert (second["width"], second["steps"]) == (8, 2)

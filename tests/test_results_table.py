@@ -11,11 +11,12 @@ import pytest
 from made_results import (
     arm_scores,
     dataset_info,
-    document_of,
+    features_identity,
     features_result,
     few_label_scores,
     fidelity_scores,
     generator_info,
+    identity,
     run_result,
     seeds_of,
 )
@@ -25,8 +26,10 @@ from augment.evidence.statistics import compare, corrected, t_interval
 from augment.evidence.verdict import decide
 from augment.metrics.scores import SCORES, Score
 from augment.results.features_result import Chosen, ComparisonAtK, FeaturesResult, Protocol
+from augment.results.identity import Identity
 from augment.results.run_result import RunResult
 from augment.results.selection import Condition, select
+from augment.typed_json import to_json
 
 SEEDS = 3
 
@@ -79,21 +82,17 @@ def one_seed(whole, seed, **changes):
     return replace(whole, seeds=(whole.seeds[seed],), arms=rows, comparisons=(), **changes)
 
 
-def identity(model, seeds, **options):
-    return {
-        "schema": RunResult.schema,
-        "config": {"seed": seeds[0], "seeds": len(seeds), "regime_seed": None, "score_on": "test", "strict": False},
-        "strategy": "partial",
-        "arms": ["oversample", model],
-        "updates": 10,
-        "recipes": {model: {"options": {"width": 8, **options}, "steps": 5, "precision": "fp32"}},
-    }
+def asked(model, seeds) -> Identity:
+    """What was asked of a run that :func:`made` makes."""
+    repeated = {"seed": seeds[0], "seeds": len(seeds), "regime_seed": seeds[0]}
+    options = {"width": 8, "conditional": False}
+    return identity(model, options=options, arms=("oversample", model), dataset="blobs", **repeated)
 
 
-def write(folder, result, settings):
+def write(folder, result, given: Identity):
     folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(document_of(result)))
-    (folder / "config.json").write_text(json.dumps(settings))
+    (folder / "result.json").write_text(json.dumps(result.to_json()))
+    (folder / "config.json").write_text(json.dumps(to_json(given)))
 
 
 def features(model) -> FeaturesResult:
@@ -127,14 +126,9 @@ def features(model) -> FeaturesResult:
 def runs(tmp_path):
     """Two regimes with one model each, and a feature study."""
     folder = tmp_path / "runs"
-    write(folder / "a", made("vae", "high", 100, 5.0, coverage=0.75), identity("vae", range(SEEDS)))
-    write(folder / "b", made("gan", "balanced", 2000, -5.0, kid=0.5, coverage=0.25), identity("gan", range(SEEDS)))
-    settings = {
-        "schema": FeaturesResult.schema,
-        "config": {"episodes": 4},
-        "generator": {"options": {"width": 8}, "steps": 5},
-    }
-    write(folder / "c", features("vae"), settings)
+    write(folder / "a", made("vae", "high", 100, 5.0, coverage=0.75), asked("vae", range(SEEDS)))
+    write(folder / "b", made("gan", "balanced", 2000, -5.0, kid=0.5, coverage=0.25), asked("gan", range(SEEDS)))
+    write(folder / "c", features("vae"), features_identity("vae", options={"width": 8}, dataset="blobs", episodes=4))
     return folder
 
 
@@ -162,7 +156,7 @@ def test_runs_of_single_seeds_become_one_row_and_each_shows_them_all(augment, tm
     whole = made("vae", "high", 100, 5.0)
     for seed in range(SEEDS):
         single = one_seed(whole, seed, seconds=2.0, fidelity=scored(float(seed), 0.5))
-        write(tmp_path / "runs" / f"s{seed}", single, identity("vae", [seed]))
+        write(tmp_path / "runs" / f"s{seed}", single, asked("vae", [seed]))
     joined = listed(augment, tmp_path)["runs"][0]
     assert (joined["seeds"], joined["seconds"], joined["kid"], joined["kid_floor"]) == (3, 6.0, 1.0, 0.5)
     assert joined["difference"] == pytest.approx(whole.comparisons[0].delta)
@@ -177,7 +171,7 @@ def test_kids_of_different_extractors_are_neither_averaged_nor_below_each_other(
     whole = made("vae", "high", 100, 5.0)
     for seed in range(SEEDS):
         single = one_seed(whole, seed, fidelity=scored(n=100 + seed))
-        write(tmp_path / "runs" / f"s{seed}", single, identity("vae", [seed]))
+        write(tmp_path / "runs" / f"s{seed}", single, asked("vae", [seed]))
     assert {(one["kid"], one["kid_floor"], one["scored_by"]) for one in listed(augment)["runs"]} == {(None, None, None)}
     each = listed(augment, "--each")["runs"]
     assert [one["kid"] for one in each] == [0.25] * len(each) and len({one["scored_by"] for one in each}) == SEEDS
@@ -190,7 +184,7 @@ def test_a_row_holds_every_score_of_samples_by_its_name(augment, tmp_path):
     whole = made("vae", "high", 100, 5.0)
     for seed in range(SEEDS):
         single = one_seed(whole, seed, fidelity=scored(float(seed), coverage=0.25 * seed, near_copies=0.5))
-        write(tmp_path / "runs" / f"s{seed}", single, identity("vae", [seed]))
+        write(tmp_path / "runs" / f"s{seed}", single, asked("vae", [seed]))
     found = listed(augment)["runs"][0]["fidelity"]
     assert set(found) == {kind.name for kind in SCORES}
     assert (found["kid"], found["coverage"], found["near_copies"], found["fid"]) == (1.0, 0.25, 0.5, None)
@@ -202,7 +196,7 @@ def test_scores_by_different_extractors_are_not_averaged_and_those_without_one_a
     whole = made("vae", "high", 100, 5.0)
     for seed, extractor in enumerate(("grey", "grey", "inception")):
         fidelity = scored(coverage=0.5, near_copies=0.25 * seed, ssim=0.5, extractor=extractor)
-        write(tmp_path / "runs" / f"s{seed}", one_seed(whole, seed, fidelity=fidelity), identity("vae", [seed]))
+        write(tmp_path / "runs" / f"s{seed}", one_seed(whole, seed, fidelity=fidelity), asked("vae", [seed]))
     found = listed(augment)["runs"][0]["fidelity"]
     assert not {"kid", "coverage", "fid"} & set(found)
     assert (found["near_copies"], found["ssim"]) == (0.25, 0.5)
@@ -212,7 +206,7 @@ def test_a_failed_guard_leaves_no_difference(augment, tmp_path):
     whole = made("vae", "high", 100, 5.0)
     guards = tuple(replace(guard, passed=False) for guard in whole.guards)
     failed = replace(whole, guards=guards, verdicts=(decide([], ["fair"]),))
-    write(tmp_path / "runs" / "a", failed, identity("vae", range(SEEDS)))
+    write(tmp_path / "runs" / "a", failed, asked("vae", range(SEEDS)))
     for one in listed(augment)["runs"]:
         assert (one["decision"], one["difference"], one["low"], one["p"]) == ("invalid", None, None, None)
 
@@ -221,7 +215,7 @@ def test_a_run_without_a_generator_arm_shows_its_best_arm(augment, tmp_path):
     whole = made("vae", "high", 100, 5.0)
     rows = tuple(one for one in whole.arms if (one.family, one.classifier) == ("classical", "cnn"))
     classical = replace(whole, arms=rows, comparisons=(), verdicts=(decide([]),))
-    write(tmp_path / "runs" / "a", classical, identity("vae", range(SEEDS)))
+    write(tmp_path / "runs" / "a", classical, asked("vae", range(SEEDS)))
     (one,) = listed(augment)["runs"]
     assert (one["arm"], one["against"], one["decision"]) == ("oversample", None, "nothing to compare")
     assert one["accuracy"] == pytest.approx(0.61)
@@ -243,7 +237,7 @@ def test_a_run_without_a_generator_arm_shows_its_best_arm(augment, tmp_path):
         (["--model", "vae,gan", "--size", "2000"], {"gan"}),
         (["--dataset", "other"], set()),
         (["--where", "width=8"], {"vae", "gan"}),
-        (["--where", "strict=false"], {"vae", "gan"}),
+        (["--where", "conditional=false"], {"vae", "gan"}),
         (["--where", "arms=model"], {"vae", "gan"}),
         (["--where", "coverage>=0.5"], {"vae"}),
         (["--where", "fid<1000"], set()),
@@ -302,7 +296,7 @@ def test_rows_without_a_value_come_last_either_way():
 
 
 def test_csv_is_read_back_by_any_reader(augment, runs):
-    write(runs / "odd", made('v"a,e', "high", 100, 5.0), identity('v"a,e', range(SEEDS)))
+    write(runs / "odd", made('v"a,e', "high", 100, 5.0), asked('v"a,e', range(SEEDS)))
     code, out, err = augment("results", runs, "--format", "csv")
     assert code == 0
     assert out.count("\r\n") == 7
@@ -334,7 +328,7 @@ def test_the_table_fits_eighty_columns_and_shows_what_counts(augment, runs, monk
 
 def test_what_is_unfinished_or_damaged_is_said_on_stderr(augment, runs):
     (runs / "b" / "result.json").write_text("{")
-    write(runs / "d", made("vae", "high", 100, 5.0), identity("vae", [0]))
+    write(runs / "d", made("vae", "high", 100, 5.0), asked("vae", [0]))
     (runs / "d" / "result.json").unlink()
     code, out, err = augment("results", runs, "--json")
     assert code == 0
@@ -359,6 +353,6 @@ def test_two_equals_signs_are_no_condition():
 
 
 def test_precision_of_samples_is_reached_by_its_full_name_and_the_setting_by_the_plain_one(augment, tmp_path):
-    write(tmp_path / "runs" / "a", made("vae", "high", 100, 5.0, precision=0.75), identity("vae", range(SEEDS)))
+    write(tmp_path / "runs" / "a", made("vae", "high", 100, 5.0, precision=0.75), asked("vae", range(SEEDS)))
     row, *_ = listed(augment, "--columns", "fidelity.precision,precision", "--where", "fidelity.precision>0.5")["runs"]
     assert row == {"fidelity.precision": 0.75, "precision": "fp32"}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 import torch
-from made_results import arm_scores, document_of, run_result
+from made_results import arm_scores, run_result
 
 from augment import registry, store
 from augment.datasets import load_dataset
@@ -142,7 +142,7 @@ def test_a_model_that_restores_nothing_leaves_samples_alone(tmp_path):
 
 def test_the_result_says_where_when_and_at_what_cost(finished):
     document = json.loads((finished.folder / "result.json").read_text())
-    assert document == document_of(finished) and document["schema"] == "augment.run/6"
+    assert document == finished.to_json() and document["schema"] == "augment.run/6"
     assert document["environment"] == asdict(environment("cpu"))
     ended = datetime.fromisoformat(document["finished_at"])
     assert ended.utcoffset() == timedelta(0) and timedelta(0) <= datetime.now(UTC) - ended < timedelta(hours=1)
@@ -236,7 +236,7 @@ def test_checkpoints_go_but_for_trainings_that_ran_out_of_time(tmp_path):
         "seed-1/generator/checkpoint",
     ]
     assert result.cost == Cost(seconds=2.0, generator_seconds=4.5, classifier_seconds=1.0)
-    assert json.loads((tmp_path / "result.json").read_text()) == document_of(result)
+    assert json.loads((tmp_path / "result.json").read_text()) == result.to_json()
     assert (result.folder, result.seconds) == (tmp_path, 2.0)
 
 

@@ -27,8 +27,6 @@ from augment.cli.options import (
     Quiet,
     Shell,
     Strict,
-    complete_dataset,
-    complete_model,
 )
 from augment.cli.output import drop_output, prepare_streams, print_json, reporting
 from augment.cli.report import report_command
@@ -38,6 +36,7 @@ from augment.cli.sweep import sweep_command
 from augment.errors import AugmentError, ConfigError, DataError, Stopped
 from augment.launch import first_to_speak, process_index, refuse_to_repeat
 from augment.limits import no_room
+from augment.studies.config import complete_dataset, complete_model
 
 DISTRIBUTION = "augment-toolkit"
 

@@ -13,6 +13,7 @@ import typer
 from augment.errors import UsageError
 from augment.limits import LARGEST_COUNT, LARGEST_SEED
 from augment.locations import local_file, local_path
+from augment.studies.config import MODEL, StudyConfig, complete_dataset, complete_model
 
 
 class Shell(StrEnum):
@@ -23,46 +24,27 @@ class Shell(StrEnum):
     fish = "fish"
 
 
-def complete_model(incomplete: str) -> list[str]:
-    """Registered generators that begin so."""
-    from augment.registry import registered
-
-    return [name for name in registered() if name.startswith(incomplete)]
-
-
-def complete_dataset(incomplete: str) -> list[str]:
-    """Named data sets that begin so."""
-    from augment.datasets.catalogue import DESCRIPTIONS
-
-    return [name for name in DESCRIPTIONS if name.startswith(incomplete)]
-
-
 A_PATH: dict[str, Any] = {"parser": local_path, "metavar": "PATH"}
 A_FILE: dict[str, Any] = {"parser": local_file, "metavar": "FILE"}
 """What an option or argument that is a path has, so that impossible ones are told in one way."""
 
-Dataset = Annotated[
-    str,
-    typer.Option(help="A named data set, or a folder of images.", autocompletion=complete_dataset),
-]
-Model = Annotated[
-    str, typer.Option(help="A registered generator; see `augment models`.", autocompletion=complete_model)
-]
-DataDir = Annotated[Path | None, typer.Option(help="Folder with the data set's files; looked at first.", **A_PATH)]
-ImageSize = Annotated[int | None, typer.Option(help="Resize an image folder to this many pixels, squared.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse broken image files instead of skipping them.")]
-Regime = Annotated[
-    str | None, typer.Option(help="balanced, semi, high, explicit, seed-high or gamo.", show_default="high")
-]
+HELP = {one.name: one.option.help for one in StudyConfig.settings()}
+"""Of options that a study has, too."""
+
+Dataset = Annotated[str, typer.Option(help=HELP["dataset"], autocompletion=complete_dataset)]
+Model = Annotated[str, typer.Option(help=MODEL.help, autocompletion=complete_model)]
+DataDir = Annotated[Path | None, typer.Option(help=HELP["data_dir"], **A_PATH)]
+ImageSize = Annotated[int | None, typer.Option(help=HELP["image_size"])]
+Strict = Annotated[bool, typer.Option("--strict", help=HELP["strict"])]
 Size = Annotated[int | None, typer.Option(help="Training images in all.", show_default="5000", max=LARGEST_COUNT)]
 ImbalanceFactor = Annotated[float, typer.Option(help="Largest over smallest class, for --regime high.")]
 ClassCounts = Annotated[str | None, typer.Option(help="Explicit counts per class, separated by commas.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="A model's option as key=value; repeatable.")]
-Seed = Annotated[int, typer.Option(help="First seed.", min=0, max=LARGEST_SEED)]
-Steps = Annotated[int | None, typer.Option(help="Training steps of the generator.", min=1, max=LARGEST_COUNT)]
-MaxMinutes = Annotated[float | None, typer.Option(help="Stop the generator's training after this many minutes.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help=HELP["options"])]
+Seed = Annotated[int, typer.Option(help=HELP["seed"], min=0, max=LARGEST_SEED)]
+Steps = Annotated[int | None, typer.Option(help=HELP["steps"], min=1, max=LARGEST_COUNT)]
+MaxMinutes = Annotated[float | None, typer.Option(help=HELP["max_minutes"])]
+Device = Annotated[str, typer.Option(help=HELP["device"])]
+Precision = Annotated[str, typer.Option(help=HELP["precision"])]
 
 
 def stay_offline(value: bool) -> bool:
@@ -72,10 +54,10 @@ def stay_offline(value: bool) -> bool:
     return value
 
 
-Offline = Annotated[bool, typer.Option("--offline", help="Never try the network.", callback=stay_offline)]
+Offline = Annotated[bool, typer.Option("--offline", help=HELP["offline"], callback=stay_offline)]
 Tracker = Annotated[
     str | None,
-    typer.Option(help="Keep curves and results for tensorboard, wandb or mlflow, in the run's folder `tracker`."),
+    typer.Option(help=HELP["tracker"]),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]

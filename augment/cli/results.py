@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from augment.cli.options import A_PATH, Json, Quiet, complete_dataset, complete_model, names
+from augment.cli.options import A_PATH, Json, Quiet, names
 from augment.cli.output import print_json, reporting
+from augment.studies.config import complete_dataset, complete_model
 
 if TYPE_CHECKING:
     from augment.results.selection import Condition

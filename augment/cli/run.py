@@ -2,84 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from augment.cli.options import (
-    A_PATH,
-    ClassCounts,
-    DataDir,
-    Dataset,
-    Device,
-    ImageSize,
-    ImbalanceFactor,
-    Json,
-    Model,
-    Offline,
-    Precision,
-    Quiet,
-    Regime,
-    Seed,
-    Set,
-    Size,
-    Steps,
-    Strict,
-    Tracker,
-    model_options,
-    parse_counts,
-)
+from augment.cli.options import Json, Quiet
 from augment.cli.output import print_json, reporting
+from augment.cli.settings import Settings, with_settings
+from augment.experiment.config import RunConfig
 
 if TYPE_CHECKING:
-    from augment.experiment.config import RunConfig
     from augment.results.run_result import RunResult
 
 UNREACHED = 7
 """Exit code where the gain stays under ``--fail-under`` or ``--fail-under-mean``."""
 
 
+@with_settings(RunConfig)
 def run_command(
-    dataset: Dataset,
-    model: Model,
-    regime: Regime = None,
-    size: Size = None,
-    imbalance_factor: ImbalanceFactor = 100.0,
-    class_counts: ClassCounts = None,
-    regime_seed: Annotated[
-        int | None, typer.Option(help="Decides which classes are rare.", show_default="--seed")
-    ] = None,
-    set_: Set = None,
-    arm: Annotated[
-        list[str] | None,
-        typer.Option(help="An arm, as in oversample+mixup or model+balanced-softmax; repeatable. See `augment arms`."),
-    ] = None,
-    arms: Annotated[
-        str | None, typer.Option(help="A set of arms, quick or full.", show_default="quick, without --arm")
-    ] = None,
-    classifier: Annotated[
-        list[str] | None,
-        typer.Option(help="cnn, cart-pixels, cart-pca, cart-cnn; repeatable. [default: cnn and cart-pca]"),
-    ] = None,
-    strategy: Annotated[
-        str | None,
-        typer.Option(help="How synthetic images are used, as in partial:share=0.5,cap=5+teacher. See `augment arms`."),
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="Repetitions with new subsets, generators and classifiers.")] = 1,
-    seed: Seed = 0,
-    spread: Annotated[
-        bool, typer.Option("--spread", help="Train generators with other seeds on the first subset, too.")
-    ] = False,
-    steps: Steps = None,
-    max_minutes: Annotated[
-        float | None, typer.Option(help="Minutes for all; generators are trained as long as is left for them.")
-    ] = None,
-    updates: Annotated[int | None, typer.Option(help="Optimizer updates of the CNN, the same in every arm.")] = None,
-    score_on: Annotated[
-        str,
-        typer.Option(help="test, or validation: training images that were not drawn, to choose on."),
-    ] = "test",
+    settings: Settings,
+    *,
     fail_under: Annotated[
         float | None,
         typer.Option(help="Exit with 7 unless the gain's interval lies above so many points of accuracy."),
@@ -91,18 +33,6 @@ def run_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and about how long it takes, and do nothing.")
     ] = False,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    strict: Strict = False,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    tracker: Tracker = None,
-    out: Annotated[Path, typer.Option(help="Folder for run folders.", **A_PATH)] = Path("runs"),
-    save_images: Annotated[bool, typer.Option("--save-images", help="Keep the synthetic images as PNG.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted run and reuse finished parts.")
-    ] = True,
-    offline: Offline = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -111,40 +41,7 @@ def run_command(
     Trains the generator, adds its images to the rare classes, and compares with the cheap ways. An interrupted run goes
     on where it was; an identical one is not computed again.
     """
-    from augment.experiment.config import RunConfig
-
-    counts = parse_counts(class_counts)
-    config = RunConfig.parse(
-        dataset=dataset,
-        model=model,
-        data_dir=data_dir,
-        image_size=image_size,
-        strict=strict,
-        regime=regime or ("explicit" if counts else "high"),
-        size=size,
-        imbalance_factor=imbalance_factor,
-        class_counts=counts,
-        regime_seed=regime_seed,
-        options=model_options(set_),
-        seed=seed,
-        seeds=seeds,
-        spread=spread,
-        score_on=score_on,
-        arms=tuple(arm or ()),
-        arm_set=arms,
-        **({"classifiers": tuple(classifier)} if classifier else {}),
-        strategy=strategy,
-        steps=steps,
-        max_minutes=max_minutes,
-        updates=updates,
-        device=device,
-        precision=precision,
-        tracker=tracker,
-        out=out,
-        save_images=save_images,
-        resume=resume,
-        offline=offline,
-    )
+    config = RunConfig.parse(**settings)
     if dry_run:
         _estimate(config, as_json=as_json, quiet=quiet)
     else:
@@ -173,7 +70,7 @@ def _run(config: RunConfig, *, as_json: bool, quiet: bool) -> RunResult:
     with reporting(quiet=quiet or as_json) as report:
         result = run(config, report)
     if as_json:
-        print_json(result.to_json())
+        print_json({**result.to_json(), "cached": result.cached})
     else:
         show_run(result)
     return result

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from augment.cli.options import A_PATH, Json, Offline, Quiet, Set, complete_dataset, complete_model, model_options
+from augment.cli.options import A_PATH, Json, Offline, Quiet, Set, model_options
 from augment.cli.output import print_json, reporting
+from augment.cli.settings import Settings, with_axes
 from augment.errors import UsageError
+from augment.experiment.config import RunConfig
+from augment.features.config import FeaturesConfig
 
 if TYPE_CHECKING:
     from augment.sweep.cell import Cell
@@ -32,43 +35,17 @@ class ExecutorName(StrEnum):
     ray = "ray"
 
 
-SEVERAL = "; several by commas."
-
-
+@with_axes(
+    {"run": RunConfig, "features": FeaturesConfig}, without=("options", "out", "seed", "seeds", "offline", "strict")
+)
 def sweep_command(
+    axes: Settings,
+    *,
     study: Annotated[Path | None, typer.Argument(help="A study file: YAML with options as keys.", **A_PATH)] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help=f"Named data sets or folders{SEVERAL}", autocompletion=complete_dataset)
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help=f"Registered generators{SEVERAL}", autocompletion=complete_model)
-    ] = None,
-    regime: Annotated[str | None, typer.Option(help=f"balanced, semi, high ...{SEVERAL} [default: high]")] = None,
-    size: Annotated[str | None, typer.Option(help=f"Training images in all{SEVERAL} [default: 5000]")] = None,
-    imbalance_factor: Annotated[
-        str | None, typer.Option(help=f"Largest over smallest class, for high{SEVERAL} [default: 100]")
-    ] = None,
-    class_counts: Annotated[
-        list[str] | None, typer.Option(help="Explicit counts per class; repeatable for several grids of counts.")
-    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds of every combination, each a run of its own.")] = None,
     seed: Annotated[int | None, typer.Option(help="First seed.", show_default="0")] = None,
     set_: Set = None,
-    arm: Annotated[list[str] | None, typer.Option(help="An arm of every run; repeatable.")] = None,
-    arms: Annotated[str | None, typer.Option(help=f"Sets of arms, quick or full{SEVERAL}")] = None,
-    classifier: Annotated[list[str] | None, typer.Option(help="A classifier of every run; repeatable.")] = None,
-    strategy: Annotated[
-        list[str] | None, typer.Option(help="How synthetic images are used; repeatable to compare several.")
-    ] = None,
-    steps: Annotated[str | None, typer.Option(help=f"Training steps of the generators{SEVERAL}")] = None,
-    updates: Annotated[str | None, typer.Option(help=f"Optimizer updates of the CNN{SEVERAL}")] = None,
-    max_minutes: Annotated[str | None, typer.Option(help="Minutes for each run.")] = None,
-    score_on: Annotated[str | None, typer.Option(help="test or validation.", show_default="test")] = None,
     command: Annotated[str | None, typer.Option(help="What a cell is: run or features. [default: run]")] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Folder that holds the data set's files.")] = None,
-    image_size: Annotated[str | None, typer.Option(help=f"Resize image folders to so many pixels{SEVERAL}")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", show_default="auto")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.", show_default="auto")] = None,
     out: Annotated[str | None, typer.Option(help="Folder or URL for sweep folders.", show_default="runs")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the sweep's folder. [default: the study file's]")] = None,
     workers: Annotated[
@@ -98,37 +75,9 @@ def sweep_command(
     of the study file. A sweep that was stopped or killed goes on with the same command. Exit code 6: some cells failed;
     they are tried again by the same command.
     """
-    given = {
-        "dataset": dataset,
-        "model": model,
-        "regime": regime,
-        "size": size,
-        "imbalance_factor": imbalance_factor,
-        "class_counts": class_counts,
-        "seeds": seeds,
-        "seed": seed,
-        "set": model_options(set_),
-        "arm": arm,
-        "arms": arms,
-        "classifier": classifier,
-        "strategy": strategy,
-        "steps": steps,
-        "updates": updates,
-        "max_minutes": max_minutes,
-        "score_on": score_on,
-        "command": command,
-        "data_dir": data_dir,
-        "image_size": image_size,
-        "device": device,
-        "precision": precision,
-        "out": out,
-        "name": name,
-        "offline": offline,
-    }
-    # 0 is a value; no flag, no list and no options mean that nothing was said
-    said = {
-        key: value for key, value in given.items() if value is not None and value is not False and value not in ([], {})
-    }
+    own = {"seeds": seeds, "seed": seed, "set": model_options(set_) or None, "command": command}
+    own |= {"out": out, "name": name, "offline": offline or None}
+    said = {**axes, **{key: value for key, value in own.items() if value is not None}}
     config = _config(study, said)
     if dry_run:
         count = workers if executor is ExecutorName.local else workers or 1

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from augment import study_config
-from augment.arms import DEFAULT_CLASSIFIERS, arms_of, resolve_classifier
-from augment.arms.grammar import FOR_TREES
 from augment.limits import LARGEST_COUNT, LARGEST_SEED
-from augment.study_config import StudyConfig
+from augment.studies.config import MODEL, Numbers, Option, StudyConfig
+
+REGIME, EXPLICIT = "high", "explicit"
+"""The regime where none is given: without counts per class, and with them."""
+
+SAME_RARE = "All cells have the first seed as it, so that the same classes are rare in all seeds."
 
 
 class RunConfig(StudyConfig):
@@ -26,37 +28,94 @@ class RunConfig(StudyConfig):
 
     called: ClassVar[str] = "run"
 
-    model: str
-    regime: str = "high"
-    size: int | None = Field(None, ge=1, le=LARGEST_COUNT)
-    imbalance_factor: float = 100.0
-    class_counts: tuple[int, ...] | None = None
-    regime_seed: int | None = Field(None, ge=0, le=LARGEST_SEED)
-    seeds: int = Field(1, ge=1, le=1000)
-    arms: tuple[str, ...] = ()
-    arm_set: str | None = None
-    classifiers: tuple[str, ...] = DEFAULT_CLASSIFIERS
-    strategy: str | None = None
-    updates: int | None = Field(None, ge=1, le=LARGEST_COUNT)
-    spread: bool = False
-    score_on: Literal["test", "validation"] = "test"
-    fidelity_images: int = Field(2000, ge=2, le=LARGEST_COUNT)
-    save_images: bool = False
+    model: Annotated[str, MODEL]
+    regime: Annotated[str, Option("balanced, semi, high, explicit, seed-high or gamo.", default=REGIME)] = ""
+    size: Annotated[int | None, Field(ge=1, le=LARGEST_COUNT), Option("Training images in all.", default="5000")] = None
+    imbalance_factor: Annotated[float, Option("Largest over smallest class, for --regime high.")] = 100.0
+    class_counts: Annotated[
+        Numbers | None, Option("Explicit counts per class, separated by commas.", given="commas")
+    ] = None
+    regime_seed: Annotated[
+        int | None,
+        Field(ge=0, le=LARGEST_SEED),
+        Option("Decides which classes are rare.", default="--seed", refused=SAME_RARE),
+    ] = None
+    arms: Annotated[
+        tuple[str, ...],
+        Option(
+            "An arm, as in oversample+mixup or model+balanced-softmax; repeatable. See `augment arms`.",
+            flag="arm",
+            given="repeated",
+        ),
+    ] = ()
+    arm_set: Annotated[
+        str | None, Option("A set of arms, quick or full.", flag="arms", default="quick, without --arm")
+    ] = None
+    classifiers: Annotated[
+        tuple[str, ...],
+        Option("cnn, cart-pixels, cart-pca, cart-cnn; repeatable.", flag="classifier", given="repeated"),
+    ] = ("cnn", "cart-pca")
+    strategy: Annotated[
+        str | None,
+        Option("How synthetic images are used, as in partial:share=0.5,cap=5+teacher. See `augment arms`.", whole=True),
+    ] = None
+    seeds: Annotated[int, Field(ge=1, le=1000), Option("Repetitions with new subsets, generators and classifiers.")] = 1
+    spread: Annotated[
+        bool,
+        Option(
+            "Train generators with other seeds on the first subset, too.",
+            refused="Every seed is a run of its own here; use `augment run --spread`.",
+        ),
+    ] = False
+    max_minutes: Annotated[
+        float | None, Field(gt=0), Option("Minutes for all; generators are trained as long as is left for them.")
+    ] = None
+    updates: Annotated[
+        int | None,
+        Field(ge=1, le=LARGEST_COUNT),
+        Option("Optimizer updates of the CNN, the same in every arm."),
+    ] = None
+    score_on: Annotated[
+        Literal["test", "validation"],
+        Option("test, or validation: training images that were not drawn, to choose on."),
+    ] = "test"
+    fidelity_images: Annotated[
+        int, Field(ge=2, le=LARGEST_COUNT), Option("Samples whose fidelity is scored, at most.")
+    ] = 2000
+    save_images: Annotated[bool, Option("Keep the synthetic images as PNG.", decides=False)] = False
 
     @field_validator("classifiers")
     @classmethod
     def _known_classifiers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        from augment.arms import resolve_classifier
+
         return tuple(dict.fromkeys(resolve_classifier(name) for name in names))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_a_regime(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and not given.get("regime"):
+            return {**given, "regime": REGIME if given.get("class_counts") is None else EXPLICIT}
+        return given
+
+    @property
+    def set_name(self) -> str | None:
+        """The set of arms that is taken: the one that was asked for, and ``quick`` where no arm was."""
+        return self.arm_set or (None if self.arms else "quick")
 
     @property
     def arm_names(self) -> tuple[str, ...]:
         """All arms, sets resolved, the model's own among them."""
-        return arms_of(self.arms, self.arm_set or (None if self.arms else "quick"), self.model)
+        from augment.arms import arms_of
+
+        return arms_of(self.arms, self.set_name, self.model)
 
     @property
     def for_trees(self) -> frozenset[str]:
         """Those of :attr:`arm_names` that a set has for trees alone, and that nobody asked for by name."""
-        return frozenset(FOR_TREES.get(self.arm_set or ("" if self.arms else "quick"), ())) - frozenset(self.arms)
+        from augment.arms.grammar import FOR_TREES
+
+        return frozenset(FOR_TREES.get(self.set_name or "", ())) - frozenset(self.arms)
 
     def options_of(self, model: str) -> Mapping[str, Any]:
         """Options of one generator: those with its name before, and for the run's model those without a name."""
@@ -65,5 +124,4 @@ class RunConfig(StudyConfig):
         return {**own, **named}
 
 
-NOT_IDENTITY = study_config.NOT_IDENTITY | {"save_images", "arms", "arm_set", "strategy", "options"}
-"""Settings that do not change a result, or are recorded in resolved form."""
+CONFIG = RunConfig

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -19,13 +19,15 @@ from augment.datasets import ImageSet
 from augment.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError, UsageError, unknown_name
 from augment.evidence.guards import Fingerprint
-from augment.experiment.config import NOT_IDENTITY, RunConfig
+from augment.experiment.config import RunConfig
+from augment.experiment.identity import counts_of_regime, identity_of, specs_of
 from augment.experiment.recipe import default_usage
 from augment.experiment.scored import check_scored
 from augment.progress import Reporter
 from augment.regimes import Manifest
+from augment.results.identity import Identity
 from augment.results.run_result import RunResult, Seeds
-from augment.source_code import imported_sources
+from augment.studies.identity import DataFacts
 from augment.synthetic.smote import check_decodes
 from augment.synthetic.strategies import CountStrategy, SourceStrategy, Usage
 from augment.synthetic.synthesis import check_generator
@@ -88,28 +90,9 @@ class Plan:
         )
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """Everything the result depends on."""
-        seeds = Seeds.of(self.config.seed)
-        manifest = self.manifest(seeds)
-        return {
-            "schema": RunResult.schema,
-            "config": self.config.model_dump(mode="json", exclude=NOT_IDENTITY),
-            "counts": self.counts,
-            "strategy": str(self.usage),
-            "arms": [arm.name for arm in self.arms],
-            "trees_only": [arm.name for arm in self.arms if arm.trees_only],
-            "updates": self.updates,
-            "code": store.code_fingerprint(imported_sources("augment.experiment.study")),
-            "recipes": {
-                model: {**asdict(self.recipe(model, manifest, seeds)), "max_seconds": None} for model in self.models
-            },
-        }
-
-    @cached_property
-    def key(self) -> str:
-        """Hash of the identity."""
-        return store.content_hash(self.identity)
+        return identity_of(self.config, DataFacts.of(self.data)).on(self.device, self.precision)
 
     @property
     def jobs(self) -> int:
@@ -125,7 +108,7 @@ class Plan:
     def folder(self) -> Path:
         """``<out>/<dataset>-<regime>-<model>-<hash>``."""
         name = store.safe_name(Path(self.config.dataset).name or "images")
-        return self.config.out / f"{name}-{self.config.regime}-{self.config.model}-{self.key[:10]}"
+        return self.config.out / f"{name}-{self.config.regime}-{self.config.model}-{self.identity.key[:10]}"
 
 
 def prepare(config: RunConfig, report: Reporter) -> Plan:
@@ -140,14 +123,7 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
     loaded = config.load_data(report)
     test = Fingerprint(loaded.test.images)
     data = without_test_images(loaded, test, report)
-    counts = regimes.class_counts(
-        config.regime,
-        data.train.counts(len(data.classes)),
-        size=config.size,
-        imbalance_factor=config.imbalance_factor,
-        explicit=config.class_counts,
-        seed=config.seed if config.regime_seed is None else config.regime_seed,
-    )
+    counts = counts_of_regime(config, DataFacts.of(data))
     usage = default_usage(counts, given)
     plan = Plan(
         config=config,
@@ -188,18 +164,7 @@ def check_names(config: RunConfig) -> None:
     Raises the error a person can act on.
     """
     trained.check_model(config.model, config.options_of(config.model), config.steps)
-    _check_models(config, _specs(config))
-
-
-def models_of(config: RunConfig) -> tuple[str, ...]:
-    """All generators that the arms of a run use, its own first; raises what is wrong with its arms."""
-    others = (spec.generator for spec in _specs(config) if spec.generator is not None)
-    return tuple(dict.fromkeys([config.model, *others]))
-
-
-def _specs(config: RunConfig) -> list[ArmSpec]:
-    given = Usage() if config.strategy is None else Usage.parse(config.strategy)
-    return [parse_arm(name, config.model, given) for name in config.arm_names]
+    _check_models(config, specs_of(config))
 
 
 def without_test_images(data: ImageSet, test: Fingerprint, report: Reporter) -> ImageSet:

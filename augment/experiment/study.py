@@ -7,25 +7,29 @@ budget, and a generative arm is judged against the best arm without synthetic im
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from augment import evaluation, store
+from augment import evaluation, registry, store
 from augment.arms import ArmSpec
+from augment.datasets import ImageSet
 from augment.errors import UsageError
 from augment.evaluation import Pending
+from augment.evidence.guards import Fingerprint
 from augment.experiment import retraining, seed_spread
 from augment.experiment.conclusion import result_of
 from augment.experiment.config import RunConfig
 from augment.experiment.draw import draw_of
 from augment.experiment.estimate import within
 from augment.experiment.fidelity import scoring
+from augment.experiment.identity import identity_of, models_of
 from augment.experiment.kept import save_images, save_predictions, write_cards
-from augment.experiment.plan import Plan, prepare
+from augment.experiment.plan import Plan, check_names, prepare, without_test_images
 from augment.experiment.repetition import Repetition, add_images, begin, obtain_generator
 from augment.progress import Reporter
+from augment.results.identity import Identity
 from augment.results.run_result import RunResult
-from augment.studies.lifecycle import complete
+from augment.studies.identity import DataFacts
+from augment.studies.study import StudyKind
 from augment.workers import Workers
 
 
@@ -42,9 +46,44 @@ def run(config: RunConfig | None = None, report: Reporter | None = None, **setti
         config = RunConfig.parse(**settings)
     elif settings:
         raise UsageError(f"run() was given a config and {', '.join(settings)} besides. Put all into one of them.")
-    report = report or Reporter()
-    plan = prepare(config, report)
-    return complete(plan, partial(_carry_out, plan), report)
+    return STUDY.complete(config, report or Reporter())
+
+
+class RunStudy(StudyKind[RunConfig, Plan, RunResult]):
+    """A comparison of arms."""
+
+    name = "run"
+    config = RunConfig
+    result = RunResult
+
+    def prepare(self, config: RunConfig, report: Reporter) -> Plan:
+        """Load the data and resolve every default."""
+        return prepare(config, report)
+
+    def carry_out(self, plan: Plan, workers: Workers, report: Reporter) -> RunResult:
+        """All repetitions."""
+        return _carry_out(plan, workers, report)
+
+    def models(self, config: RunConfig) -> tuple[str, ...]:
+        """All generators that its arms use."""
+        registry.get(config.model)  # named as a model, before its arms make a component of it
+        return models_of(config)
+
+    def check(self, config: RunConfig) -> None:
+        """Models, their options, arms, strategy."""
+        check_names(config)
+
+    def identity(self, config: RunConfig, data: DataFacts) -> Identity:
+        """What decides the result."""
+        return identity_of(config, data)
+
+    def data_of(self, config: RunConfig, report: Reporter) -> ImageSet:
+        """Without training images that are test images, too."""
+        data = config.load_data(report)
+        return without_test_images(data, Fingerprint(data.test.images), Reporter())
+
+
+STUDY = RunStudy()
 
 
 def _within_time(plan: Plan, report: Reporter) -> Plan:

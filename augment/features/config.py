@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from augment import study_config
 from augment.errors import unknown_name
-from augment.export import suffix_of
-from augment.features.second_stage import STAGES
-from augment.heads import HEADS
 from augment.locations import local_path
-from augment.report.projection import METHODS, check_method
-from augment.study_config import StudyConfig
+from augment.studies.config import DATASET, MODEL, Names, Numbers, Option, StudyConfig
 
 AUTO: Literal["auto"] = "auto"
 BASELINES = ("pixels", "cnn", "untrained")
@@ -30,19 +25,56 @@ class FeaturesConfig(StudyConfig):
 
     called: ClassVar[str] = "feature study"
 
-    model: str | None = None
-    dataset: str = "fashionmnist"
-    generator: Path | None = None
-    t: tuple[int, ...] | Literal["auto"] | None = None
-    layer: str | None = None
-    encode: dict[str, Any] = Field(default_factory=dict)
-    labels_per_class: tuple[int, ...] | None = None
-    heads: tuple[str, ...] = ("linear", "mlp")
-    second_stage: tuple[str, ...] = ()
-    baselines: tuple[str, ...] = BASELINES
-    episodes: int = Field(5, ge=1, le=1000)
-    plots: tuple[str, ...] = ("pca", "tsne")
-    export: Path | None = None
+    model: Annotated[str | None, MODEL] = None
+    dataset: Annotated[str, DATASET] = "fashionmnist"
+    generator: Annotated[Path | None, Option("A saved generator instead of training one.", whole=True)] = None
+    t: Annotated[
+        Numbers | Literal["auto"] | None,
+        Option(
+            "Timestep, several to choose from (1,10,50) or auto.",
+            default="the model's",
+            given="commas",
+        ),
+    ] = None
+    layer: Annotated[
+        str | None, Option("A layer, several joined by commas, auto, or list.", default="the model's", whole=True)
+    ] = None
+    encode: Annotated[
+        dict[str, Any],
+        Option("Another option of the model's encode as key=value; repeatable.", given="pairs", whole=True),
+    ] = Field(default_factory=dict)
+    labels_per_class: Annotated[
+        Numbers | None,
+        Option("Labels per class, separated by commas.", default="1,2,4 ... up to 512", given="commas"),
+    ] = None
+    heads: Annotated[
+        Names, Option("linear, mlp, prototype, knn, separated by commas.", flag="head", given="commas")
+    ] = ("linear", "mlp")
+    second_stage: Annotated[
+        Names,
+        Option("Use the unlabelled pool: propagation, pseudo-labels, pseudo-cnn, separated by commas.", given="commas"),
+    ] = ()
+    baselines: Annotated[
+        Names,
+        Option(
+            "What to compare with: pixels, cnn, untrained, separated by commas, or none.",
+            flag="baseline",
+            given="commas",
+        ),
+    ] = BASELINES
+    episodes: Annotated[int, Field(ge=1, le=1000), Option("Draws of the labelled images.")] = 5
+    plots: Annotated[
+        Names, Option("Maps of the features: pca, tsne, umap, by commas, or none.", flag="plot", given="commas")
+    ] = ("pca", "tsne")
+    export: Annotated[
+        Path | None,
+        Option(
+            "Write all images' features to a .npz, .csv or .safetensors file.",
+            decides=False,
+            file=True,
+            refused="All cells would write the same file; use `augment features --export`.",
+        ),
+    ] = None
 
     @field_validator("generator", "export")
     @classmethod
@@ -51,6 +83,11 @@ class FeaturesConfig(StudyConfig):
 
     @model_validator(mode="after")
     def _known_names(self) -> Self:
+        from augment.export import suffix_of
+        from augment.features.second_stage import STAGES
+        from augment.heads import HEADS
+        from augment.report.projection import METHODS, check_method
+
         for option, given, known in (
             ("head", self.heads, HEADS),
             ("second stage", self.second_stage, STAGES),
@@ -73,5 +110,4 @@ class FeaturesConfig(StudyConfig):
         return self
 
 
-NOT_IDENTITY = study_config.NOT_IDENTITY | {"export"}
-"""Settings that do not change a result, or are recorded in resolved form."""
+CONFIG = FeaturesConfig

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,11 +11,11 @@ import torch
 from torch import Tensor
 
 from augment import regimes, store, trained
-from augment.capabilities import encode_options
 from augment.datasets import ImageSet, LabelledImages
 from augment.device import choose_device, choose_precision
-from augment.features.config import NOT_IDENTITY, FeaturesConfig
+from augment.features.config import FeaturesConfig
 from augment.features.episodes import Episodes, SearchDraw, default_ks, draw_episodes, draw_search
+from augment.features.identity import encode_of, identity_of
 from augment.features.layer_search import Candidates
 from augment.features.neighbour_graph import check_pool
 from augment.features.resolve import (
@@ -28,20 +27,19 @@ from augment.features.resolve import (
     untrained_candidates,
     untrained_model,
 )
-from augment.generator import UNLABELLED, Generator, read_saved
+from augment.generator import UNLABELLED, Generator
 from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.report.projection import check_points
 from augment.results.features_result import FeaturesResult
-from augment.source_code import imported_sources
-from augment.store import code_fingerprint, content_hash
+from augment.results.identity import Identity
+from augment.store import content_hash
+from augment.studies.identity import DataFacts
 from augment.trained import Recipe
 
 POOL_CLASS = "unlabelled"
 REFERENCE_IMAGES = 5000
 """Unlabelled training images whose mean and deviation standardise the features."""
-NOISE_DRAWS = 4
-"""Passes with different noise that are averaged, where a model adds noise and nothing else is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +76,7 @@ class FeaturesPlan:
     @cached_property
     def encode_options(self) -> dict[str, Any]:
         """Options of the model's ``encode`` but for the timestep and the layer."""
-        options = dict(self.config.encode)
-        if "noise_draws" in encode_options(type(self.untrained)):
-            options.setdefault("noise_draws", NOISE_DRAWS)
-        return options
+        return encode_of(self.config, self.model)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -140,25 +135,9 @@ class FeaturesPlan:
         return LabelledImages(self.data.train.images, shown)
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """Everything the result depends on."""
-        saved = self.config.generator
-        return {
-            "schema": FeaturesResult.schema,
-            "config": self.config.model_dump(mode="json", exclude=NOT_IDENTITY),
-            "data": self.data.sha256,
-            "generator": asdict(self.recipe()) if saved is None else _fingerprint(saved),
-            "encode": self.encode_options,
-            "rows": content_hash(self.episodes.order.tolist()),
-            "code": code_fingerprint(imported_sources("augment.features.study")),
-            "device": self.device,
-            "precision": self.precision,
-        }
-
-    @cached_property
-    def key(self) -> str:
-        """Hash of the identity."""
-        return content_hash(self.identity)
+        return identity_of(self.config, DataFacts.of(self.data)).on(self.device, self.precision)
 
     @property
     def jobs(self) -> int:
@@ -174,15 +153,13 @@ class FeaturesPlan:
     def folder(self) -> Path:
         """``<out>/<dataset>-features-<model>-<hash>``."""
         name = store.safe_name(Path(self.config.dataset).name or "images")
-        return self.config.out / f"{name}-features-{self.model}-{self.key[:10]}"
+        return self.config.out / f"{name}-features-{self.model}-{self.identity.key[:10]}"
 
 
 def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
     """Load the data and resolve every default; raises the error a person can act on before anything is computed."""
+    check_names(config)
     model = model_name(config)
-    if config.generator is None:
-        trained.check_model(model, config.options, config.steps)
-    check_options(config, model)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     data = config.load_data(report)
@@ -210,6 +187,14 @@ def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
     )
 
 
+def check_names(config: FeaturesConfig) -> None:
+    """Check what can be known without the data: the model, its options and those of its ``encode``."""
+    model = model_name(config)
+    if config.generator is None:
+        trained.check_model(model, config.options, config.steps)
+    check_options(config, model)
+
+
 def _check_images(config: FeaturesConfig, data: ImageSet) -> None:
     """Raise DataError where maps or the second stage would refuse so few training images after all training."""
     count, of = len(data.train), f"{data.name}: "
@@ -217,11 +202,3 @@ def _check_images(config: FeaturesConfig, data: ImageSet) -> None:
         check_points(method, min(count, REFERENCE_IMAGES), of)
     if config.second_stage:
         check_pool(count, of=of)
-
-
-def _fingerprint(folder: Path) -> dict[str, Any]:
-    weights = folder / "model.safetensors"
-    return {
-        "config": read_saved(folder),
-        "weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None,
-    }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,16 +21,20 @@ from augment.export import export_features
 from augment.features.conclusion import Findings, result_of
 from augment.features.config import FeaturesConfig
 from augment.features.few_labels import Cell, FeatureTable, score_heads
+from augment.features.identity import identity_of
 from augment.features.layer_search import Candidates
 from augment.features.pictures import begin_maps, draw_pictures
-from augment.features.plan import FeaturesPlan, prepare
+from augment.features.plan import FeaturesPlan, check_names, prepare
+from augment.features.resolve import model_name
 from augment.features.second_stage import Pictures, score_second_stage
 from augment.features.source import FeatureSource, generator_folders, pixels
 from augment.model_card.card import Evidence, write_card
 from augment.model_card.sections import FEATURES, SAMPLES, features_section, near_copies, unscored
 from augment.progress import Reporter
 from augment.results.features_result import FeaturesResult, SearchMap
-from augment.studies.lifecycle import complete
+from augment.results.identity import Identity
+from augment.studies.identity import DataFacts
+from augment.studies.study import StudyKind
 from augment.trained import Trained
 from augment.workers import Job, Workers
 
@@ -42,9 +45,38 @@ def study_features(config: FeaturesConfig, report: Reporter | None = None) -> Fe
     What was finished before (the generator, encoded features, networks trained from scratch) is reused; an unfinished
     folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of :mod:`augment.errors`.
     """
-    report = report or Reporter()
-    plan = prepare(config, report)
-    return complete(plan, partial(_carry_out, plan), report)
+    return STUDY.complete(config, report or Reporter())
+
+
+class FeatureStudy(StudyKind[FeaturesConfig, FeaturesPlan, FeaturesResult]):
+    """Few-label classification by a generator's features."""
+
+    name = "features"
+    config = FeaturesConfig
+    result = FeaturesResult
+
+    def prepare(self, config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
+        """Load the data and resolve every default."""
+        return prepare(config, report)
+
+    def carry_out(self, plan: FeaturesPlan, workers: Workers, report: Reporter) -> FeaturesResult:
+        """All episodes."""
+        return _carry_out(plan, workers, report)
+
+    def models(self, config: FeaturesConfig) -> tuple[str, ...]:
+        """The one generator whose features are studied."""
+        return (model_name(config),)
+
+    def check(self, config: FeaturesConfig) -> None:
+        """The model with its options, and those of its ``encode``."""
+        check_names(config)
+
+    def identity(self, config: FeaturesConfig, data: DataFacts) -> Identity:
+        """What decides the result."""
+        return identity_of(config, data)
+
+
+STUDY = FeatureStudy()
 
 
 def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> FeaturesResult:
@@ -201,5 +233,5 @@ def _export(plan: FeaturesPlan, path: Path, table: FeatureTable) -> None:
         torch.cat([data.train.labels, data.test.labels]),
         ["train"] * len(data.train) + ["test"] * len(data.test),
         data.classes,
-        metadata={"model": plan.model, **plan.identity},
+        metadata={**plan.identity.settings, "data": plan.identity.data, "code": plan.identity.code},
     )

@@ -64,7 +64,7 @@ def render(
     scripts = _scripts()
     features = [_feature_row(run) for run in found.features]
     images = _galleries(joined, found.features)
-    fidelity = parts.fidelity_table(joined)
+    fidelity = parts.fidelity_tables(joined)
     filtered = [row.facets for row in rows] + [row["facets"] for row in features]
     return template.render(
         title=title or _title(found),
@@ -84,7 +84,7 @@ def render(
         fidelity=fidelity,
         filters=parts.filters(charts, filtered),
         origins=_origins(joined, found.features),
-        sections=_sections(charts, images, bool(fidelity.rows), _left_out(joined)),
+        sections=_sections(charts, images, bool(fidelity), _left_out(joined)),
     )
 
 

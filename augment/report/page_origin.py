@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from augment.results.records import AnyRecord, FeaturesRecord, RunRecord
+from augment.studies.study import config_of
 
 Pairs = list[tuple[str, str]]
 
@@ -46,96 +46,15 @@ def command(record: AnyRecord) -> str:
 
 def _words(record: AnyRecord) -> list[list[str]]:
     """The command, then each option with its value."""
-    if not record.config:
+    if record.identity is None:
         return []
-    options = _run_options(record) if isinstance(record, RunRecord) else _features_options(record)
-    found = [["augment", record.kind]]
-    for flag, value in options:
-        if value is True:
-            found.append([flag])
-        elif value is not None and value is not False:
-            found.append([flag, _word(value)])
-    return found
-
-
-def _run_options(record: AnyRecord) -> Iterator[tuple[str, Any]]:
-    config, identity = record.config, record.identity
-    model = config.get("model") or record.model
-    recipes = identity.get("recipes", {})
-    yield from (("--dataset", _dataset(record)), ("--model", model))
-    if config.get("class_counts") is None:
-        yield from (("--regime", config.get("regime")), ("--size", config.get("size")))
-        yield "--imbalance-factor", config.get("imbalance_factor")
-    else:
-        yield "--class-counts", ",".join(map(str, config["class_counts"]))
-    yield from (
-        (f"--{name.replace('_', '-')}", config.get(name)) for name in ("regime_seed", "seeds", "seed", "spread")
-    )
-    yield from _shared(config, next(iter(recipes.values()), {}))
-    yield from (("--updates", config.get("updates")), ("--score-on", config.get("score_on")))
-    yield from (("--arm", arm) for arm in identity.get("arms", ()))
-    yield from (("--classifier", name) for name in config.get("classifiers", ()))
-    yield "--strategy", identity.get("strategy")
-    for name, recipe in recipes.items():
-        yield from _model_options(recipe, config, prefix="" if name == model else f"{name}.")
-
-
-def _features_options(record: AnyRecord) -> Iterator[tuple[str, Any]]:
-    config, recipe = record.config, record.identity.get("generator") or {}
-    yield from (("--dataset", _dataset(record)), ("--model", config.get("model") or record.model))
-    yield from (("--generator", config.get("generator")), ("--t", _joined(config.get("t"))))
-    yield from (("--layer", config.get("layer")), ("--labels-per-class", _joined(config.get("labels_per_class"))))
-    yield from (("--head", _joined(config.get("heads"))), ("--second-stage", _joined(config.get("second_stage"))))
-    yield from (("--baseline", _joined(config.get("baselines"), "none")), ("--episodes", config.get("episodes")))
-    yield from (("--plot", _joined(config.get("plots"), "none")), ("--seed", config.get("seed")))
-    yield from _shared(config, {name: record.identity.get(name) for name in ("device", "precision")})
-    for key, value in (config.get("encode") or {}).items():
-        yield ("--noise-draws", value) if key == "noise_draws" else ("--encode", f"{key}={_option(value)}")
-    if config.get("generator") is None:
-        yield from _model_options(recipe, config)
-
-
-def _shared(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name in ("image_size", "strict", "steps", "max_minutes"):
-        yield f"--{name.replace('_', '-')}", config.get(name)
-    yield from (("--device", recipe.get("device")), ("--precision", recipe.get("precision")))
-
-
-def _model_options(recipe: Mapping[str, Any], config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in (recipe.get("options") or {}).items():
-        if not (key == "steps" and config.get("steps") is not None):  # --steps has said so
-            yield "--set", f"{prefix}{key}={_option(value)}"
-
-
-def _dataset(record: AnyRecord) -> str:
-    return str(record.identity.get("dataset") or record.dataset)
-
-
-def _option(value: Any) -> str:
-    """As ``--set`` reads it: JSON, or text where that is no JSON."""
-    if isinstance(value, str):
-        try:
-            json.loads(value)
-        except ValueError:
-            return value
-    return json.dumps(value)
-
-
-def _word(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _joined(values: Any, nothing: str | None = None) -> str | None:
-    if values is None or isinstance(values, str):
-        return values
-    return ",".join(map(str, values)) or nothing
+    asked = config_of(record.kind).model_construct(**record.identity.settings)
+    return [["augment", record.kind], *asked.words()]
 
 
 def _settings(record: AnyRecord) -> Pairs:
-    pairs = [(name.replace("_", " "), _text(value)) for name, value in record.config.items() if value is not None]
-    if strategy := record.identity.get("strategy"):
-        pairs.append(("strategy", strategy))
-    pairs += [("arms", ", ".join(record.identity["arms"]))] if record.identity.get("arms") else []
+    told = {name: value for name, value in record.settings.items() if name != "options" and value is not None}
+    pairs = [(name.replace("_", " "), _text(value)) for name, value in told.items()]
     if isinstance(record, RunRecord):
         scored = record.result.scored_on
         pairs.append(("scored on", f"{scored.images:,} {scored.part} images"))
@@ -162,23 +81,18 @@ def _seeds(record: AnyRecord) -> Pairs:
 
 
 def _hashes(record: AnyRecord) -> Pairs:
-    result, identity = record.result, record.identity
-    recipe = _first(identity.get("recipes")) or identity.get("generator") or {}
+    result, generators = record.result, {} if record.identity is None else record.identity.generators
     found = [
         ("result", result.identity),
         ("data", result.dataset.sha256),
-        ("code", identity.get("code")),
-        ("generator's code", recipe.get("code")),
+        ("code", record.code),
+        *((f"code of {name}", generator.code or generator.weights) for name, generator in generators.items()),
         ("schema", result.schema),
     ]
     if isinstance(record, RunRecord):
         run = record.result
         found += [("split", run.regime.manifest_sha256), ("extractor of fidelity", run.fidelity.extractor_sha256)]
     return [(name, str(value)) for name, value in found if value]
-
-
-def _first(recipes: Mapping[str, Mapping[str, Any]] | None) -> Mapping[str, Any]:
-    return next(iter((recipes or {}).values()), {})
 
 
 def _costs(record: AnyRecord) -> Pairs:

@@ -85,8 +85,9 @@ class FidelityRow:
 
 @dataclass(frozen=True)
 class FidelityTable:
-    """A row for each study, with the titles of the scores."""
+    """A row for each study, with the titles of the scores.  about: what is scored."""
 
+    about: str
     columns: tuple[str, ...]
     rows: tuple[FidelityRow, ...]
 
@@ -274,10 +275,21 @@ def _shown(key: str, value: str) -> str:
     return f"{int(value):,} images" if key == "size" and value.isdigit() else value
 
 
-def fidelity_table(found: Sequence[Study]) -> FidelityTable:
-    """Scores of every study's first generator beside floors of real images; columns without a score are left out."""
+def fidelity_tables(found: Sequence[Study]) -> list[FidelityTable]:
+    """Scores of every study's first generator beside floors of real images; what nothing has a score of is left out."""
+    made = [
+        _fidelity_table(found, "Generated images of the first seed against real ones", ("extractor", "pixels")),
+        _fidelity_table(
+            found, "Held-out images of the first seed as the generator restores them", ("reconstructions",)
+        ),
+    ]
+    return [table for table in made if table.columns]
+
+
+def _fidelity_table(found: Sequence[Study], about: str, by: Sequence[str]) -> FidelityTable:
     scored = [(study, study.first.fidelity) for study in found]
-    kinds = [kind for kind in SCORES if any(scores[kind.name].value is not None for _, scores in scored)]
+    known = {kind.name for _, scores in scored for kind, _ in scores.known()}
+    kinds = [kind for kind in SCORES if kind.by in by and kind.name in known]
     rows = [
         FidelityRow(
             facets_of(study),
@@ -287,7 +299,7 @@ def fidelity_table(found: Sequence[Study]) -> FidelityTable:
         )
         for study, scores in scored
     ]
-    return FidelityTable(tuple(kind.heading for kind in kinds), tuple(rows))
+    return FidelityTable(about, tuple(kind.heading for kind in kinds), tuple(rows))
 
 
 def _cell(kind: ScoreKind, score: Score) -> FidelityCell:

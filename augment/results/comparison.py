@@ -143,7 +143,7 @@ def _settings(a: Study, b: Study) -> Iterator[Difference]:
             "model": study.model,
             "seeds": list(study.seeds),
             **study.settings,
-            "code": study.runs[0].identity.get("code"),
+            "code": study.runs[0].code,
             "device": study.first.generators[0].device,
         }
         for study in (a, b)

@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from augment import store
+from augment import store, typed_json
 from augment.errors import DataError
 from augment.progress import Reporter
 from augment.results.features_result import FeaturesResult
 from augment.results.folders import RunFolder, run_folders
+from augment.results.identity import FILE as CONFIG
+from augment.results.identity import Identity
 from augment.results.run_result import RunResult
 from augment.results.study_result import FILE, GeneratorInfo, StudyResult
 
@@ -32,7 +34,7 @@ EACH = 50
 class Record(Generic[R]):
     """A finished study in its folder.
 
-    identity: ``config.json``, what the result depends on; empty where that file is missing, as in a folder copied by
+    identity: ``config.json``, what the result depends on; None where that file is missing, as in a folder copied by
     hand.
     """
 
@@ -40,13 +42,17 @@ class Record(Generic[R]):
 
     folder: Path
     result: R
-    identity: Mapping[str, Any]
+    identity: Identity | None
 
     @property
-    def config(self) -> Mapping[str, Any]:
-        """The settings in ``config.json``."""
-        found: Mapping[str, Any] = self.identity.get("config", {})
-        return found
+    def settings(self) -> Mapping[str, Any]:
+        """What was set, with every default resolved; empty where that is not known."""
+        return {} if self.identity is None else self.identity.settings
+
+    @property
+    def code(self) -> str | None:
+        """Hash of the code that made it."""
+        return None if self.identity is None else self.identity.code
 
     @property
     def dataset(self) -> str:
@@ -272,8 +278,8 @@ def read_record(folder: Path) -> AnyRecord:
     schema = str(document.get("schema"))
     if not schema.startswith("augment."):
         raise DataError(f"{FILE} was not written by augment: give the run folders alone")
-    file = folder / "config.json"
-    identity = _json(file) if file.exists() else {}
+    file = folder / CONFIG
+    identity = typed_json.from_json(Identity, _json(file), CONFIG) if file.exists() else None
     if schema == RunResult.schema:
         return RunRecord(folder, replace(RunResult.from_json(document), folder=folder), identity)
     if schema == FeaturesResult.schema:

@@ -213,6 +213,6 @@ class RunResult(StudyResult):
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The document of ``--json``; ``verdict`` is the first of ``verdicts``."""
+        """What ``result.json`` holds; ``verdict`` is the first of ``verdicts``."""
         document = super().to_json()
         return {**document, "verdict": document["verdicts"][0]}

@@ -10,8 +10,8 @@ from augment.results.records import AnyRecord
 SEEDS = frozenset({"seed", "seeds", "regime_seed"})
 """Settings in which repetitions of one study may differ."""
 
-RESOLVED = SEEDS | {"model", "regime", "size", "steps", "updates", "spread", "save_images"}
-"""Settings that are seeds, that are known in resolved form, or that change no accuracy."""
+TOLD = SEEDS | {"dataset", "model", "regime", "size", "spread", "options", "arm_set", "device"}
+"""Settings that are seeds, that stand elsewhere, or that change no accuracy."""
 
 
 def settings_of(record: AnyRecord) -> dict[str, Any]:
@@ -20,19 +20,17 @@ def settings_of(record: AnyRecord) -> dict[str, Any]:
     Another generator's options have its name before, as ``name.option``. Empty where the run folder lost its
     ``config.json``.
     """
-    identity, config = record.identity, record.config
-    if not identity:
+    identity = record.identity
+    if identity is None:
         return {}
-    found = {name: value for name, value in config.items() if name not in RESOLVED}
-    for name in ("strategy", "updates", "arms", "encode"):
-        if name in identity:
-            found[name] = identity[name]
-    own = record.model
-    if "arms" in found:
-        found["arms"] = [plain_arm(arm, own) for arm in found["arms"]]
-    recipes = {own: identity["generator"]} if record.kind == "features" else identity["recipes"]
-    for model, recipe in recipes.items():
-        found.update(_options(model, recipe, plain=model == own, taken=config))
+    found = {name: value for name, value in identity.settings.items() if name not in TOLD}
+    own, taken = record.model, {*identity.settings, *TOLD, "arms"}
+    if "arms" in identity.decided:
+        found["arms"] = [plain_arm(arm, own) for arm in identity.decided["arms"]]
+    for model, generator in identity.generators.items():
+        for name, value in generator.options.items():
+            plain = model == own and (name == "steps" or name not in taken)
+            found[name if plain else f"{model}.{name}"] = value
     return found
 
 
@@ -40,13 +38,6 @@ def plain_arm(arm: str, model: str) -> str:
     """An arm's name with ``model`` for the run's own generator, as in ``--arm``: so those of two models are alike."""
     parts = ["model" if part.strip() == model else part.strip() for part in arm.split("+")]
     return "+".join(part.removesuffix(f":{model}") for part in parts)
-
-
-def _options(model: str, recipe: Mapping[str, Any], *, plain: bool, taken: Mapping[str, Any]) -> dict[str, Any]:
-    """Options and training of one generator."""
-    options = {**recipe.get("options", {}), "steps": recipe.get("steps"), "precision": recipe.get("precision")}
-    clash = set(taken) - {"steps"}
-    return {name if plain and name not in clash else f"{model}.{name}": value for name, value in options.items()}
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:

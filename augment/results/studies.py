@@ -169,9 +169,7 @@ def _origin(study: Study, group: Sequence[Study]) -> dict[str, Any]:
     """What is no setting but may set a study apart: its data, and the seed that drew which classes are rare."""
     drawn: dict[str, Any] = {"data": study.first.dataset.sha256[:8]}
     if len({other.counts for other in group}) > 1 and study.one_order:
-        config = study.runs[0].config
-        own = config.get("regime_seed")
-        drawn["regime_seed"] = config.get("seed") if own is None else own
+        drawn["regime_seed"] = study.runs[0].settings.get("regime_seed")
     return drawn
 
 
@@ -236,7 +234,7 @@ def _summed(tables: Sequence[Sequence[Sequence[int]]]) -> tuple[tuple[int, ...],
 def _notes(group: Sequence[RunRecord], runs: Sequence[RunRecord]) -> Iterator[str]:
     if older := len(group) - len(runs):
         yield f"{older} older result{'s' if older > 1 else ''} of the same seeds left out."
-    if len({record.identity.get("code") for record in runs}) > 1:
+    if len({record.code for record in runs}) > 1:
         yield "Seeds were computed by different versions of the code."
     if len({record.class_counts for record in runs}) > 1:
         yield "Which classes are rare differs from seed to seed."

@@ -16,18 +16,21 @@ from typing import Any, Protocol, TypeVar
 from augment import store
 from augment.errors import DataError
 from augment.progress import Reporter
+from augment.results.identity import FILE as CONFIG
+from augment.results.identity import Identity
 from augment.results.study_result import FILE, Cost, StudyResult
 from augment.run_folder.environment import environment
-from augment.study_config import StudyConfig
+from augment.studies.config import StudyConfig
 from augment.tracking import means, tracked
 from augment.training.state import OUT_OF_TIME
+from augment.typed_json import to_json
 from augment.workers import Workers, side_by_side
 
 R = TypeVar("R", bound=StudyResult)
 R_co = TypeVar("R_co", bound=StudyResult, covariant=True)
 
 
-class Plan(Protocol[R_co]):
+class StudyPlan(Protocol[R_co]):
     """A study with everything resolved and nothing computed yet."""
 
     @property
@@ -43,12 +46,8 @@ class Plan(Protocol[R_co]):
         """Classifiers that can be trained side by side."""
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """Everything the result depends on."""
-
-    @property
-    def key(self) -> str:
-        """Hash of the identity."""
 
     @property
     def folder(self) -> Path:
@@ -63,7 +62,7 @@ class Plan(Protocol[R_co]):
         """May a finished result be handed back?"""
 
 
-def complete(plan: Plan[R], carry_out: Callable[[Workers, Reporter], R], report: Reporter) -> R:
+def complete(plan: StudyPlan[R], carry_out: Callable[[Workers, Reporter], R], report: Reporter) -> R:
     """The result of a study: one that is there already, or what ``carry_out`` finds, written to its folder.
 
     Raises BusyError while another process writes there, and DataError where it cannot be written.
@@ -73,23 +72,23 @@ def complete(plan: Plan[R], carry_out: Callable[[Workers, Reporter], R], report:
     if found is not None:
         report.note(f"Cached: this very {plan.config.called} was finished before.")
         return found
-    with store.locked(folder), tracked(plan.config.tracker, folder, plan.identity, report) as report:
+    with store.locked(folder), tracked(plan.config.tracker, folder, to_json(plan.identity), report) as report:
         found = _finished(plan)
         if found is not None:  # by whoever held the folder just now
             return found
         with store.writing(folder):
-            store.write_json(folder / "config.json", {**plan.identity, "dataset": plan.config.dataset})
+            store.write_json(folder / CONFIG, to_json(plan.identity))
         made_in = environment(plan.device)
         with side_by_side(plan.jobs, plan.device) as workers:
             result = carry_out(workers, report)
-        result = replace(result, environment=made_in, identity=plan.key)
+        result = replace(result, environment=made_in, identity=plan.identity.key)
         result = finish(folder, result, seconds=time.perf_counter() - start)
         report.metrics(means(result.numbers()), 0)
     return result
 
 
-def _finished(plan: Plan[R]) -> R | None:
-    document = store.finished(plan.folder, plan.key) if plan.reuses else None
+def _finished(plan: StudyPlan[R]) -> R | None:
+    document = store.finished(plan.folder, plan.identity.key) if plan.reuses else None
     if document is None:
         return None
     try:
@@ -117,10 +116,8 @@ def finish(folder: Path, result: R, *, seconds: float) -> R:
         seconds=round(seconds, 2),
         folder=folder,
     )
-    document = finished.to_json()
-    del document["cached"]
     with store.writing(folder):
-        store.write_json(folder / FILE, document)
+        store.write_json(folder / FILE, finished.to_json())
     _remove_checkpoints(trainings)
     return finished
 

@@ -15,11 +15,7 @@ from typing import Any, Literal
 from augment.errors import AugmentError, BusyError, Stopped
 from augment.progress import Reporter
 from augment.results.study_result import StudyResult
-
-Command = Literal["run", "features"]
-
-STUDIED: Mapping[Command, str] = {"run": "augment.experiment.study", "features": "augment.features.study"}
-"""The module that carries out a cell of each command."""
+from augment.studies.study import Command, study_of
 
 PATIENCE = 20.0
 """Seconds to wait for a run folder that another process holds: it may be one that is just being killed."""
@@ -120,14 +116,6 @@ def _patiently(cell: Cell, out: Path, report: Reporter) -> StudyResult:
 
 
 def _result(cell: Cell, out: Path, report: Reporter) -> StudyResult:
-    if cell.settings.get("offline"):
-        os.environ["HF_HUB_OFFLINE"] = "1"  # libraries that plugins load weights with read it
-    if cell.command == "run":
-        from augment.experiment.config import RunConfig
-        from augment.experiment.study import run
-
-        return run(RunConfig.parse(**{**cell.settings, "out": out}), report)
-    from augment.features.config import FeaturesConfig
-    from augment.features.study import study_features
-
-    return study_features(FeaturesConfig.parse(**{**cell.settings, "out": out}), report)
+    study = study_of(cell.command)
+    found: StudyResult = study.complete(study.config.parse(**{**cell.settings, "out": out}), report)
+    return found

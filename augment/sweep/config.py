@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, get_args, get_origin
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,35 +12,14 @@ from augment import store
 from augment.errors import ConfigError, unknown_name
 from augment.limits import LARGEST_SEED
 from augment.locations import local_path
-from augment.study_config import StudyConfig
-from augment.sweep.cell import Command
-
-SPELLED: Mapping[Command, Mapping[str, str]] = {
-    "run": {"arm": "arms", "arms": "arm_set", "classifier": "classifiers"},
-    "features": {"head": "heads", "baseline": "baselines", "plot": "plots"},
-}
-"""Options whose setting has another name."""
+from augment.studies.config import Setting, split_names, split_numbers
+from augment.studies.study import HOMES, Command, config_of
 
 OWN = ("command", "name", "out", "seed", "seeds", "set")
 """Keys of a sweep itself."""
 
-REFUSED = {
-    "resume": "A sweep always goes on where it was; choose another name to begin anew.",
-    "spread": "Every seed is a run of its own here; use `augment run --spread`.",
-    "export": "All cells would write the same file; use `augment features --export`.",
-    "regime_seed": "All cells have the first seed as it, so that the same classes are rare in all seeds.",
-    **{
-        name: f"Give --{name.replace('_', '-')} on the command line; it may differ from machine to machine."
-        for name in ("workers", "executor", "address", "retries", "cpus_per_cell", "gpus_per_cell", "dry_run", "json")
-    },
-}
-"""Names that are known and yet no key of a study file, and what to do instead."""
-
-WHOLE = frozenset({"strategy", "data_dir", "layer", "generator"})
-"""Settings whose text may hold a comma."""
-
-NUMBERS = frozenset({"class_counts", "labels_per_class", "t"})
-"""Settings that are lists of whole numbers."""
+OF_THE_MACHINE = ("workers", "executor", "address", "retries", "cpus_per_cell", "gpus_per_cell", "dry_run", "json")
+"""Options of the command that are no keys of a study file."""
 
 
 class SweepConfig(BaseModel):
@@ -83,12 +62,12 @@ class SweepConfig(BaseModel):
         """
         keys = _normal(given)
         command: Any = keys.get("command", "run")
-        if command not in tuple(SPELLED):
-            raise ConfigError(f"command: {command}: {unknown_name('command of a sweep', str(command), SPELLED)}")
-        settings = _settings_of(command)
+        if command not in tuple(HOMES):
+            raise ConfigError(f"command: {command}: {unknown_name('command of a sweep', str(command), HOMES)}")
+        settings = {one.key: one for one in config_of(command).settings()}
         for key in keys:
-            _check_key(key, command, settings)
-        values = _values({key: value for key, value in keys.items() if key not in OWN}, command, settings)
+            _check_key(key, settings)
+        values = _values({key: value for key, value in keys.items() if key not in OWN}, settings)
         if not isinstance(keys.get("out", ""), str | Path):
             raise ConfigError(f"out: {keys['out']}: give one folder or URL.")
         own = {key: keys[key] for key in ("seed", "seeds", "out", "name") if keys.get(key) is not None}
@@ -128,77 +107,68 @@ def _normal(given: Mapping[Any, Any]) -> dict[str, Any]:
     return found
 
 
-def _settings_of(command: Command) -> type[StudyConfig]:
-    if command == "run":
-        from augment.experiment.config import RunConfig
-
-        return RunConfig
-    from augment.features.config import FeaturesConfig
-
-    return FeaturesConfig
-
-
-def _check_key(key: str, command: Command, settings: type[StudyConfig]) -> None:
-    if key in REFUSED:
-        raise ConfigError(f"{key} is no key of a sweep. {REFUSED[key]}")
-    spelled = SPELLED[command]
-    known = {*OWN, *spelled, *settings.model_fields} - {*spelled.values(), "options", *REFUSED} | set(spelled)
+def _check_key(key: str, settings: Mapping[str, Setting]) -> None:
+    if key in OF_THE_MACHINE:
+        flag = f"--{key.replace('_', '-')}"
+        told = f"Give {flag} on the command line; it may differ from machine to machine."
+        raise ConfigError(f"{key} is no key of a sweep. {told}")
+    if key in settings and settings[key].option.refused:
+        raise ConfigError(f"{key} is no key of a sweep. {settings[key].option.refused}")
+    known = {*OWN, *(name for name, one in settings.items() if not one.option.refused)}
     if key not in known:
         raise ConfigError(unknown_name("key of a sweep", key, known))
 
 
-def _values(keys: Mapping[str, Any], command: Command, settings: type[StudyConfig]) -> dict[str, tuple[Any, ...]]:
+def _values(keys: Mapping[str, Any], settings: Mapping[str, Setting]) -> dict[str, tuple[Any, ...]]:
     found: dict[str, tuple[Any, ...]] = {}
     for key, value in keys.items():
         if value is None:
             continue
-        field = SPELLED[command].get(key, key)
-        values = _of_list(key, field, value) if _is_list(settings, field) else _of_scalar(key, field, value)
+        setting = settings[key]
+        values = _of_list(setting, value) if setting.is_list else _of_scalar(setting, value)
         if not values:
             raise ConfigError(f"{key}: {value}: give at least one value, or leave the key out.")
-        found[field] = tuple(one for index, one in enumerate(values) if one not in values[:index])
-    if command == "run":
+        found[setting.name] = tuple(one for index, one in enumerate(values) if one not in values[:index])
+    if "regime" in settings:
         found.setdefault("regime", ("explicit",) if "class_counts" in found else ("high",))
     return found
 
 
-def _is_list(settings: type[StudyConfig], field: str) -> bool:
-    annotation = settings.model_fields[field].annotation
-    return any(get_origin(kind) is tuple for kind in (annotation, *get_args(annotation)))
-
-
-def _of_scalar(key: str, field: str, value: Any) -> list[Any]:
+def _of_scalar(setting: Setting, value: Any) -> list[Any]:
     values = value if isinstance(value, list | tuple) else [value]
-    nested = [one for one in values if isinstance(one, list | tuple | (() if field == "encode" else dict))]
+    pairs = setting.option.given == "pairs"
+    nested = [one for one in values if isinstance(one, list | tuple | (() if pairs else dict))]
     if nested:
-        raise ConfigError(f"{key}: {nested[0]}: a single value is needed here, or a list of single values.")
-    if field in WHOLE or not isinstance(value, str):
+        raise ConfigError(f"{setting.key}: {nested[0]}: a single value is needed here, or a list of single values.")
+    if setting.option.whole or not isinstance(value, str):
         return list(values)
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def _of_list(key: str, field: str, value: Any) -> list[Any]:
+def _of_list(setting: Setting, value: Any) -> list[Any]:
     """A list is one value of such a setting; several are lists in a list, or texts with commas in a list."""
     if not isinstance(value, list | tuple):
-        return [_one_list(key, field, value)]
-    several = any(isinstance(one, list | tuple) or (field in NUMBERS and isinstance(one, str)) for one in value)
-    return [_one_list(key, field, one) for one in value] if several else [tuple(value)] if value else []
+        return [_one_list(setting, value)]
+    several = any(isinstance(one, list | tuple) or (setting.numbers and isinstance(one, str)) for one in value)
+    return [_one_list(setting, one) for one in value] if several else [tuple(value)] if value else []
 
 
-def _one_list(key: str, field: str, value: Any) -> Any:
+def _one_list(setting: Setting, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(value)
     if isinstance(value, dict):
-        raise ConfigError(f"{key}: {value}: a list is needed here.")
-    parts = [part.strip() for part in str(value).split(",") if part.strip()]
-    if field not in NUMBERS:
-        return tuple(part for part in parts if part != "none")
-    if parts == ["auto"]:
-        return "auto"
+        raise ConfigError(f"{setting.key}: {value}: a list is needed here.")
+    text = str(value)
+    if not setting.numbers:
+        return split_names(text)
+    if text.strip() in setting.words_instead:
+        return text.strip()
     try:
-        return tuple(int(part) for part in parts)
+        return split_numbers(text)
     except ValueError:
-        raise ConfigError(f"{key}: {value}: whole numbers separated by commas are needed, like 400,200,100.") from None
+        raise ConfigError(
+            f"{setting.key}: {value}: whole numbers separated by commas are needed, like 400,200,100."
+        ) from None
 
 
 def flat_options(given: Any) -> dict[str, Any]:

@@ -6,22 +6,18 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from augment import regimes, registry, store, trained
+from augment import store
 from augment.datasets.catalogue import DESCRIPTIONS
 from augment.errors import AugmentError, ConfigError, Stopped
-from augment.experiment.config import RunConfig
-from augment.experiment.plan import check_names, models_of
-from augment.features.config import FeaturesConfig
-from augment.features.resolve import check_options, model_name
 from augment.locations import local_path
 from augment.progress import Reporter
-from augment.study_config import StudyConfig
-from augment.sweep.cell import Cell, Command
+from augment.studies.config import StudyConfig
+from augment.studies.study import StudyKind, study_of
+from augment.sweep.cell import Cell
 from augment.sweep.config import SweepConfig
-from augment.sweep.facts import Data, Facts, key_of
+from augment.sweep.facts import Facts
 
 T = TypeVar("T")
 
@@ -34,25 +30,14 @@ The model changes slowest, so that later models find in the cache what they shar
 SHOWN = ("dataset", "regime", "size", "model")
 """Coordinates of every cell, in the order people read them."""
 
-CONFIGS: Mapping[Command, type[StudyConfig]] = {"run": RunConfig, "features": FeaturesConfig}
-
 
 @dataclass(frozen=True)
 class _Draft:
-    """A combination that was read.  given: names of the settings that are not the defaults.  models: all it uses."""
+    """A combination that was read.  given: names of the settings that are not the defaults."""
 
     config: StudyConfig
     given: frozenset[str]
     chosen: Mapping[str, Any]
-    models: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Models:
-    """What combinations that differ only in data and seed have in common: generators and their options."""
-
-    used: tuple[str, ...]
-    options: Mapping[str, Any]
 
 
 def cells(config: SweepConfig, report: Reporter) -> list[Cell]:
@@ -62,9 +47,10 @@ def cells(config: SweepConfig, report: Reporter) -> list[Cell]:
     person can act on, with the combination it belongs to.
     """
     report.stage("Check all cells")
-    checked: dict[str, _Models] = {}
-    drafts = [_draft(config, chosen, checked) for chosen in combinations(config)]
-    facts = Facts(config.command, report)
+    study = study_of(config.command)
+    checked: dict[str, Mapping[str, Any]] = {}
+    drafts = [_draft(config, study, chosen, checked) for chosen in combinations(config)]
+    facts = Facts(study, report)
     found: dict[str, Cell] = {}
     for draft in drafts:
         cell = _cell(config, draft, facts)
@@ -90,21 +76,29 @@ def _rank(name: str) -> int:
     return -1 if name == "model" else LAST.index(name) + 1 if name in LAST else 0
 
 
-def _draft(config: SweepConfig, chosen: Mapping[str, Any], checked: dict[str, _Models]) -> _Draft:
-    """Read one combination; raises what is wrong with its values, models, options or arms."""
-    settings = {**chosen, **({"regime_seed": config.seed} if config.command == "run" else {})}
+def _draft(
+    config: SweepConfig,
+    study: StudyKind[Any, Any, Any],
+    chosen: Mapping[str, Any],
+    checked: dict[str, Mapping[str, Any]],
+) -> _Draft:
+    """Read one combination; raises what is wrong with its values, models, options or arms.
+
+    checked: options of combinations that differ only in data and seed.
+    """
+    own = {"regime_seed": config.seed} if "regime_seed" in study.config.model_fields else {}
+    settings = {**chosen, **own}
     for name in ("data_dir", "generator", "dataset"):  # workers may be anywhere
         if settings.get(name) is not None:
             settings[name] = _absolute(str(settings[name]), named=name == "dataset")
 
     def read() -> _Draft:
-        bare = CONFIGS[config.command].parse(**settings)
+        bare = study.config.parse(**settings)
         alike = store.content_hash({name: value for name, value in chosen.items() if name not in (*LAST, "seed")})
         if alike not in checked:
-            checked[alike] = _models(config, bare)
-        models = checked[alike]
-        full = bare.model_copy(update={"options": dict(models.options)})
-        return _Draft(full, frozenset({*settings, "options"}), chosen, models.used)
+            checked[alike] = _options_of(config, study, bare)
+        full = study.config.parse(**{**bare.model_dump(exclude_unset=True), "options": dict(checked[alike])})
+        return _Draft(full, frozenset({*settings, "options"}), chosen)
 
     return _named(chosen, read)
 
@@ -114,24 +108,13 @@ def _absolute(text: str, *, named: bool) -> str:
     return text if named and (text in DESCRIPTIONS or not path.exists()) else str(path.absolute())
 
 
-def _models(config: SweepConfig, bare: StudyConfig) -> _Models:
-    """Generators of a combination and their options, checked."""
-    if isinstance(bare, RunConfig):
-        registry.get(bare.model)  # named as a model, before its arms make a component of it
-        used = models_of(bare)
-        options = _options(config, bare.model, used)
-        with _hint(config):
-            check_names(bare.model_copy(update={"options": options}))
-        return _Models(used, options)
-    study = cast(FeaturesConfig, bare)
-    model = model_name(study)
-    options = _options(config, model, (model,))
-    full = FeaturesConfig.parse(**{**study.model_dump(exclude_unset=True), "options": options})
-    if full.generator is None:
-        with _hint(config):
-            trained.check_model(model, options, full.steps)
-    check_options(full, model)
-    return _Models((model,), options)
+def _options_of(config: SweepConfig, study: StudyKind[Any, Any, Any], bare: StudyConfig) -> dict[str, Any]:
+    """Options of the generators of a combination, checked with everything else that is known without data."""
+    used = study.models(bare)
+    options = _options(config, used[0], used)
+    with _hint(config):
+        study.check(study.config.parse(**{**bare.model_dump(exclude_unset=True), "options": options}))
+    return options
 
 
 @contextmanager
@@ -165,36 +148,14 @@ def _options(config: SweepConfig, model: str, used: tuple[str, ...]) -> dict[str
 
 def _cell(config: SweepConfig, draft: _Draft, facts: Facts) -> Cell:
     data = _named(draft.chosen, lambda: facts.data_of(draft.config))
-    size = None
-    if isinstance(draft.config, RunConfig):
-        run = draft.config
-        size = sum(_named(draft.chosen, lambda: _class_counts(run, data)))
+    identity = _named(draft.chosen, lambda: facts.study.identity(draft.config, data))
+    counts = identity.decided.get("counts")
     settings = {name: value for name, value in draft.config.model_dump(mode="json").items() if name in draft.given}
     return Cell(
-        key=key_of(draft.config, draft.models, facts),
+        key=identity.key,
         command=config.command,
         settings=settings,
-        coordinates=_coordinates(config, draft.chosen, size),
-    )
-
-
-def _class_counts(run: RunConfig, data: Data) -> tuple[int, ...]:
-    seed = run.seed if run.regime_seed is None else run.regime_seed
-    return _counts(run.regime, tuple(data.counts), run.size, run.imbalance_factor, run.class_counts, seed)
-
-
-@cache
-def _counts(
-    regime: str,
-    available: tuple[int, ...],
-    size: int | None,
-    imbalance_factor: float,
-    explicit: tuple[int, ...] | None,
-    seed: int,
-) -> tuple[int, ...]:
-    """The same for all seeds and most settings of a grid."""
-    return regimes.class_counts(
-        regime, available, size=size, imbalance_factor=imbalance_factor, explicit=explicit, seed=seed
+        coordinates=_coordinates(config, draft.chosen, None if counts is None else sum(counts)),
     )
 
 

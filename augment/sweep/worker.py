@@ -12,14 +12,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
 from augment.errors import Stopped
 from augment.progress import LineReporter
-from augment.sweep.cell import STUDIED, Cell, carry_out
+from augment.studies.study import study_of
+from augment.sweep.cell import Cell, carry_out
 from augment.sweep.folder import SweepFolder
 
 Send = Callable[[Mapping[str, Any]], None]
@@ -85,7 +85,7 @@ def main() -> None:
 
 def _carry_out(folder: SweepFolder, cell: Cell, attempt: int, send: Send) -> None:
     sys.stderr.write(f"=== {cell.name}, attempt {attempt} ({cell.key})\n")
-    import_module(STUDIED[cell.command])  # once, and no part of what a cell takes
+    study_of(cell.command)  # once, and no part of what a cell takes
     outcome = folder.publish(carry_out(cell, folder.run_root(), _Telling(cell.key, send), attempt=attempt))
     if outcome.error is not None:
         sys.stderr.write(f"{outcome.detail or outcome.error}\n")
