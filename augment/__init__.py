@@ -9,13 +9,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from augment.api import run, study_features
     from augment.arrays.feature_extractor import FeatureExtractor
     from augment.arrays.synthetic_sampler import SyntheticSampler
     from augment.datasets import ImageSet, LabelledImages, load_dataset
     from augment.experiment.config import RunConfig
-    from augment.experiment.study import run
     from augment.features.config import FeaturesConfig
-    from augment.features.study import study_features
     from augment.generator import Generator, GeneratorConfig, ImageSpec, StopTraining, Tags
     from augment.registry import create, load_generator
     from augment.results.features_result import FeaturesResult
@@ -40,8 +39,8 @@ _HOMES = {
     "SyntheticSampler": "arrays.synthetic_sampler",
     "FeaturesConfig": "features.config",
     "FeaturesResult": "results.features_result",
-    "study_features": "features.study",
-    "run": "experiment.study",
+    "study_features": "api",
+    "run": "api",
 }
 
 __all__ = [

@@ -158,7 +158,7 @@ def sample(
     generator or when images would be mixed with ones already there, and ConfigError for counts that do not fit its
     classes.
     """
-    from augment.report.pictures import class_grid
+    from augment.pictures import class_grid
 
     report = report or Reporter()
     place = choose_device(device)

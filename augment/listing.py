@@ -56,7 +56,7 @@ def inspect_dataset(
 ) -> dict[str, Any]:
     """Describe a data set and draw a contact sheet of its training images."""
     from augment.datasets import describe, load_dataset
-    from augment.report.pictures import class_grid, require_picture
+    from augment.pictures import class_grid, require_picture
     from augment.store import safe_name, writing
 
     report = report or Reporter()

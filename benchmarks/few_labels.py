@@ -18,14 +18,14 @@ from typing import Any
 
 from few_labels_page import SHOWN_LABELS, Page
 
+from augment.api import study_features
 from augment.errors import AugmentError, Stopped
 from augment.features.config import FeaturesConfig
-from augment.features.study import study_features
 from augment.progress import Reporter, reporter
 from augment.store import read_json, safe_name, write_json
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "features.md"
-PICTURES = ("accuracy.png", "layers.png", "timesteps.png", "embedding-tsne-2d.png")
+PICTURES = ("layers.png", "timesteps.png", "embedding-tsne-2d.png")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augment.report.charts import accuracy_curves
+from augment.report.features_charts import accuracy_lines
+from augment.report.static_charts import begin_static
+from augment.results.features_result import FewLabelScores
 from augment.store import write_text
+from augment.typed_json import from_json
 
 Document = Mapping[str, Any]
 
@@ -199,7 +202,11 @@ class Page:
         ]
         parts = []
         if rows:
-            accuracy_curves(rows, folder / "features-accuracy.png", title=f"{self.dataset}, linear head")
+            scores = [from_json(FewLabelScores, row, "a result") for row in rows]
+            title = f"{self.dataset}, linear head"
+            chart = accuracy_lines(scores, BASELINES, name="features-accuracy", title=title, facets={})
+            begin_static([chart], folder, workers=0)()
+            (folder / "features-accuracy.svg").unlink()
             parts.append("![accuracy over labels per class](img/features-accuracy.png)")
         first = next(iter(self._main), None)
         for name, text in (
@@ -213,6 +220,8 @@ class Page:
                 parts.append(f"![{first}: {text}](img/features-{name})")
         return "## Pictures\n\n" + "\n\n".join(parts) if parts else ""
 
+
+BASELINES = ("pixels", "cnn", "untrained")
 
 _NAMES = {"pixels": "pixels", "cnn": "CNN from scratch"}
 

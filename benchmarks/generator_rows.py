@@ -28,7 +28,7 @@ from augment.metrics.extractors import Extractor
 from augment.metrics.fidelity import SampleImages
 from augment.metrics.memorisation import memorisation
 from augment.metrics.scores import compute_scores
-from augment.report.pictures import class_grid, image_rows
+from augment.pictures import class_grid, image_rows
 from augment.sampling import as_uint8
 from augment.store import code_fingerprint, content_hash, read_json, write_json
 

@@ -26,7 +26,7 @@ from augment.generator import Generator, draw
 from augment.metrics.extractors import Extractor, load_extractor
 from augment.metrics.fidelity import SampleImages
 from augment.metrics.scores import FidelityScores, compute_scores
-from augment.report.pictures import image_rows
+from augment.pictures import image_rows
 from augment.sampling import as_uint8
 from augment.training import fit
 

@@ -19,10 +19,10 @@ from typing import Any
 
 from page_part import write_part
 
+from augment.api import run
 from augment.errors import AugmentError, Stopped
 from augment.evidence.statistics import mean_with_interval, signed
 from augment.experiment.config import RunConfig
-from augment.experiment.study import run
 from augment.progress import Reporter, reporter
 from augment.store import read_json, write_json
 

@@ -21,7 +21,8 @@ def pages():
 
 def row(method, head, k, accuracy):
     interval = [accuracy - 0.01, accuracy + 0.01]
-    return {"method": method, "head": head, "t": None, "layer": None, "k": k, "accuracy": accuracy, "ci95": interval}
+    found = {"method": method, "head": head, "t": None, "layer": None, "k": k, "accuracy": accuracy, "ci95": interval}
+    return {**found, "episodes": 1, "accuracies": [accuracy], "chosen": [], "seconds": 1.0}
 
 
 def document(name, base, baselines=("untrained",), ks=(2, 8)):

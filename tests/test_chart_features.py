@@ -52,7 +52,7 @@ def test_embeddings_are_read_thinned_and_grouped(tmp_path):
     labels = np.arange(4000) % 2
     flat, deep = (np.stack([labels] * dimensions, axis=1).astype("float32") for dimensions in (2, 3))
     maps = (Embedding("PCA, 2-D", "pca", ("a", "b"), flat), Embedding("t-SNE, 3-D", "tsne", (), deep))
-    Embeddings(("no", "yes"), labels, maps).save(tmp_path)
+    Embeddings(("no", "yes"), labels, maps, np.zeros((4000, 1, 4, 4), np.uint8)).save(tmp_path)
     first, second = features_charts(features_record(tmp_path, rows=()))
     assert isinstance(first, Scatter) and first.axes == ("a", "b") and second.axes == ()
     assert [(group.name, group.index, set(group.points)) for group in first.groups] == [

@@ -712,18 +712,17 @@ SEED_FILES = [*(f"generator/{name}" for name in GENERATOR_FILES), "history.csv",
 
 FEATURES_FILES = [
     ".lock",
-    "accuracy.png",
-    "accuracy.svg",
+    "accuracy-knn.png",
+    "accuracy-knn.svg",
     "config.json",
-    "embedding-pca-2d.png",
-    "embedding-pca-3d.png",
-    "embeddings.html",
+    *(f"embedding-pca-{dimensions}d.{suffix}" for dimensions in (2, 3) for suffix in ("png", "svg")),
     "embeddings.safetensors",
     "gallery.safetensors",
     *(f"generator/{name}" for name in GENERATOR_FILES),
     "layers.png",
     "layers.svg",
     "reconstructions.png",
+    "report.html",
     "result.json",
 ]
 

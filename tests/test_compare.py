@@ -12,8 +12,8 @@ import pytest
 from made_results import features_result, with_options, with_settings
 from scipy import stats
 
+from augment.api import run
 from augment.errors import DataError
-from augment.experiment.study import run
 from augment.metrics.scores import Score
 from augment.results.comparison import compare_folders
 from augment.results.records import read_record

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from augment import registry
+from augment.api import study_features
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
 from augment.features.config import FeaturesConfig
 from augment.features.plan import prepare
 from augment.features.resolve import layers_of
-from augment.features.study import study_features
 from augment.features.verdict import verdict
 from augment.generator import UNLABELLED, Tags
 from augment.progress import Reporter
@@ -129,7 +129,7 @@ def test_a_finished_study_is_not_computed_again():
 def test_pictures_and_maps_are_drawn(tmp_path):
     folder = study_features(configured(t="auto", layer="auto", plots=("pca",))).folder
     names = {file.name for file in folder.iterdir()}
-    assert {"accuracy.png", "accuracy.svg", "layers.png", "timesteps.png", "embeddings.html"} <= names
+    assert {"accuracy-linear.png", "accuracy-linear.svg", "layers.png", "timesteps.png", "report.html"} <= names
     assert {"embedding-pca-2d.png", "embedding-pca-3d.png", "reconstructions.png"} <= names
 
 

@@ -10,12 +10,11 @@ import yaml
 from made_results import fidelity_scores
 from markdown_it import MarkdownIt
 
-from augment import generation, load_generator
+from augment import api, generation, load_generator
+from augment.api import study_features
 from augment.datasets import ImageSet, LabelledImages, load_dataset
-from augment.experiment import study
 from augment.experiment.config import RunConfig
 from augment.features.config import FeaturesConfig
-from augment.features.study import study_features
 from augment.metrics.scores import Score
 from augment.model_card.card import Evidence, write_card
 from augment.model_card.markdown import code, escaped, json_block, prose
@@ -62,7 +61,7 @@ QUICK = {"dataset": "digits", "steps": 4, "device": "cpu", "precision": "fp32"}
 
 def run(folder, **settings):
     quick = {**QUICK, "updates": 4, "model": "vae", "classifiers": ("cart-pixels",), "size": 120, "options": TINY}
-    return study.run(RunConfig.parse(out=folder, **{**quick, **settings}))
+    return api.run(RunConfig.parse(out=folder, **{**quick, **settings}))
 
 
 @pytest.fixture(scope="module")

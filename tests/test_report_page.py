@@ -26,6 +26,7 @@ from made_results import (
 )
 from PIL import Image
 
+from augment import api
 from augment.errors import DataError
 from augment.evidence.statistics import Comparison
 from augment.evidence.verdict import Guard, Verdict
@@ -287,14 +288,14 @@ def test_the_command_says_everything_that_was_set(made):
 def test_the_command_asks_for_the_very_same_result(kind, augment, monkeypatch, tmp_path):
     """Read by the command line again it has the same identity, the hash that a result is found by."""
     if kind == "run":
-        from augment.experiment import plan, study
+        from augment.experiment import plan
         from augment.experiment.config import RunConfig as Config
 
         more = {"size": 200, "seeds": 2, "regime_seed": 5, "spread": True, "strategy": "partial:share=0.5,cap=3"}
         more |= {"arms": ("real", "oversample+mixup", "ae"), "classifiers": ("cnn",), "imbalance_factor": 12.5}
         more |= {"options": {"width": 16, "ae.latent_dim": 8}, "updates": 7, "score_on": "validation"}
     else:
-        from augment.features import plan, study
+        from augment.features import plan
         from augment.features.config import FeaturesConfig as Config
 
         more = {"layer": "auto", "labels_per_class": (1, 3), "heads": ("knn",), "baselines": (), "plots": ("pca",)}
@@ -310,7 +311,7 @@ def test_the_command_asks_for_the_very_same_result(kind, augment, monkeypatch, t
         assert plan.prepare(asked, Reporter()).identity.key == made.identity.key
         raise DataError("as far as it goes")
 
-    monkeypatch.setattr(study, {"run": "run", "features": "study_features"}[kind], instead)
+    monkeypatch.setattr(api, {"run": "run", "features": "study_features"}[kind], instead)
     code, _, err = augment(*shlex.split(command(record))[1:], "--quiet")
     assert (code, err) == (3, "Error: as far as it goes\n")
 

@@ -324,7 +324,7 @@ EARLIER = {
     [
         ("{", r"config.json is no JSON \(.*\): run it again"),
         ("[1]", "config.json is no JSON object: run it again"),
-        (json.dumps(EARLIER), "config.json has no settings, decided, data, generators: run it again"),
+        (json.dumps(EARLIER), "config.json has no settings, decided, data, generators, torch: run it again"),
         (
             json.dumps({**to_json(identity()), "generators": {"m": {"version": "0"}}}),
             "config.json has no generators.m.options: run it again",

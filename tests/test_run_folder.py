@@ -9,16 +9,15 @@ import pytest
 import torch
 from made_results import arm_scores, run_result
 
-from augment import registry, store
+from augment import api, registry, store
+from augment.api import study_features
 from augment.datasets import load_dataset
 from augment.errors import DataError
-from augment.experiment import study
 from augment.experiment.config import RunConfig
 from augment.experiment.draw import held_out
 from augment.experiment.kept import folder_name
 from augment.features.config import FeaturesConfig
 from augment.features.plan import prepare
-from augment.features.study import study_features
 from augment.listing import doctor
 from augment.progress import Reporter
 from augment.regimes import Manifest
@@ -50,7 +49,7 @@ def home(tmp_path_factory):
 
 def run(folder, **settings):
     quick = {**QUICK, "updates": 4, "model": "vae", "classifiers": ("cart-pixels",), "size": 120, "options": TINY}
-    return study.run(RunConfig.parse(out=folder, **{**quick, **settings}))
+    return api.run(RunConfig.parse(out=folder, **{**quick, **settings}))
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +278,7 @@ def test_a_feature_study_says_where_when_and_at_what_cost(studied):
 
 def test_a_feature_study_restores_images_that_were_held_back(studied, digits):
     found = Gallery.load(studied.folder)
-    recipe = json.loads((studied.folder / "config.json").read_text())["config"]
+    recipe = json.loads((studied.folder / "config.json").read_text())["settings"]
     assert found.samples is None and recipe["model"] == "ae"
     every = keys(digits.train.images)
     rows = {every.index(key) for key in keys(found.reconstructions.originals)}

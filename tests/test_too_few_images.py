@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from augment import scoring
+from augment import api, scoring
+from augment.api import study_features
 from augment.datasets import ImageSet, LabelledImages
 from augment.errors import ConfigError, DataError
-from augment.experiment import estimate, study
+from augment.experiment import estimate
 from augment.experiment.config import RunConfig
 from augment.features.config import FeaturesConfig
-from augment.features.study import study_features
 from augment.progress import Reporter
 from augment.training import fitting
 
@@ -42,7 +42,7 @@ def run(monkeypatch, tmp_path, data, **settings):
     monkeypatch.setattr(RunConfig, "load_data", lambda self, report: data)
     counts = data.train.counts(len(data.classes))
     given = {"regime": "explicit", "class_counts": counts, "classifiers": ("cart-pixels",), **QUICK, **settings}
-    study.run(RunConfig.parse(out=tmp_path / "runs", **given))
+    api.run(RunConfig.parse(out=tmp_path / "runs", **given))
 
 
 @pytest.mark.parametrize("test", [(1, 1), (2, 1), (3, 0), (0, 1)])

@@ -12,9 +12,9 @@ import pytest
 from made_results import arm_scores, features_result, few_label_scores, fidelity_scores, run_result
 
 from augment import tracking
+from augment.api import run
 from augment.errors import UsageError
 from augment.experiment.config import RunConfig
-from augment.experiment.study import run
 from augment.features.config import FeaturesConfig
 from augment.metrics.scores import Score
 from augment.progress import Reporter

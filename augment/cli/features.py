@@ -42,7 +42,7 @@ def features_command(
 
             layers = layers_of(config, report)
         else:
-            from augment.features.study import study_features
+            from augment.api import study_features
 
             result = study_features(config, report)
     if listing:

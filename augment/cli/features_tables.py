@@ -81,7 +81,7 @@ def _costs(result: FeaturesResult) -> str:
     reused = " (all of it cached)" if result.cached else ""
     return (
         f"{result.seconds:.0f} s in all{reused}; generator {generator.seconds:.0f} s ({generator.speed}).\n"
-        f"Written to {escape(str(result.folder))}: result.json, accuracy.png, embeddings.html"
+        f"Written to {escape(str(result.folder))}: result.json, report.html, accuracy-*.png"
     )
 
 

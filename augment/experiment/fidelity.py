@@ -49,7 +49,7 @@ def scoring(plan: Plan, repetition: Repetition, workers: Workers, report: Report
 
 
 def _draw_pictures(plan: Plan, fake: LabelledImages, held_out: LabelledImages, restored: Tensor | None) -> None:
-    from augment.report.pictures import class_grid, image_rows
+    from augment.pictures import class_grid, image_rows
 
     with store.writing(plan.folder):
         class_grid(fake.images, fake.labels, plan.data.classes).save(plan.folder / "samples.png")

@@ -7,12 +7,10 @@ budget, and a generative arm is judged against the best arm without synthetic im
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from augment import evaluation, registry, store
 from augment.arms import ArmSpec
 from augment.datasets import ImageSet
-from augment.errors import UsageError
 from augment.evaluation import Pending
 from augment.evidence.guards import Fingerprint
 from augment.experiment import retraining, seed_spread
@@ -31,22 +29,6 @@ from augment.results.run_result import RunResult
 from augment.studies.identity import DataFacts
 from augment.studies.study import StudyKind
 from augment.workers import Workers
-
-
-def run(config: RunConfig | None = None, report: Reporter | None = None, **settings: Any) -> RunResult:
-    """Carry out a run, or hand back the result of an identical one that is there already.
-
-    config: what is asked, or the same as keywords: ``run(dataset="digits", model="vae", seeds=5)``.
-
-    Whatever was finished before (generators, synthetic images, single arms) is reused and marked ``cached``; an
-    unfinished folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of
-    :mod:`augment.errors`.
-    """
-    if config is None:
-        config = RunConfig.parse(**settings)
-    elif settings:
-        raise UsageError(f"run() was given a config and {', '.join(settings)} besides. Put all into one of them.")
-    return STUDY.complete(config, report or Reporter())
 
 
 class RunStudy(StudyKind[RunConfig, Plan, RunResult]):

@@ -84,9 +84,9 @@ class FeaturesConfig(StudyConfig):
     @model_validator(mode="after")
     def _known_names(self) -> Self:
         from augment.export import suffix_of
+        from augment.features.projection import METHODS, check_method
         from augment.features.second_stage import STAGES
         from augment.heads import HEADS
-        from augment.report.projection import METHODS, check_method
 
         for option, given, known in (
             ("head", self.heads, HEADS),

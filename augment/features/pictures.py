@@ -1,9 +1,8 @@
-"""The pictures of a feature study, drawn from its document and features, and what others need to draw more."""
+"""Images that a feature study keeps for whoever draws it: maps of the features, samples, reconstructions."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,14 +11,9 @@ from torch import Tensor
 from augment.datasets import LabelledImages
 from augment.features.few_labels import FeatureTable
 from augment.features.plan import FeaturesPlan
+from augment.features.projection import TITLES, Points, axis_names, project
 from augment.generator import Generator
-from augment.report.charts import accuracy_curves
-from augment.report.interactive import save_page
-from augment.report.layer_charts import layer_map, timestep_curves
-from augment.report.maps import save_map
-from augment.report.pictures import image_rows
-from augment.report.projection import TITLES, Points, axis_names, project
-from augment.results.features_result import FeaturesResult, SearchMap
+from augment.pictures import image_rows
 from augment.run_folder.embeddings import Embedding, Embeddings
 from augment.run_folder.gallery import Gallery
 from augment.run_folder.gallery_choice import (
@@ -79,52 +73,20 @@ def _project(features: Tensor, method: str, dimensions: int, seed: int) -> Point
     return project(features, method, dimensions, seed=seed)
 
 
-def draw_pictures(
-    plan: FeaturesPlan,
-    result: FeaturesResult,
-    maps: PendingMaps,
-    generator: Generator,
-    workers: Workers,
-) -> None:
-    """Write accuracy curves, maps of the features, and where there are such the layer map, images and samples."""
-    folder, title = plan.folder, f"{plan.data.name}, features of {plan.model}"
-    for suffix in (".png", ".svg"):
-        accuracy_curves([asdict(row) for row in result.rows], folder / f"accuracy{suffix}", title=title)
-    if result.map is not None:
-        _draw_search(result.map, folder, title, chance=1 / len(plan.data.classes))
+def save_pictures(plan: FeaturesPlan, maps: PendingMaps, generator: Generator, workers: Workers) -> None:
+    """Keep what whoever draws the study needs: maps of the features, samples, and images restored."""
     if maps.maps:
-        _draw_maps(plan, maps, workers, title)
+        _save_maps(plan, maps, workers)
     _save_gallery(plan, generator, workers)
 
 
-def _draw_search(search: SearchMap, folder: Path, title: str, *, chance: float) -> None:
-    grid, chosen = [asdict(one) for one in search.grid], asdict(search.chosen)
-    for suffix in (".png", ".svg"):
-        layer_map(grid, chosen, folder / f"layers{suffix}", title=title)
-        if len({row["t"] for row in grid}) > 1:
-            timestep_curves(grid, folder / f"timesteps{suffix}", chance, title=title)
-
-
-def _draw_maps(plan: FeaturesPlan, pending: PendingMaps, workers: Workers, title: str) -> None:
-    """Each map as a picture, all of them on one page, where a point shows its image, and as numbers."""
-    data, folder = plan.data, plan.folder
-    labels = data.train.labels[pending.rows]
-    maps = []
+def _save_maps(plan: FeaturesPlan, pending: PendingMaps, workers: Workers) -> None:
+    train, maps = plan.data.train, []
     found = workers.results([each.points for each in pending.maps])
     for each, points in zip(pending.maps, found, strict=True):
-        names = axis_names(each.method, pending.features, points)
-        path = folder / f"embedding-{each.method}-{each.dimensions}d.png"
-        save_map(points, labels, data.classes, path, title=f"{title}: {each.title}", axes=names)
-        maps.append(Embedding(each.title, each.method, names, points))
-    save_page(
-        [(each.title, each.points, labels) for each in maps],
-        data.classes,
-        folder / "embeddings.html",
-        title=title,
-        images=data.train.images[pending.rows],
-        axes={each.title: each.axes for each in maps},
-    )
-    Embeddings(data.classes, labels.numpy(), tuple(maps)).save(folder)
+        maps.append(Embedding(each.title, each.method, axis_names(each.method, pending.features, points), points))
+    images, labels = train.images[pending.rows].numpy(), train.labels[pending.rows].numpy()
+    Embeddings(plan.data.classes, labels, tuple(maps), images).save(plan.folder)
 
 
 def _save_gallery(plan: FeaturesPlan, generator: Generator, workers: Workers) -> None:

@@ -18,6 +18,7 @@ from augment.features.episodes import Episodes, SearchDraw, default_ks, draw_epi
 from augment.features.identity import encode_of, identity_of
 from augment.features.layer_search import Candidates
 from augment.features.neighbour_graph import check_pool
+from augment.features.projection import check_points
 from augment.features.resolve import (
     check_alone,
     check_options,
@@ -30,7 +31,6 @@ from augment.features.resolve import (
 from augment.generator import UNLABELLED, Generator
 from augment.progress import Reporter
 from augment.regimes import Manifest
-from augment.report.projection import check_points
 from augment.results.features_result import FeaturesResult
 from augment.results.identity import Identity
 from augment.store import content_hash

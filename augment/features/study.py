@@ -23,7 +23,7 @@ from augment.features.config import FeaturesConfig
 from augment.features.few_labels import Cell, FeatureTable, score_heads
 from augment.features.identity import identity_of
 from augment.features.layer_search import Candidates
-from augment.features.pictures import begin_maps, draw_pictures
+from augment.features.pictures import begin_maps, save_pictures
 from augment.features.plan import FeaturesPlan, check_names, prepare
 from augment.features.resolve import model_name
 from augment.features.second_stage import Pictures, score_second_stage
@@ -37,15 +37,6 @@ from augment.studies.identity import DataFacts
 from augment.studies.study import StudyKind
 from augment.trained import Trained
 from augment.workers import Job, Workers
-
-
-def study_features(config: FeaturesConfig, report: Reporter | None = None) -> FeaturesResult:
-    """Carry out a study, or hand back the result of an identical one that is there already.
-
-    What was finished before (the generator, encoded features, networks trained from scratch) is reused; an unfinished
-    folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of :mod:`augment.errors`.
-    """
-    return STUDY.complete(config, report or Reporter())
 
 
 class FeatureStudy(StudyKind[FeaturesConfig, FeaturesPlan, FeaturesResult]):
@@ -108,9 +99,9 @@ def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> Featur
         cells=tuple(sorted((*ours.cells, *scored), key=lambda cell: _order(plan, cell))),
     )
     finished = result_of(plan, findings)
-    report.stage("Draw pictures")
+    report.stage("Keep pictures")
     with store.writing(plan.folder):
-        draw_pictures(plan, finished, maps, ours.generators[-1].generator, workers)
+        save_pictures(plan, maps, ours.generators[-1].generator, workers)
     _write_cards(plan, ours.generators, finished)
     if plan.config.export is not None:
         _export(plan, plan.config.export, ours.table)

@@ -205,16 +205,33 @@ class Bars(Chart):
 
 @dataclass(frozen=True)
 class PointGroup:
-    """Points of one class, ``(n, 2)`` or ``(n, 3)``; ``index``: the class's place in palette and markers."""
+    """Points of one class, ``(n, 2)`` or ``(n, 3)``.
+
+    index: the class's place in palette and markers.  pictures: of each point its place in :attr:`Scatter.sheet`.
+    """
 
     name: str
     points: tuple[tuple[float, ...], ...]
     index: int
+    pictures: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Small pictures in one, row by row: a data URL with its numbers of columns and rows."""
+
+    url: str
+    columns: int
+    rows: int
 
 
 @dataclass(frozen=True)
 class Scatter(Chart):
-    """A map of points in two or three dimensions; one in three turns, unless a reader asks for less motion."""
+    """A map of points in two or three dimensions; one in three turns, unless a reader asks for less motion.
+
+    sheet: the picture behind each point, shown where a reader points at one.
+    """
 
     groups: tuple[PointGroup, ...] = ()
     axes: tuple[str, ...] = field(default_factory=tuple)
+    sheet: Sheet | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from augment.report import chart_numbers as numbers
 from augment.report.chart import Chart, HeatMap, Lines, PointGroup, Scatter, Series, Table, file_name
+from augment.report.page_pictures import square_sheet
 from augment.report.sections import FEATURES
 from augment.report.training_charts import training_charts
 from augment.results.features_result import FewLabelScores
@@ -19,9 +20,10 @@ MOST_POINTS = 1500
 
 @dataclass(frozen=True)
 class Subject:
-    """The record with what its charts are called."""
+    """The record with what its charts are called; ``alone``: in its own folder, where no other's can be."""
 
     record: FeaturesRecord
+    alone: bool = False
 
     @property
     def dataset(self) -> str:
@@ -50,16 +52,22 @@ class Subject:
 
     def name(self, *kind: str) -> str:
         """A file name that no other record's chart has."""
-        return file_name("features", *kind, self.dataset, self.model, self.record.short_key)
+        return file_name(*kind) if self.alone else file_name("features", *kind, *self.identity)
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What tells it from other records."""
+        return self.dataset, self.model, self.record.short_key
 
 
-def features_charts(record: FeaturesRecord) -> list[Chart]:
+def features_charts(record: FeaturesRecord, *, alone: bool = False) -> list[Chart]:
     """All charts of a feature study.
 
     A chart of accuracy over labels for each head, the map of t and layers and its curves where several were tried, the
-    training of the generator, and maps of the features. What is missing in the folder leaves its charts out.
+    training of the generator, and maps of the features. What is missing in the folder leaves its charts out.  alone:
+    names are for files in the study's own folder.
     """
-    subject = Subject(record)
+    subject = Subject(record, alone)
     files = [record.folder / "generator" / "history.csv"]
     return [
         *_accuracies(subject),
@@ -75,25 +83,36 @@ def features_charts(record: FeaturesRecord) -> list[Chart]:
 def _accuracies(subject: Subject) -> Iterator[Chart]:
     """A chart for each head; methods without one, as a classifier from scratch, stand in each."""
     result = subject.record.result
-    rows = result.rows
-    methods = [method for method in result.methods if method not in result.baselines]
-    heads: list[str | None] = [*dict.fromkeys(row.head for row in rows if row.head is not None)] or [None]
-    for head in heads if rows else ():
-        lines = _lines([row for row in rows if row.head in (head, None)], methods)
-        yield Lines(
+    heads: list[str | None] = [*dict.fromkeys(row.head for row in result.rows if row.head is not None)] or [None]
+    for head in heads if result.rows else ():
+        yield accuracy_lines(
+            [row for row in result.rows if row.head in (head, None)],
+            result.baselines,
             name=subject.name("accuracy", *([head] if head else [])),
-            section=FEATURES,
             title=f"Accuracy with few labels: {subject.words}{f', {head} head' if head else ''}",
-            caption="Test accuracy over labelled images per class, the mean over episodes with its 95% interval. "
-            "Grey: methods that need no generator.",
             facets=subject.facets,
-            table=_accuracy_table(lines),
-            series=tuple(lines),
-            x_title="labelled images per class",
-            y_title="test accuracy",
-            x_log=True,
-            percent=True,
         )
+
+
+def accuracy_lines(
+    rows: Sequence[FewLabelScores], baselines: Sequence[str], *, name: str, title: str, facets: Mapping[str, str]
+) -> Lines:
+    """Accuracy over labels per class, a line for each method; baselines are grey."""
+    lines = _lines(rows, [method for method in dict.fromkeys(row.method for row in rows) if method not in baselines])
+    return Lines(
+        name=name,
+        section=FEATURES,
+        title=title,
+        caption="Test accuracy over labelled images per class, the mean over episodes with its 95% interval. "
+        "Grey: methods that need no generator.",
+        facets=facets,
+        table=_accuracy_table(lines),
+        series=tuple(lines),
+        x_title="labelled images per class",
+        y_title="test accuracy",
+        x_log=True,
+        percent=True,
+    )
 
 
 def _lines(rows: Sequence[FewLabelScores], methods: Sequence[str]) -> list[Series]:
@@ -195,6 +214,8 @@ def _curves_over_t(
     for rank, (name, row) in enumerate(zip(names, values, strict=True)):
         known = [(float(place), value) for place, value in enumerate(row) if value is not None]
         lines.append(Series(name, tuple(x for x, _ in known), tuple(y for _, y in known), rank=rank))
+    chance, places = 1 / len(subject.record.classes), tuple(map(float, range(len(labels))))
+    lines.append(Series("chance", places, (chance,) * len(places), dashed=True))
     text = [["" if value is None else numbers.per_cent(value) for value in row] for row in values]
     return Lines(
         name=subject.name("timesteps"),
@@ -226,8 +247,8 @@ def _scatter(subject: Subject, found: Embeddings, each: Embedding) -> Scatter:
     labels, points = found.labels[::width].tolist(), each.points[::width].tolist()
     groups = []
     for label in sorted(set(labels)):
-        rows = tuple(tuple(point) for point, of in zip(points, labels, strict=True) if of == label)
-        groups.append(PointGroup(found.classes[label], rows, label))
+        own = [index for index, of in enumerate(labels) if of == label]
+        groups.append(PointGroup(found.classes[label], tuple(tuple(points[index]) for index in own), label, tuple(own)))
     meaning = "" if each.axes else " Only neighbourhoods mean something, axes and distances do not."
     return Scatter(
         name=subject.name("embedding", each.method, f"{each.dimensions}d"),
@@ -239,4 +260,5 @@ def _scatter(subject: Subject, found: Embeddings, each: Embedding) -> Scatter:
         table=Table(("class", "points"), tuple((group.name, f"{len(group.points):,}") for group in groups)),
         groups=tuple(groups),
         axes=each.axes,
+        sheet=square_sheet(found.images[::width]),
     )

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from augment.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -126,25 +122,3 @@ def spaced(values: Sequence[T], places: Sequence[float], gap: float = 0.07) -> l
     if shown[-1] != len(values) - 1:  # the last one is worth more than its neighbour
         shown[-1 if len(shown) > 1 else len(shown) :] = [len(values) - 1]
     return [values[index] for index in shown]
-
-
-def check_suffix(path: Path) -> None:
-    """Raises ConfigError when ``path`` is neither a ``.png`` nor a ``.svg`` file."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"{path.name!r} ends with {path.suffix!r}; a chart is a {' or '.join(SUFFIXES)} file.")
-
-
-def write(figure: Figure, path: Path) -> None:
-    """Write the figure as what the suffix says, PNG (150 dots per inch) or SVG; the folder is made when missing.
-
-    Equal figures give equal files. Raises ConfigError for another suffix.
-    """
-    from matplotlib import rc_context
-
-    check_suffix(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
-    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "augment"}):
-        # a name in a script that the font lacks is shown as boxes: that is no reason to stop, or to warn per letter
-        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
-        figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15, facecolor="white", metadata=metadata)

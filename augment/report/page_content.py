@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.report import page_parts as parts
-from augment.report.chart import Chart, HeatMap, Scatter
+from augment.report.chart import Chart, HeatMap, Scatter, Sheet
 from augment.report.figures import script_json
 from augment.report.page_origin import origin
 from augment.report.page_pictures import galleries
@@ -65,13 +65,17 @@ def render(
     features = [_feature_row(run) for run in found.features]
     images = _galleries(joined, found.features)
     fidelity = parts.fidelity_tables(joined)
+    sheets = list(dict.fromkeys(chart.sheet for chart in charts if isinstance(chart, Scatter) and chart.sheet))
     filtered = [row.facets for row in rows] + [row["facets"] for row in features]
     return template.render(
         title=title or _title(found),
         subtitle=_subtitle(found, joined),
         footer=_footer(found),
         policy=_policy(scripts),
-        css=Markup((FOLDER / "report_page.css").read_text("utf-8")),
+        css=Markup(
+            (FOLDER / "report_page.css").read_text("utf-8") + "".join(map(_sheet_style, range(len(sheets)), sheets))
+        ),
+        sheets=sheets,
         plotly=Markup(scripts[0]),
         script=Markup(scripts[1]),
         alarms=alarms,
@@ -86,6 +90,12 @@ def render(
         origins=_origins(joined, found.features),
         sections=_sections(charts, images, bool(fidelity), _left_out(joined)),
     )
+
+
+def _sheet_style(number: int, sheet: Sheet) -> str:
+    """The pictures behind a map's points, each on 84 pixels; maps of the same images share them."""
+    size = f"{84 * sheet.columns}px {84 * sheet.rows}px"
+    return f".sheet-{number} {{ background: url({sheet.url}) 0 0 / {size}; }}\n"
 
 
 def detailed(found: Sequence[Study]) -> list[Study]:
@@ -150,6 +160,7 @@ def _figure(chart: Chart) -> dict[str, Any]:
         "table": chart.table,
         "keys": list(dict.fromkeys(key for key in keys if key is not None)),
         "deep": deep,
+        "sheet": chart.sheet if isinstance(chart, Scatter) else None,
         "wide": isinstance(chart, HeatMap) and len(chart.x) > 16,
         "height": drawing["layout"].get("height", 400),
         "data": Markup(script_json(drawing)),  # escaped for a script element, where markup's escapes mean nothing

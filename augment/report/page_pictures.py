@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.report.chart import Sheet
 from augment.report.sections import RECONSTRUCTIONS, SAMPLES
 from augment.run_folder.gallery import Gallery, Reconstructions, Samples
 
@@ -20,6 +22,9 @@ TILE = 44
 
 PER_STRIP = 8
 """Images side by side, as many as fit on a phone."""
+
+THUMBNAIL = 32
+"""Pixels of the longer side of a picture behind a point of a map, at most; larger images are reduced."""
 
 Images = NDArray[np.uint8]
 
@@ -130,6 +135,23 @@ def sheet_of(upper: Images, lower: Images) -> Images:
             sheet[top : top + height, left : left + width, :3] = pixels
             sheet[top : top + height, left : left + width, 3] = 255
     return sheet
+
+
+def square_sheet(images: Images) -> Sheet:
+    """Thumbnails of images, uint8 ``(n, 1 or 3, H, W)``, in one picture with about as many columns as rows."""
+    from PIL import Image
+
+    side = min(THUMBNAIL, max(images.shape[2:]))
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    sheet = Image.new("RGBA", (columns * side, rows * side))
+    coloured = images[:, :3] if images.shape[1] >= 3 else images[:, :1].repeat(3, axis=1)
+    for index, pixels in enumerate(coloured.transpose(0, 2, 3, 1)):
+        picture = Image.fromarray(np.ascontiguousarray(pixels))
+        picture.thumbnail((side, side))
+        room = (side - picture.width) // 2, (side - picture.height) // 2
+        sheet.paste(picture, (index % columns * side + room[0], index // columns * side + room[1]))
+    return Sheet(png_url(np.asarray(sheet)), columns, rows)
 
 
 def gap(height: int, width: int) -> int:

@@ -207,5 +207,6 @@ def _points(chart: Scatter, index: int, dimensions: int) -> Json:
         "name": brief(group.name),
         "marker": marker,
         "hovertemplate": "%{fullData.name}" + EXTRA,
+        "customdata": list(group.pictures),
         **{axis: [float(f"{value:.4g}") for value in column] for axis, column in columns},
     }

@@ -125,7 +125,20 @@ function draw(figure) {
   figure.plot.style.minHeight = 0;  // it kept the place
   const options = { responsive: true, displayModeBar: false, displaylogo: false, showTips: false, scrollZoom: figure.deep };
   return Plotly.newPlot(figure.plot, tracesOf(figure), layoutOf(figure), options)
+    .then(() => preview(figure))
     .catch(error => without(figure, `This chart could not be drawn: ${error.message}.`));
+}
+
+function preview(figure) {  // the picture behind the point that a reader points at
+  const shown = figure.element.querySelector(".pointed");
+  if (!shown) return;
+  const columns = Number(figure.element.dataset.columns), side = 84;
+  figure.plot.on("plotly_hover", event => {
+    const index = event.points[0].customdata;
+    shown.style.backgroundPosition = `-${(index % columns) * side}px -${Math.floor(index / columns) * side}px`;
+    shown.hidden = false;
+  });
+  figure.plot.on("plotly_unhover", () => { shown.hidden = true; });
 }
 
 function without(figure, words) {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augment.report import static_cells, static_lines
+from augment.report import static_cells, static_lines, static_maps
 from augment.report.chart import Bars, Chart, HeatMap, Intervals, Lines, Scatter
 from augment.report.figures import DPI, SUFFIXES
 
@@ -49,18 +49,12 @@ def draw(chart: Chart) -> Figure:
     """The figure of a chart; raises TypeError for a chart of another kind."""
     kinds: Mapping[type[Chart], Any] = {
         **{Lines: static_lines.lines, Intervals: static_lines.intervals, HeatMap: static_cells.heat_map},
-        **{Bars: static_cells.bars, Scatter: _scatter},
+        **{Bars: static_cells.bars, Scatter: static_maps.scatter},
     }
     if type(chart) not in kinds:
         raise TypeError(f"{type(chart).__name__} is no chart that can be drawn.")
     figure: Figure = kinds[type(chart)](chart)
     return figure
-
-
-def _scatter(chart: Scatter) -> Figure:
-    from augment.report.maps import groups_figure
-
-    return groups_figure(chart.groups, title=chart.title, axes=chart.axes)
 
 
 def _worth(charts: int) -> int:

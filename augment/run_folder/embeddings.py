@@ -20,7 +20,7 @@ FILE = "embeddings.safetensors"
 class Embedding:
     """One map: ``points`` are ``(n, dimensions)`` float32, with 2 or 3 dimensions.
 
-    title: as ``t-SNE, 2-D``.  method: a name of :data:`augment.report.projection.METHODS`.  axes: a name for each
+    title: as ``t-SNE, 2-D``.  method: how it was made, as ``tsne``.  axes: a name for each
     dimension, or none where axes mean nothing.
     """
 
@@ -37,15 +37,19 @@ class Embedding:
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Maps of the same images; ``labels`` are their classes ``(n,)``, indices into ``classes``."""
+    """Maps of the same images.
+
+    labels: their classes ``(n,)``, indices into ``classes``.  images: the images themselves, uint8 ``(n, C, H, W)``.
+    """
 
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
     maps: tuple[Embedding, ...]
+    images: NDArray[np.uint8]
 
     def save(self, folder: Path) -> None:
         """Write :data:`FILE` into ``folder``, atomically; raises OSError where that is impossible."""
-        arrays: dict[str, NDArray[Any]] = {"labels": self.labels}
+        arrays: dict[str, NDArray[Any]] = {"labels": self.labels, "images": self.images}
         rows = []
         for index, each in enumerate(self.maps):
             arrays[f"{index}/points"] = each.points
@@ -72,6 +76,9 @@ class Embeddings:
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
             raise ValueError("labels without a class")
         maps = []
+        images = content.arrays["images"]
+        if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(labels):
+            raise ValueError("pictures of other images")
         if not all(np.isfinite(array).all() for array in content.arrays.values()):
             raise ValueError("points that are not finite")
         for index, row in enumerate(json.loads(content.metadata["maps"])):
@@ -79,4 +86,4 @@ class Embeddings:
             if points.shape != (len(labels), row["dimensions"]):
                 raise ValueError("a map of other images")
             maps.append(Embedding(row["title"], row["method"], tuple(row["axes"]), points))
-        return cls(classes, labels, tuple(maps))
+        return cls(classes, labels, tuple(maps), images)

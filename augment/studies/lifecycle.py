@@ -62,8 +62,12 @@ class StudyPlan(Protocol[R_co]):
         """May a finished result be handed back?"""
 
 
-def complete(plan: StudyPlan[R], carry_out: Callable[[Workers, Reporter], R], report: Reporter) -> R:
-    """The result of a study: one that is there already, or what ``carry_out`` finds, written to its folder.
+Draw = Callable[[Path, StudyResult], None]
+"""Draws what a study has found into its folder; the report's business, which studies do not know."""
+
+
+def complete(plan: StudyPlan[R], carry_out: Callable[[Workers, Reporter], R], report: Reporter, draw: Draw | None) -> R:
+    """The result of a study: one that is there already, or what ``carry_out`` finds, drawn and written to its folder.
 
     Raises BusyError while another process writes there, and DataError where it cannot be written.
     """
@@ -82,7 +86,8 @@ def complete(plan: StudyPlan[R], carry_out: Callable[[Workers, Reporter], R], re
         with side_by_side(plan.jobs, plan.device) as workers:
             result = carry_out(workers, report)
         result = replace(result, environment=made_in, identity=plan.identity.key)
-        result = finish(folder, result, seconds=time.perf_counter() - start)
+        report.stage("Draw and write the result")
+        result = finish(folder, result, seconds=time.perf_counter() - start, draw=draw)
         report.metrics(means(result.numbers()), 0)
     return result
 
@@ -97,8 +102,8 @@ def _finished(plan: StudyPlan[R]) -> R | None:
         return None
 
 
-def finish(folder: Path, result: R, *, seconds: float) -> R:
-    """Write ``result.json``, which marks the folder as finished; returns what it says.
+def finish(folder: Path, result: R, *, seconds: float, draw: Draw | None = None) -> R:
+    """Draw, then write ``result.json``, which marks the folder as finished; returns what it says.
 
     Everything else must be there already.  seconds: wall clock of this attempt, in which parts that were finished
     before cost nothing. Checkpoints of generators that need no more training are removed. Raises DataError where the
@@ -116,6 +121,8 @@ def finish(folder: Path, result: R, *, seconds: float) -> R:
         seconds=round(seconds, 2),
         folder=folder,
     )
+    if draw is not None:
+        draw(folder, finished)
     with store.writing(folder):
         store.write_json(folder / FILE, finished.to_json())
     _remove_checkpoints(trainings)

@@ -15,7 +15,7 @@ from augment.studies.identity import DataFacts
 if TYPE_CHECKING:
     from augment.datasets import ImageSet
     from augment.progress import Reporter
-    from augment.studies.lifecycle import StudyPlan
+    from augment.studies.lifecycle import Draw, StudyPlan
     from augment.workers import Workers
 
 C = TypeVar("C", bound=StudyConfig)
@@ -59,7 +59,7 @@ class StudyKind(ABC, Generic[C, P, R]):
         """The data as the study uses them."""
         return config.load_data(report)
 
-    def complete(self, config: C, report: Reporter) -> R:
+    def complete(self, config: C, report: Reporter, draw: Draw | None = None) -> R:
         """Carry out a study, or hand back the result of an identical one that is there already."""
         from augment.studies.lifecycle import complete
 
@@ -68,7 +68,7 @@ class StudyKind(ABC, Generic[C, P, R]):
         def carry_out(workers: Workers, report: Reporter) -> R:
             return self.carry_out(plan, workers, report)
 
-        return complete(cast("StudyPlan[R]", plan), carry_out, report)
+        return complete(cast("StudyPlan[R]", plan), carry_out, report, draw)
 
 
 def study_of(command: Command) -> StudyKind[Any, Any, Any]:

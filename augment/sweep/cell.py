@@ -116,6 +116,8 @@ def _patiently(cell: Cell, out: Path, report: Reporter) -> StudyResult:
 
 
 def _result(cell: Cell, out: Path, report: Reporter) -> StudyResult:
+    from augment.report.drawing import draw_study
+
     study = study_of(cell.command)
-    found: StudyResult = study.complete(study.config.parse(**{**cell.settings, "out": out}), report)
+    found: StudyResult = study.complete(study.config.parse(**{**cell.settings, "out": out}), report, draw_study)
     return found

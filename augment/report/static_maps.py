@@ -1,32 +1,19 @@
-"""Maps of a feature space: one point per image in two or three dimensions, coloured by class."""
+"""Maps as pictures: one point per image in two or three dimensions, coloured by class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.errors import DataError
-from augment.report.chart import PointGroup
-from augment.report.figures import (
-    add_legend,
-    add_title,
-    check_suffix,
-    class_colour,
-    class_marker,
-    literal,
-    write,
-)
+from augment.report.chart import PointGroup, Scatter
+from augment.report.figures import add_legend, add_title, class_colour, class_marker, literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from torch import Tensor
-
-Points = NDArray[np.float32]
 
 LEGEND_CLASSES = 20
 """Classes that a legend names; a line says how many more there are."""
@@ -35,47 +22,12 @@ INCHES = 6.2
 """Side of a map, without its legend."""
 
 
-def save_map(
-    points: Points,
-    labels: Tensor,
-    classes: Sequence[str],
-    path: str | Path,
-    *,
-    title: str,
-    axes: Sequence[str] = (),
-) -> None:
-    """Write a map as PNG or SVG, by the suffix of ``path``.
-
-    points: ``(N, 2)`` or ``(N, 3)``, as of :func:`augment.report.projection.project`.  labels: ``(N,)`` int64 from 0,
-    or -1 for an image without one, drawn grey beneath the others.  classes: names by label.  axes: a name for each
-    dimension, as of :func:`augment.report.projection.axis_names`; none for a method whose axes mean nothing.
-
-    Raises DataError when points, labels and classes do not fit, ConfigError for another suffix.
-    """
-    check_suffix(Path(path))
-    write(map_figure(points, labels, classes, title=title, axes=axes), Path(path))
-
-
-def map_figure(
-    points: Points, labels: Tensor, classes: Sequence[str], *, title: str, axes: Sequence[str] = ()
-) -> Figure:
-    """The figure that :func:`save_map` writes: one collection of points for each class that has some."""
-    check_map(points, labels, classes)
-    groups = [
-        PointGroup("unlabelled" if label < 0 else classes[label], tuple(map(tuple, points[rows].tolist())), label)
-        for label, rows in class_rows(labels).items()
-    ]
-    return groups_figure(groups, title=title, axes=axes, dimensions=points.shape[1])
-
-
-def groups_figure(
-    groups: Sequence[PointGroup], *, title: str, axes: Sequence[str] = (), dimensions: int | None = None
-) -> Figure:
-    """The figure of a map whose points are grouped by class already; ``dimensions``: those of the points where None."""
+def scatter(chart: Scatter) -> Figure:
+    """The figure of a map: one collection of points for each class that has some."""
     from matplotlib.figure import Figure
 
-    rows = [point for group in groups for point in group.points]
-    deep = (dimensions or max(map(len, rows), default=2)) == 3
+    groups, rows = chart.groups, [point for group in chart.groups for point in group.points]
+    deep = max(map(len, rows), default=2) == 3
     points = np.array(rows, dtype=np.float64).reshape(len(rows), 3 if deep else 2)
     figure = Figure(figsize=(INCHES + 1.9, INCHES + 0.4), layout="constrained")
     panel = _deep_panel(figure) if deep else _flat_panel(figure)
@@ -91,29 +43,11 @@ def groups_figure(
             zorder=2 if group.index >= 0 else 1,
         )
     _frame(panel, points)
-    for axis, name in zip("xyz", axes, strict=False):
+    for axis, name in zip("xyz", chart.axes, strict=False):
         literal([getattr(panel, f"set_{axis}label")(name, labelpad=-8 if deep else 4)])
     _class_legend(panel, groups)
-    add_title(figure, title)
+    add_title(figure, chart.title)
     return figure
-
-
-def check_map(points: Points, labels: Tensor, classes: Sequence[str]) -> None:
-    """Raises DataError when points, labels and classes do not fit together."""
-    if points.ndim != 2 or points.shape[1] not in (2, 3) or not bool(np.isfinite(points).all()):
-        raise DataError(f"Points are {points.shape}; a map needs finite (N, 2) or (N, 3).")
-    if tuple(labels.shape) != points.shape[:1]:
-        raise DataError(f"{tuple(labels.shape)} labels for {len(points)} points; give one label for each.")
-    if len(labels) and not -1 <= int(labels.min()) <= int(labels.max()) < len(classes):
-        raise DataError(
-            f"Labels run from {int(labels.min())} to {int(labels.max())}; with {len(classes)} classes allowed are 0 to "
-            f"{len(classes) - 1}, and -1 for an image without a label."
-        )
-
-
-def class_rows(labels: Tensor) -> dict[int, list[int]]:
-    """The rows of each class that has some, unlabelled ones first, so that they are drawn beneath."""
-    return {label: (labels == label).nonzero().flatten().tolist() for label in sorted(set(labels.tolist()))}
 
 
 def _flat_panel(figure: Figure) -> Any:
