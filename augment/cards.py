@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from augment.errors import PluginError, UsageError, unknown_name
 from augment.locations import cache_folder
 from augment.progress import Reporter
 from augment.registry import PluginEntry
-from augment.store import code_fingerprint, content_hash, read_json, safe_name, write_json
+from augment.storage.cache import kept
+from augment.storage.files import read_json, safe_name, write_json
+from augment.storage.hashing import code_fingerprint, content_hash
 
 Card = dict[str, Any]
 
@@ -78,9 +81,12 @@ def _made(entry: PluginEntry) -> Card:
         return _unavailable(entry, str(error) if cause is None else f"{type(cause).__name__}: {cause}")
     except Exception as error:
         return _unavailable(entry, f"{type(error).__name__}: {error}")
-    with contextlib.suppress(OSError):  # a cache that cannot be written only means looking again next time
-        write_json(_file(entry), {"key": _key(entry), "facts": facts})
+    kept(_file(entry), lambda: facts, read=lambda _: None, write=partial(_write, _key(entry)))
     return {**_heading(entry), **facts}
+
+
+def _write(key: str, file: Path, facts: Card) -> None:
+    write_json(file, {"key": key, "facts": facts})
 
 
 def _heading(entry: PluginEntry) -> Card:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from torch.nn import functional
 
 from augment.errors import ConfigError, unknown_name
 from augment.locations import cache_folder
-from augment.store import read_json, write_json
+from augment.storage.cache import kept
+from augment.storage.files import read_json, write_json
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -80,12 +80,15 @@ def bf16_speedup() -> float:
         return 0.0
     file = cache_folder() / "precision.json"
     key = f"{model} | torch {torch.__version__}"
-    known = read_json(file) or {}
-    if not isinstance(known.get(key), int | float):
-        known = {**known, key: round(race(), 3)}
-        with contextlib.suppress(OSError):  # a cache that cannot be written only means measuring again next time
-            write_json(file, known)
-    return float(known[key])
+
+    def read(path: Path) -> float | None:
+        value = (read_json(path) or {}).get(key)
+        return float(value) if isinstance(value, int | float) else None
+
+    def write(path: Path, value: float) -> None:
+        write_json(path, {**(read_json(path) or {}), key: value})
+
+    return kept(file, lambda: round(race(), 3), read=read, write=write)
 
 
 def processor(cpuinfo: Path = CPUINFO) -> tuple[str, frozenset[str]]:

@@ -5,18 +5,19 @@ That holds for runs side by side, too: who wants an arm that another process tra
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from augment import arms, store
+from augment import arms
 from augment.arms import Arm, ArmResult, Budget
 from augment.datasets import ImageSet, LabelledImages
 from augment.locations import cache_folder
 from augment.source_code import imported_sources
+from augment.storage import hashing
+from augment.storage.cache import kept_parts
+from augment.storage.files import read_json, write_json
 from augment.workers import Job, Workers
 
 
@@ -37,47 +38,46 @@ def begin(
     """Begin to evaluate an arm; with ``reuse``, results in the cache are read instead."""
     identity = _identity(arm, data, budget)
     files = {name: _file(identity, name) for name in classifiers}
-    records = {name: store.read_json(file) if reuse else None for name, file in files.items()}
-    missing = [name for name, record in records.items() if record is None]
-    wanted = {name: files[name] for name in missing}
-    lock = cache_folder() / "arms" / store.content_hash(identity) if reuse else None
-    job = workers.submit(_evaluate, arm, wanted, lock, data.test, len(data.classes), budget) if missing else None
-    return Pending(arm.name, tuple(classifiers), budget, records, job)
+    records = {name: read_json(file) if reuse else None for name, file in files.items()}
+    wanted = {name: files[name] for name, record in records.items() if record is None}
+    whole = cache_folder() / "arms" / hashing.content_hash(identity)
+    parts = (arm, wanted, whole, reuse, data.test, len(data.classes), budget)
+    return Pending(arm.name, tuple(classifiers), budget, records, workers.submit(_evaluate, *parts) if wanted else None)
 
 
 def _evaluate(
     arm: Arm,
     files: Mapping[str, Path],
-    lock: Path | None,
+    whole: Path,
+    reuse: bool,
     test: LabelledImages,
     num_classes: int,
     budget: Budget,
 ) -> list[ArmResult]:
-    """Results by classifier, each in its file as soon as it is there, so that an interruption loses none.
+    """Results by classifier, each in its file, so that an interruption loses none. Runs in a worker.
 
-    Runs in a worker. With a ``lock``, what another process computes at this moment is waited for and read.
+    With ``reuse``, what another process computes at this moment is waited for and read.
     """
-    if lock is None:
-        return _computed(arm, files, test, num_classes, budget)
-    with store.held(lock):
-        found = []
-        for name, file in files.items():
-            record = store.read_json(file)
-            if record is not None:
-                kept = arms.from_record(record, arm.name, name, budget, test.labels, num_classes)
-                found.append(replace(kept, cached=True))
-        missing = {name: file for name, file in files.items() if name not in {result.classifier for result in found}}
-        return found + (_computed(arm, missing, test, num_classes, budget) if missing else [])
+    names = {file: name for name, file in files.items()}
 
+    def read(file: Path) -> ArmResult | None:
+        record = read_json(file)
+        if record is None:
+            return None
+        return replace(arms.from_record(record, arm.name, names[file], budget, test.labels, num_classes), cached=True)
 
-def _computed(
-    arm: Arm, files: Mapping[str, Path], test: LabelledImages, num_classes: int, budget: Budget
-) -> list[ArmResult]:
-    made = arms.evaluate(arm, list(files), test, num_classes, budget)
-    for result in made:
-        with contextlib.suppress(OSError):  # a cache that cannot be written only means computing again next time
-            store.write_json(files[result.classifier], result.record())
-    return made
+    def make(missing: Sequence[str]) -> dict[str, ArmResult]:
+        return {result.classifier: result for result in arms.evaluate(arm, missing, test, num_classes, budget)}
+
+    found = kept_parts(
+        whole,
+        files,
+        make,
+        read=read,
+        write=lambda file, result: write_json(file, result.record()),
+        reuse=reuse,
+    )
+    return list(found.values())
 
 
 def collect(pending: Sequence[Pending], data: ImageSet, workers: Workers) -> list[ArmResult]:
@@ -96,20 +96,16 @@ def collect(pending: Sequence[Pending], data: ImageSet, workers: Workers) -> lis
 
 
 def _identity(arm: Arm, data: ImageSet, budget: Budget) -> dict[str, object]:
-    train = hashlib.sha256()
-    for part in (arm.real, *([] if arm.added is None else [arm.added])):
-        train.update(str(tuple(part.images.shape)).encode())
-        train.update(part.images.contiguous().numpy().data)
-        train.update(part.labels.contiguous().numpy().data)
+    parts = [arm.real, *([] if arm.added is None else [arm.added])]
     return {
-        "train": train.hexdigest(),
+        "train": hashing.tensors_hash(*(tensor for part in parts for tensor in (part.images, part.labels))),
         "test": data.sha256,
         "learning": repr(arm.learning),
         "budget": asdict(budget),
-        "code": store.code_fingerprint(imported_sources(arms.__name__)),
+        "code": hashing.code_fingerprint(imported_sources(arms.__name__)),
     }
 
 
 def _file(identity: dict[str, object], classifier: str) -> Path:
-    key = store.content_hash({**identity, "classifier": classifier})
+    key = hashing.content_hash({**identity, "classifier": classifier})
     return cache_folder() / "arms" / f"{key}.json"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from augment.errors import DataError, UsageError
-from augment.store import read_json, write_bytes, write_json, writing
+from augment.storage.files import read_json, write_bytes, write_json, writing
 
 SPLITS = ("train", "test")
 SUFFIXES = (".npz", ".csv", ".csv.gz", ".safetensors")

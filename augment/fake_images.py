@@ -18,7 +18,7 @@ from augment.datasets.image_set import LARGEST
 from augment.datasets.scan import SUFFIXES, list_folder, natural_key
 from augment.errors import DataError
 from augment.generator import UNLABELLED
-from augment.store import safe_name
+from augment.storage.files import safe_name
 
 PARTS = frozenset({"train", "test", "val", "valid", "validation"})
 """Folders that hold class folders; all of them are read."""

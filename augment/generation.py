@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from augment import regimes, store, trained
+from augment import class_folders, regimes, trained
 from augment.datasets import ImageSet
 from augment.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError
@@ -18,6 +18,7 @@ from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.registry import load_generator
 from augment.run_folder.places import MANIFEST
+from augment.storage import files, locks
 from augment.synthetic.synthesis import draw_unlabelled, synthesise
 from augment.tracking import check_tracker, tracked
 from augment.trained import Recipe
@@ -77,7 +78,7 @@ def train(
         device=str(where),
         precision=processes.told(lambda: choose_precision(precision, where)),
     )
-    with store.locked(folder) if processes.writes else nullcontext():
+    with locks.locked(folder) if processes.writes else nullcontext():
         if processes.told(lambda: _is_there(folder, recipe, resume=resume, overwrite=overwrite)):
             report.note(f"{folder} holds this generator already, trained to its end.")
         else:
@@ -86,7 +87,7 @@ def train(
                 trained.fit_into(recipe, data.spec, fit, validation, folder, telling, resume=resume)
             if processes.writes:
                 _describe(folder, manifest, data)
-        training = processes.told(lambda: store.read_json(folder / "training.json") or {})
+        training = processes.told(lambda: files.read_json(folder / "training.json") or {})
     return {"model": model, "folder": str(folder), **{key: training[key] for key in training if key != "recipe"}}
 
 
@@ -100,8 +101,8 @@ def _is_there(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) ->
 
 def _describe(folder: Path, manifest: Manifest, data: ImageSet) -> None:
     """What stands beside a generator that was trained by itself: what it learnt from, and its card."""
-    with store.writing(folder):
-        store.write_json(folder / MANIFEST, manifest.to_json())
+    with files.writing(folder):
+        files.write_json(folder / MANIFEST, manifest.to_json())
     told = Evidence({SAMPLES: unscored("it was trained and no more.")}, (near_copies(None),))
     write_card(folder, load_generator(folder), manifest, data.classes, told)
 
@@ -179,10 +180,10 @@ def sample(
     else:
         drawn = draw_unlabelled(generator, n, seed=seed, precision=found, on_progress=report.advance)
         classes = ("unlabelled",)
-    store.save_class_folders(target, drawn.images, drawn.labels, classes, drawn.rows)
+    class_folders.save_class_folders(target, drawn.images, drawn.labels, classes, drawn.rows)
     named = target if target.name else target.resolve()  # "." has no name to put a sheet beside
     sheet = named.with_name(f"{named.name}.png")  # beside the folder, which then holds class folders only
-    with store.writing(target.parent):
+    with files.writing(target.parent):
         class_grid(drawn.images, drawn.labels, classes).save(sheet)
     return {
         "generator": generator.name,
@@ -206,6 +207,6 @@ def _counts(folder: Path, n: int, counts: Sequence[int] | None, num_classes: int
 
 def class_names(folder: Path, num_classes: int) -> tuple[str, ...]:
     """Class names kept beside a saved generator, else numbers."""
-    training = store.read_json(folder / "training.json") or {}
+    training = files.read_json(folder / "training.json") or {}
     names = training.get("recipe", {}).get("classes", ())
     return tuple(names) if len(names) == num_classes else tuple(str(index) for index in range(num_classes))

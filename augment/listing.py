@@ -57,7 +57,7 @@ def inspect_dataset(
     """Describe a data set and draw a contact sheet of its training images."""
     from augment.datasets import describe, load_dataset
     from augment.pictures import class_grid, require_picture
-    from augment.store import safe_name, writing
+    from augment.storage.files import safe_name, writing
 
     report = report or Reporter()
     if out is not None:

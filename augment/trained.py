@@ -21,7 +21,9 @@ from augment.locations import cache_folder
 from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.source_code import imported_sources
-from augment.store import code_fingerprint, content_hash, held, place, read_json, write_json, writing
+from augment.storage.cache import kept
+from augment.storage.files import place, read_json, write_json, writing
+from augment.storage.hashing import code_fingerprint, content_hash
 
 if TYPE_CHECKING:
     from augment.training import TrainingResult
@@ -99,29 +101,27 @@ def obtain(
     A kept generator that is damaged is named and made again; without ``reuse`` every one is. One that another process
     trains is waited for.
     """
-    cache = cache_folder() / "generators" / recipe.key
-    if not reuse:
-        fit_into(recipe, spec, train, validation, folder, report, resume=False)
-        with held(cache):
-            return _kept(folder, cache, report)
-    found = _reuse(folder, folder, recipe, report)
+    found = _reuse(folder, folder, recipe, report) if reuse else None
     if found is not None:
         return found
-    with held(cache, lambda: report.note(f"{recipe.model}: waiting for another process that trains the same.")):
-        found = _reuse(cache, folder, recipe, report)
-        if found is not None:
-            return found
-        fit_into(recipe, spec, train, validation, folder, report, resume=True)
-        return _kept(folder, cache, report)
 
+    def make() -> Trained:
+        fit_into(recipe, spec, train, validation, folder, report, resume=reuse)
+        return _load(folder, cached=False)
 
-def _kept(folder: Path, cache: Path, report: Reporter) -> Trained:
-    """The generator that was trained into ``folder``, now in the cache, too."""
-    try:
-        place(cache, lambda temporary: _copy_files(folder, temporary))
-    except OSError as error:  # the work is done and safe; a cache only spares doing it again
-        report.note(f"The generator is not kept in the cache: {cache} cannot be written ({error.strerror or error}).")
-    return _load(folder, cached=False)
+    def unwritable(error: OSError) -> None:  # the work is done and safe; a cache only spares doing it again
+        place = error.filename2 or error.filename
+        report.note(f"The generator is not kept in the cache: {place} cannot be written ({error.strerror or error}).")
+
+    return kept(
+        cache_folder() / "generators" / recipe.key,
+        make,
+        read=lambda path: _reuse(path, folder, recipe, report),
+        write=lambda path, _: place(path, lambda temporary: _copy_files(folder, temporary)),
+        reuse=reuse,
+        waiting=lambda: report.note(f"{recipe.model}: waiting for another process that trains the same."),
+        unwritable=unwritable,
+    )
 
 
 def fit_into(

@@ -28,7 +28,7 @@ from augment.api import run
 from augment.errors import AugmentError, Stopped
 from augment.experiment.config import RunConfig
 from augment.progress import Reporter, reporter
-from augment.store import read_json, write_json
+from augment.storage.files import read_json, write_json
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "evidence.md"
 

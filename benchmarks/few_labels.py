@@ -22,7 +22,7 @@ from augment.api import study_features
 from augment.errors import AugmentError, Stopped
 from augment.features.config import FeaturesConfig
 from augment.progress import Reporter, reporter
-from augment.store import read_json, safe_name, write_json
+from augment.storage.files import read_json, safe_name, write_json
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "features.md"
 PICTURES = ("layers.png", "timesteps.png", "embedding-tsne-2d.png")

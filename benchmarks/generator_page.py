@@ -12,7 +12,7 @@ from generator_rows import slug
 from generator_setup import MODELS, SAMPLES, SETS
 
 from augment.classifiers import default_updates
-from augment.store import read_json, write_text
+from augment.storage.files import read_json, write_text
 
 Row = Mapping[str, Any]
 

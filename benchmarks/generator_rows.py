@@ -24,13 +24,14 @@ from augment.classifiers import fit_cnn, score_predictions
 from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
 from augment.generator import Generator, draw
-from augment.metrics.extractors import Extractor
+from augment.metrics.extractor import Extractor
 from augment.metrics.fidelity import SampleImages
 from augment.metrics.memorisation import memorisation
 from augment.metrics.scores import compute_scores
 from augment.pictures import class_grid, image_rows
 from augment.sampling import as_uint8
-from augment.store import code_fingerprint, content_hash, read_json, write_json
+from augment.storage.files import read_json, write_json
+from augment.storage.hashing import code_fingerprint, content_hash
 
 COPIES = 2000
 """Samples, and held-out images, whose nearest training images are looked up."""

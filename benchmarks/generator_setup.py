@@ -12,7 +12,7 @@ import torch
 
 from augment.classifiers import default_updates
 from augment.datasets import ImageSet, LabelledImages
-from augment.metrics.extractors import Extractor
+from augment.metrics.extractor import Extractor
 from augment.progress import Reporter
 from augment.regimes import Manifest, class_counts, draw_split
 from augment.results.run_result import Seeds

@@ -28,7 +28,7 @@ from augment.errors import AugmentError, Stopped
 from augment.metrics.extractors import load_extractor
 from augment.progress import Reporter, reporter
 from augment.scoring import split_references
-from augment.store import safe_name
+from augment.storage.files import safe_name
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "generators.md"
 

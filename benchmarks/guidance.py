@@ -23,7 +23,8 @@ from torch import Tensor
 from augment import registry
 from augment.datasets import ImageSet, load_dataset
 from augment.generator import Generator, draw
-from augment.metrics.extractors import Extractor, load_extractor
+from augment.metrics.extractor import Extractor
+from augment.metrics.extractors import load_extractor
 from augment.metrics.fidelity import SampleImages
 from augment.metrics.scores import FidelityScores, compute_scores
 from augment.pictures import image_rows

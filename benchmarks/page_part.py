@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from augment.store import write_text
+from augment.storage.files import write_text
 
 
 def write_part(page: Path, name: str, text: str) -> None:

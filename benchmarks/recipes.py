@@ -24,7 +24,7 @@ from augment.errors import AugmentError, Stopped
 from augment.evidence.statistics import mean_with_interval, signed
 from augment.experiment.config import RunConfig
 from augment.progress import Reporter, reporter
-from augment.store import read_json, write_json
+from augment.storage.files import read_json, write_json
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.registry import registered
-from augment.store import content_hash
+from augment.storage.hashing import content_hash
 from augment.sweep.cell import Cell, Outcome
 from augment.sweep.folder import SweepFolder
 

@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from augment.arms import FULL, QUICK, Arm, arms_of, components, parse_arm
+from augment.arms.strategies import Usage
 from augment.classifiers.learning import Learning
+from augment.classifiers.origins import Decay
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, UsageError
 from augment.synthetic.duplicates import duplicates
-from augment.synthetic.strategies import Balance, Decay, Partial, Usage
+from augment.synthetic.strategies import Balance, Partial
 
 DEFAULT = Usage.parse("partial")
 

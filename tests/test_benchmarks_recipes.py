@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from augment.arms import parse_arm
-from augment.synthetic.strategies import Usage
+from augment.arms.strategies import Usage
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -14,8 +14,8 @@ from augment.classifiers.cart import LEAVES
 from augment.classifiers.draws import batches, moved
 from augment.classifiers.feed import Feed
 from augment.classifiers.learning import Learning
+from augment.classifiers.origins import BatchShare, ClassMixUp, Decay, RealLast, RealNorm, Weight
 from augment.errors import ConfigError, DataError
-from augment.synthetic.strategies import BatchShare, ClassMixUp, Decay, RealLast, RealNorm, Weight
 
 
 @pytest.fixture(scope="module")

@@ -339,7 +339,7 @@ def test_a_signal_outside_of_training_ends_with_one_message(augment, monkeypatch
 
 
 def test_two_runs_into_one_folder(augment, tmp_path):
-    from augment.store import locked
+    from augment.storage.locks import locked
 
     assert augment(*RUN, *QUICK)[0] == 0
     (folder,) = (tmp_path / "runs").iterdir()

@@ -145,7 +145,7 @@ def test_debian_package_ends_in_the_cache(content, world, monkeypatch, has_lists
     assert any(" update" in call for call in world) is not has_lists
     cached = cache_folder() / "datasets" / "fashionmnist"
     assert sorted(f.name for f in cached.iterdir()) == sorted(f"{stem}.gz" for stem in catalogue.IDX_FILES)
-    assert [f.name for f in cached.parent.iterdir() if f.is_dir()] == ["fashionmnist"]
+    assert [f.name for f in cached.parent.iterdir() if f.is_dir()] == [".locks", "fashionmnist"]
     world.clear()
     assert load_dataset("fashionmnist", offline=True).sha256 == first.sha256
     assert not world
@@ -157,7 +157,7 @@ def test_a_package_with_other_content_never_reaches_the_cache(world, content, mo
     with pytest.raises(MissingDataError, match=r"t10k-labels-idx1-ubyte\.gz is corrupt \(sha256"):
         load_dataset("fashionmnist")
     assert not (cache_folder() / "datasets" / "fashionmnist").exists()
-    assert not [f for f in (cache_folder() / "datasets").iterdir() if f.is_dir()]
+    assert [f.name for f in (cache_folder() / "datasets").iterdir()] == [".locks"]
 
 
 def test_mirror_is_used(content, world, tmp_path, monkeypatch):

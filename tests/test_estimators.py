@@ -5,7 +5,6 @@ import io
 import pickle
 import random
 import sys
-import threading
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
@@ -24,7 +23,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from augment import registry, trained
 from augment.arrays.feature_extractor import FeatureExtractor
 from augment.arrays.images import InvalidImages
-from augment.arrays.training import alone
 from augment.encoding import encode_set
 from augment.errors import ConfigError, DataError, UsageError
 from augment.generator import ImageSpec
@@ -174,23 +172,6 @@ def test_the_global_random_state_is_leftalone(digits):
         fitted = tiny("vae").fit(digits[0])
     pickle.loads(pickle.dumps(fitted)).transform(digits[0])
     assert state() == before
-
-
-def test_one_training_waits_for_another_of_its_kind():
-    entered = threading.Event()
-
-    def other():
-        with alone("key"):
-            entered.set()
-
-    with alone("key"):
-        with alone("another key"):
-            pass
-        thread = threading.Thread(target=other)
-        thread.start()
-        assert not entered.wait(0.2)
-    thread.join(600)
-    assert entered.is_set()
 
 
 # ---------------------------------------------------------------- in scikit-learn

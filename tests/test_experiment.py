@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from augment import api, store
+from augment import api
+from augment.arms.strategies import Usage
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
 from augment.evidence.guards import Fingerprint
@@ -20,9 +21,9 @@ from augment.experiment.recipe import default_usage
 from augment.progress import Reporter
 from augment.run_folder.places import repetition_folder
 from augment.run_folder.predictions import Predictions
+from augment.storage import files
 from augment.synthetic import cache
 from augment.synthetic.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
-from augment.synthetic.strategies import Usage
 from augment.synthetic.synthesis import NO_PARENT, SyntheticSet
 
 QUICK = {"steps": 4, "updates": 4, "device": "cpu", "precision": "fp32", "classifiers": ("cart-pixels",)}
@@ -144,7 +145,7 @@ def test_the_minutes_of_a_run_are_kept_for_its_resumption_and_are_not_its_identi
     plan = prepare(config(tmp_path, seeds=4, max_minutes=30), Reporter())
     timed = study._within_time(plan, Reporter())
     assert timed.generator_minutes == pytest.approx(5) and timed.identity.key == plan.identity.key
-    store.write_json(plan.folder / "time.json", {"generator_minutes": 3.5})
+    files.write_json(plan.folder / "time.json", {"generator_minutes": 3.5})
     assert study._within_time(plan, Reporter()).generator_minutes == 3.5
 
 
@@ -316,6 +317,6 @@ def test_validation_images_are_judged_as_resampled_and_overlaps_are_said(tmp_pat
     images, pool = found.to_json()["scored_on"]["images"], 1438
     assert drawn["same_images"] is False and drawn["test_share"] == pytest.approx(images / (pool - images))
     assert {row["test"] for row in rows if row["ci95"]} <= {"corrected resampled t over seeds"}
-    trained = [set(store.read_json(repetition_folder(found.folder, i) / "manifest.json")["train"]) for i in range(3)]
+    trained = [set(files.read_json(repetition_folder(found.folder, i) / "manifest.json")["train"]) for i in range(3)]
     pairs = [len(trained[a] & trained[b]) / 300 for a, b in ((0, 1), (0, 2), (1, 2))]
     assert drawn["overlap"] == pytest.approx(sum(pairs) / 3)

@@ -3,13 +3,13 @@
 import csv
 import gzip
 import json
+import os
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 
-from augment import store
 from augment.errors import DataError, UsageError
 from augment.export import COLUMNS, SUFFIXES, export_features, read_features, suffix_of
 
@@ -174,7 +174,7 @@ def test_what_was_there_stays_where_writing_fails(tmp_path, suffix, monkeypatch)
     def full(*names):  # in the last step of writing
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(DataError, match="No space left"):
         write(path)
     assert files(tmp_path) == [path.name] and path.read_text() == "before"

@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from augment.class_folders import save_class_folders
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import DataError
 from augment.fake_images import load_fake_images
 from augment.generator import UNLABELLED
 from augment.scoring import score
-from augment.store import save_class_folders
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from augment import generation, scoring
+from augment.class_folders import save_class_folders
 from augment.datasets import LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
 from augment.generator import GeneratorConfig, ImageSpec
 from augment.progress import Reporter
 from augment.registry import create, load_generator
-from augment.store import locked, save_class_folders
+from augment.storage.locks import locked
 from augment.testing import MinimalGenerator
 
 TINY = {"width": 8, "latent_dim": 2, "components": 1, "batch_size": 32}

@@ -17,7 +17,7 @@ def test_digits():
     for in_train, in_test in zip(digits.train.counts(10), digits.test.counts(10), strict=True):
         assert abs(in_test / (in_train + in_test) - 0.2) < 0.01
     assert "80/20" in digits.notes[0]
-    assert digits.sha256 == "b4836c90e8bcf855caaae796dbe4827ea599afa2c6848ca1d8a1cbaa1a952185"
+    assert digits.sha256 == "709c5ccf542625e12135353317ca68ee6cbb2e19dc3ab1a17a254cef234a81fa"
 
 
 def test_stratified_split_is_a_partition_with_every_class_on_both_sides():

@@ -8,10 +8,10 @@ import torch
 from augment import registry
 from augment.classifiers.draws import batches
 from augment.classifiers.learning import Learning
+from augment.classifiers.origins import RealLast
 from augment.errors import ConfigError
 from augment.experiment.config import RunConfig
 from augment.limits import LARGEST_BATCH, LARGEST_COUNT, LARGEST_SEED, no_room, too_large
-from augment.synthetic.strategies import RealLast
 
 HUGE = 10**29
 

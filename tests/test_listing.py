@@ -216,7 +216,7 @@ def test_a_card_is_made_anew_when_it_may_no_longer_hold(register, monkeypatch, t
         (tmp_path / "other.py").write_text("# another contract")
         monkeypatch.setattr(cards, "CORE", (*cards.CORE, tmp_path / "other.py"))
     else:
-        (file,) = (tmp_path / "home" / "cards").iterdir()
+        (file,) = (tmp_path / "home" / "cards").glob("*.json")
         file.write_text(file.read_text()[:20])
     assert kept_cards() == []
     (made,) = all_cards()

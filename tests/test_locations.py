@@ -8,11 +8,12 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from augment import load_dataset, store
+from augment import load_dataset
 from augment.cli.app import app
 from augment.errors import DataError, UsageError
 from augment.locations import local_file, local_path, require_text, shown
 from augment.registry import load_generator
+from augment.storage import files
 
 LONG = "x" * 5000
 DEEP = "x/" * 2500
@@ -128,29 +129,29 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path):
     received: list[bytes] = []
     reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
     reader.start()
-    store.write_bytes(pipe, b"page")
+    files.write_bytes(pipe, b"page")
     reader.join(600)
-    assert received == [b"page"] and store.is_stream(pipe)
-    store.write_bytes(tmp_path / ".." / tmp_path.name / "plain", b"page")
-    assert (tmp_path / "plain").read_bytes() == b"page" and not store.is_stream(tmp_path / "plain")
+    assert received == [b"page"] and files.is_stream(pipe)
+    files.write_bytes(tmp_path / ".." / tmp_path.name / "plain", b"page")
+    assert (tmp_path / "plain").read_bytes() == b"page" and not files.is_stream(tmp_path / "plain")
 
 
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "file")
     for content in (b"first", b"second"):
-        store.write_bytes(tmp_path / "link", content)
+        files.write_bytes(tmp_path / "link", content)
         assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_bytes() == content
 
 
 def test_a_folder_is_not_replaced_by_a_file(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError):
-        store.write_bytes(tmp_path / "folder", b"page")
+        files.write_bytes(tmp_path / "folder", b"page")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_copy_that_does_not_fit_names_where_it_was_to_go(tmp_path):
-    with pytest.raises(DataError) as caught, store.writing(tmp_path):
+    with pytest.raises(DataError) as caught, files.writing(tmp_path):
         raise OSError(28, "No space left on device", "from", None, "to")
     assert "write to to:" in str(caught.value)
 
@@ -161,7 +162,7 @@ def test_a_result_nested_too_deep_is_damaged(augment, tmp_path):
     for command in (("results", "deep"), ("compare", "deep", "deep"), ("report", "deep")):
         code, _, err = augment(*command)
         assert code == 3 and "nested too deep" in err
-    assert store.read_json(tmp_path / "deep" / "result.json") is None
+    assert files.read_json(tmp_path / "deep" / "result.json") is None
 
 
 def test_a_class_whose_name_is_no_text_is_told_at_the_start(tmp_path):

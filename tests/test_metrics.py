@@ -7,9 +7,11 @@ import torch
 
 from augment.datasets import load_dataset
 from augment.errors import DataError, MissingDataError
+from augment.metrics import extractor as extractor_module
 from augment.metrics import extractors, inception
 from augment.metrics.extractors import SHIPPED, WEIGHTS, load_extractor, planned_updates, read_extractor
 from augment.metrics.network import DomainNetwork, train_network
+from augment.storage.hashing import file_hash
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +62,7 @@ def test_features_do_not_depend_on_batch_mates(monkeypatch):
     extractor = load_extractor("mnist", 1)
     images = pool(7, (1, 28, 28))["images"]
     whole = extractor.features(images)
-    monkeypatch.setattr(extractors, "CHUNK", 2)
+    monkeypatch.setattr(extractor_module, "CHUNK", 2)
     assert torch.allclose(extractor.features(images), whole, atol=1e-5)
 
 
@@ -202,7 +204,7 @@ def test_inception_is_found_in_the_cache_and_takes_grey_images(tmp_path, monkeyp
     file = tmp_path / "home" / "inception" / inception.FILE
     file.parent.mkdir(parents=True)
     torch.save({name: torch.ones(tensor.shape) for name, tensor in body.state_dict().items()}, file)
-    monkeypatch.setattr(inception, "SHA256", extractors.file_sha256(file))
+    monkeypatch.setattr(inception, "SHA256", file_hash(file))
     extractor = load_extractor("anything", 1, inception=inception.find_weights())
     features, logits = extractor.extract(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
     assert (features.shape, logits.shape) == ((2, 2048), (2, 1008))

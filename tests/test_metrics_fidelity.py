@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from augment.errors import DataError
-from augment.metrics.extractors import Extractor, load_extractor
+from augment.metrics.extractor import Extractor
+from augment.metrics.extractors import load_extractor
 from augment.metrics.fidelity import (
     SampleImages,
     density_coverage,

@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from augment.classifiers.learning import Learning
 from augment.classifiers.objective import LABEL_SMOOTHING, Objective
+from augment.classifiers.origins import BatchShare, ClassMixUp, Decay, RealLast, Weight
 from augment.errors import ConfigError
-from augment.synthetic.strategies import BatchShare, ClassMixUp, Decay, RealLast, Weight
 
 LABELS = torch.tensor([0] * 6 + [1] * 2 + [1] * 4 + [2] * 4)
 SYNTHETIC = torch.arange(16) >= 8

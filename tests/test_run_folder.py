@@ -9,7 +9,7 @@ import pytest
 import torch
 from made_results import arm_scores, run_result
 
-from augment import api, registry, store
+from augment import api, registry
 from augment.api import study_features
 from augment.datasets import load_dataset
 from augment.errors import DataError
@@ -27,6 +27,8 @@ from augment.run_folder.embeddings import Embeddings
 from augment.run_folder.environment import environment
 from augment.run_folder.gallery import Gallery
 from augment.run_folder.predictions import Predictions
+from augment.storage import files
+from augment.storage.files import write_bytes, write_json
 from augment.studies.lifecycle import finish
 
 QUICK = {"dataset": "digits", "steps": 4, "device": "cpu", "precision": "fp32"}
@@ -171,36 +173,36 @@ def test_an_environment_has_all_that_decides_a_number_and_the_doctor_shows_it():
 
 def test_the_result_is_written_when_all_else_is_there(tmp_path, monkeypatch):
     monkeypatch.setenv("AUGMENT_HOME", str(tmp_path / "home"))  # a cached generator would have no checkpoint
-    before, write = {}, store.write_json
+    before, write = {}, write_json
 
     def watched(path, document):
         if path.name == "result.json":
             before.update((file.relative_to(path.parent), file.stat().st_mtime_ns) for file in path.parent.rglob("*"))
         write(path, document)
 
-    monkeypatch.setattr(store, "write_json", watched)
+    monkeypatch.setattr(files, "write_json", watched)
     folder = run(tmp_path / "runs", arms=("oversample", "vae"), save_images=True).folder
     (training,) = [file for file in before if file.name == "checkpoint"]  # goes only after the result is safe
     assert not (folder / training).exists()
     gone = {file for file in before if training in (file, *file.parents)}
     after = {file.relative_to(folder): file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
-    files = {file: when for file, when in before.items() if file not in gone and (folder / file).is_file()}
-    assert {file: when for file, when in after.items() if file.name != "result.json"} == files
-    names = {str(file) for file in files}
+    kept = {file: when for file, when in before.items() if file not in gone and (folder / file).is_file()}
+    assert {file: when for file, when in after.items() if file.name != "result.json"} == kept
+    names = {str(file) for file in kept}
     assert {"gallery.safetensors", "predictions.safetensors", "generator/README.md", "samples.png"} <= names
     assert "synthetic/vae/metadata.jsonl" in names
 
 
 @pytest.mark.parametrize("name", ["gallery.safetensors", "predictions.safetensors", "README.md"])
 def test_a_disk_that_fills_up_is_an_error_and_leaves_no_result(tmp_path, monkeypatch, name):
-    write = store.write_bytes
+    write = write_bytes
 
     def full(path, content):
         if path.name == name:
             raise OSError(28, "No space left on device", str(path))
         write(path, content)
 
-    monkeypatch.setattr(store, "write_bytes", full)
+    monkeypatch.setattr(files, "write_bytes", full)
     monkeypatch.setattr(tensor_file, "write_bytes", full)
     with pytest.raises(DataError, match=f"{name}: No space left on device"):
         run(tmp_path, arms=("oversample",))
@@ -221,7 +223,7 @@ def test_without_checkpoints_an_unfinished_folder_still_has_its_generator(tmp_pa
 def training(folder, stopped, *, seconds=1.0):
     (folder / "checkpoint").mkdir(parents=True)
     (folder / "checkpoint" / "last.safetensors").write_bytes(b"weights")
-    store.write_json(folder / "training.json", {"stopped": stopped, "seconds": seconds})
+    write_json(folder / "training.json", {"stopped": stopped, "seconds": seconds})
 
 
 def test_checkpoints_go_but_for_trainings_that_ran_out_of_time(tmp_path):

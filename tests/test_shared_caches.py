@@ -12,13 +12,14 @@ import filelock
 import pytest
 import torch
 
-from augment import evaluation, store, trained
+from augment import evaluation, trained
 from augment.arms import Arm, Budget
 from augment.datasets import LabelledImages, load_dataset
 from augment.errors import Stopped
 from augment.features import cache as feature_cache
 from augment.generator import GeneratorConfig, ImageSpec
 from augment.progress import Reporter
+from augment.storage import files, locks
 from augment.synthetic import cache as synthetic_cache
 from augment.synthetic.synthesis import SyntheticSet
 from augment.testing.minimal import MinimalGenerator
@@ -99,7 +100,7 @@ def ask(kind, folder, number):
     """What a process of its own does; its answer is a file."""
     torch.set_num_threads(1)
     os.environ["AUGMENT_HOME"] = str(folder / "home")
-    free = store._free
+    free = locks._free
 
     def seen(lock):
         got = free(lock)
@@ -107,7 +108,7 @@ def ask(kind, folder, number):
             (folder / "waits").touch()
         return got
 
-    store._free = seen
+    locks._free = seen
     report = Notes()
     answer = globals()[f"{kind}_of"](folder, report)
     torch.save((answer, report.texts), folder / f"answer-{number}")
@@ -162,8 +163,8 @@ def test_two_processes_that_want_the_same_make_it_once(kind, tmp_path, child):
 
 
 HOLD = """
-from augment import store
-with store.held(Path({path!r})):
+from augment.storage import locks
+with locks.held(Path({path!r})):
     Path({path!r}).with_name("held").touch()
     time.sleep(60)
 """
@@ -183,16 +184,16 @@ def test_a_holder_that_is_killed_lets_go(tmp_path, holder):
         waited.append(1)
         os.kill(holder.pid, signal.SIGKILL)
 
-    with store.held(tmp_path / "key", kill):
+    with locks.held(tmp_path / "key", kill):
         holder.join(WAIT)
         assert holder.exitcode == -signal.SIGKILL
-    with store.held(tmp_path / "key", kill):  # the file that is left does not matter
+    with locks.held(tmp_path / "key", kill):  # the file that is left does not matter
         assert (tmp_path / ".locks" / "key.lock").stat().st_size == 0
     assert waited == [1]
 
 
 def test_other_keys_do_not_wait(tmp_path, holder):
-    with store.held(tmp_path / "another", lambda: pytest.fail("it waits")):
+    with locks.held(tmp_path / "another", lambda: pytest.fail("it waits")):
         assert holder.is_alive()
 
 
@@ -203,7 +204,7 @@ def test_a_signal_ends_the_wait(tmp_path, holder):
     before = signal.signal(signal.SIGTERM, stop)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
     try:
-        with pytest.raises(Stopped), store.held(tmp_path / "key", timer.start):
+        with pytest.raises(Stopped), locks.held(tmp_path / "key", timer.start):
             pytest.fail("it was not held")
     finally:
         timer.join()
@@ -215,7 +216,7 @@ def test_threads_take_turns(tmp_path):
     inside, most = [], []
 
     def work():
-        with store.held(tmp_path / "key"):
+        with locks.held(tmp_path / "key"):
             inside.append(1)
             most.append(len(inside))
             time.sleep(0.02)
@@ -236,7 +237,7 @@ def test_without_locks_in_the_file_system_all_go_on(error, tmp_path, monkeypatch
 
     monkeypatch.setattr("fcntl.flock", flock)
     entered = []
-    with store.held(tmp_path / "key"), store.held(tmp_path / "key"):
+    with locks.held(tmp_path / "key"), locks.held(tmp_path / "key"):
         entered.append(1)
     assert entered == [1]
     assert issubclass(filelock.Timeout, OSError)  # one that were raised here would be taken for such a file system
@@ -244,17 +245,17 @@ def test_without_locks_in_the_file_system_all_go_on(error, tmp_path, monkeypatch
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(tmp_path):
     (tmp_path / "file").touch()
-    with store.held(tmp_path / "file" / "key"):
+    with locks.held(tmp_path / "file" / "key"):
         pass
 
 
 WRITERS = """
-from augment import store
+from augment.storage import files
 def fill(folder, mark):
     for name in "abc":
         (folder / name).write_text(mark)
 for turn in range(150):
-    store.place(Path({folder!r}), lambda new: fill(new, f"{{os.getpid()}} {{turn}}"))
+    files.place(Path({folder!r}), lambda new: fill(new, f"{{os.getpid()}} {{turn}}"))
 """
 
 
@@ -272,7 +273,7 @@ def test_two_writers_of_one_folder_leave_one_whole_folder(tmp_path, child):
 
 def test_a_folder_that_is_replaced_keeps_its_files_for_those_who_read_them(tmp_path, monkeypatch):
     folder, seen = tmp_path / "key", []
-    store.place(folder, lambda new: (new / "a").write_text("old"))
+    files.place(folder, lambda new: (new / "a").write_text("old"))
     rename = os.rename
 
     def watched(source, target):
@@ -281,12 +282,12 @@ def test_a_folder_that_is_replaced_keeps_its_files_for_those_who_read_them(tmp_p
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", watched)
-    store.place(folder, lambda new: (new / "a").write_text("new"))
+    files.place(folder, lambda new: (new / "a").write_text("new"))
     assert seen == ["old"] and (folder / "a").read_text() == "new"
 
 
 def test_a_place_that_cannot_be_taken_is_said(tmp_path):
     (tmp_path / "key").write_text("a file")
     with pytest.raises(OSError):
-        store.place(tmp_path / "key", lambda new: None)
+        files.place(tmp_path / "key", lambda new: None)
     assert (tmp_path / "key").read_text() == "a file"

@@ -2,18 +2,10 @@
 
 import pytest
 
+from augment.arms.strategies import STRATEGIES, Usage, parse_strategy
+from augment.classifiers.origins import Decay, RealLast
 from augment.errors import ConfigError, UsageError
-from augment.synthetic.strategies import (
-    STRATEGIES,
-    Balance,
-    Decay,
-    Even,
-    Partial,
-    Ratio,
-    RealLast,
-    Usage,
-    parse_strategy,
-)
+from augment.synthetic.strategies import Balance, Even, Partial, Ratio
 
 
 def test_counts_are_those_of_the_docstrings():

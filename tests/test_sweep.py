@@ -10,7 +10,7 @@ import pytest
 
 from augment.errors import DataError, Stopped
 from augment.progress import BarReporter, LineReporter, Reporter
-from augment.store import write_json
+from augment.storage.files import write_json
 from augment.sweep.cell import Cell, Outcome
 from augment.sweep.config import SweepConfig
 from augment.sweep.estimate import estimate_sweep

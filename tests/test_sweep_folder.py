@@ -11,8 +11,8 @@ from dataclasses import replace
 import fsspec
 import pytest
 
-from augment import store
 from augment.errors import DataError, UsageError
+from augment.storage import files
 from augment.sweep.cell import Outcome
 from augment.sweep.folder import SweepFolder
 
@@ -25,9 +25,9 @@ def outcome(key, **changes):
 def run_folder(root, one, **changes):
     """A finished run as a cell leaves it: result.json with its own fields last."""
     document = {"schema": "x", "arms": [{"identity": "of an arm", "x": 1}], "identity": one.identity, **changes}
-    store.write_json(root / one.folder / "config.json", {"seed": 0})
-    store.write_json(root / one.folder / "generator" / "config.json", {"steps": 1})
-    store.write_json(root / one.folder / "result.json", document)
+    files.write_json(root / one.folder / "config.json", {"seed": 0})
+    files.write_json(root / one.folder / "generator" / "config.json", {"steps": 1})
+    files.write_json(root / one.folder / "result.json", document)
 
 
 @pytest.fixture(params=["path", "file", "memory"])

@@ -1,7 +1,7 @@
 """Arms as a person writes them: ``real``, ``oversample+mixup``, ``NAME+balanced-softmax+mixup+weight:weight=0.4``.
 
 An arm is a sum of components in any order: at most one that adds images, one way with imbalance, one mixing, any number
-of transforms of the images, and strategies of :mod:`augment.synthetic.strategies`. ``ARM:again`` is the same arm with
+of transforms of the images, and strategies of :mod:`augment.arms.strategies`. ``ARM:again`` is the same arm with
 another seed of the classifier, judged as if it had a generator: whoever doubts the verdict compares equals.
 """
 
@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from augment import registry
+from augment.arms.strategies import STRATEGIES, Usage, parse_strategy
 from augment.classifiers.learning import IMBALANCES, PRIORS, Learning, Prior
 from augment.classifiers.transforms import MIXINGS, TRANSFORMS, check_transforms
 from augment.errors import ConfigError, UsageError, unknown_name
 from augment.evidence.judgement import Family
-from augment.synthetic.strategies import STRATEGIES, Balance, Usage, parse_strategy
+from augment.synthetic.strategies import Balance
 
 MODEL = "model"
 """Stands for the run's ``--model`` in an arm."""

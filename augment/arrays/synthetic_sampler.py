@@ -16,6 +16,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
+from augment.arms.strategies import Usage
 from augment.arrays.classes import Classes, check_labels
 from augment.arrays.images import as_array
 from augment.arrays.training import TrainsOnArrays
@@ -25,8 +26,9 @@ from augment.device import choose_device, choose_precision
 from augment.errors import UsageError
 from augment.generator import ImageSpec, chunk_seed
 from augment.progress import reporter
+from augment.strategy import Slot
 from augment.synthetic.acceptance import FilterReport, filtered
-from augment.synthetic.strategies import CountStrategy, Slot, SourceStrategy, Teacher, Usage
+from augment.synthetic.strategies import CountStrategy, SourceStrategy, Teacher
 from augment.synthetic.synthesis import SyntheticSet, check_generator, synthesise
 from augment.synthetic.teacher_filter import Teachers
 

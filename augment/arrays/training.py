@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,9 @@ from augment.datasets import LabelledImages
 from augment.device import choose_device, choose_precision
 from augment.errors import ImageSizeError, UsageError
 from augment.generator import Generator, ImageSpec
-from augment.locations import cache_folder
 from augment.progress import reporter
 from augment.regimes import draw_split
+from augment.storage.hashing import tensors_hash
 from augment.travelling import Travelling
 
 
@@ -90,7 +88,7 @@ class TrainsOnArrays:
             images.labels,
             images.counts(spec.num_classes),
             dataset="array",
-            dataset_sha256=_sha256(images),
+            dataset_sha256=tensors_hash(images.images, images.labels),
             regime=kind,
             imbalance_factor=None,
             seed=seed,
@@ -109,7 +107,6 @@ class TrainsOnArrays:
         )
         train, validation = trained.generator_parts(manifest, images)
         with (
-            alone(recipe.key),
             tempfile.TemporaryDirectory() as folder,
             torch.random.fork_rng(devices=[]),
             reporter(quiet=not self.verbose) as report,
@@ -149,26 +146,3 @@ class TrainsOnArrays:
         if saved is not None and layout.shape != saved.spec.shape:
             raise InvalidImages(f"The images are {layout.shape} (C, H, W); {self.generator} is for {saved.spec.shape}.")
         return layout
-
-
-def _sha256(images: LabelledImages) -> str:
-    digest = hashlib.sha256(str(tuple(images.images.shape)).encode())
-    for tensor in (images.images, images.labels):
-        digest.update(np.ascontiguousarray(tensor.numpy()).data)
-    return digest.hexdigest()
-
-
-@contextmanager
-def alone(key: str) -> Iterator[None]:
-    """Wait while another process trains the same generator: this one will find it in the cache."""
-    from filelock import FileLock
-
-    file = cache_folder() / "generators" / f".{key}.lock"
-    lock = FileLock(file)
-    with suppress(OSError):  # a cache that cannot be written has nothing to wait for
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from augment.classifiers.origins import BatchShare, ClassMixUp, Decay, RealLast, RealNorm, Weight
 from augment.errors import ConfigError, unknown_name
-from augment.synthetic.strategies import BatchShare, ClassMixUp, Decay, RealLast, RealNorm, Weight
 
 Imbalance = Literal["as-is", "oversample", "class-weights", "balanced-softmax"]
 Prior = Literal["mixture", "origin"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from augment.errors import DataError
 from augment.generator import UNLABELLED, ImageSpec
+from augment.storage.hashing import tensors_hash
 
 SMALLEST, LARGEST = 8, 256
 """Sides in pixels that a resize may ask for; LARGEST is also the limit of images that are kept as they are."""
@@ -101,12 +101,8 @@ class ImageSet:
 
 
 def _content_hash(train: LabelledImages, test: LabelledImages, classes: Sequence[str]) -> str:
-    header = {"classes": list(classes), "shapes": [list(part.images.shape) for part in (train, test)]}
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for part in (train, test):
-        for tensor in (part.images, part.labels):
-            digest.update(np.ascontiguousarray(tensor.numpy()).data.cast("B"))
-    return digest.hexdigest()
+    parts = [tensor for part in (train, test) for tensor in (part.images, part.labels)]
+    return tensors_hash(json.dumps(list(classes)), *parts)
 
 
 def describe(image_set: ImageSet) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from augment.datasets.image_set import LabelledImages
 from augment.errors import MissingDataError
+from augment.storage.locks import held
 
 Report = Callable[[str], None]
 """Takes one line of progress."""
@@ -75,25 +76,18 @@ def skipped() -> Parts:
     raise Unusable("not tried, because of --offline")
 
 
-def _locked(folder: Path) -> AbstractContextManager[object]:
-    """Holds the lock beside ``folder``; raises Unusable when the cache cannot be written."""
-    from filelock import FileLock
-
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder.parent / f".{folder.name}.lock").acquire()
-    except OSError as error:
-        reason = f"the cache {folder.parent} cannot be written ({error.strerror})"
-        raise Unusable(f"{reason}; set AUGMENT_HOME to a folder that can") from None
-
-
 def obtain(folder: Path, fetch: Callable[[Path], None], read: Callable[[Path], Parts]) -> Parts:
     """Fetch a set into ``folder`` and read it; a fetch that fails, or that ``read`` refuses, leaves nothing behind.
 
     One process at a time: others wait, and find the folder there. What was in ``folder`` is replaced if ``read``
     refuses it.
     """
-    with _locked(folder):
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"the cache {folder.parent} cannot be written ({error.strerror})"
+        raise Unusable(f"{reason}; set AUGMENT_HOME to a folder that can") from None
+    with held(folder):
         with suppress(Unusable, OSError):
             return read(folder)
         for left_over in folder.parent.glob(f".{folder.name}-*"):  # of a process that was killed

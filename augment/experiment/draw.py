@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from augment import store
 from augment.arms import Budget
 from augment.datasets import ImageSet, LabelledImages
 from augment.experiment.plan import Plan
@@ -13,6 +12,7 @@ from augment.experiment.scored import held_out
 from augment.regimes import Manifest
 from augment.results.run_result import Seeds
 from augment.run_folder.places import MANIFEST, repetition_folder
+from augment.storage import files
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ def draw_of(plan: Plan, index: int) -> Draw:
     seeds = Seeds.of(config.seed + index)
     manifest = plan.manifest(seeds)
     folder = repetition_folder(plan.folder, index)
-    with store.writing(folder):
-        store.write_json(folder / MANIFEST, manifest.to_json())
+    with files.writing(folder):
+        files.write_json(folder / MANIFEST, manifest.to_json())
     return Draw(
         label=f" (seed {index + 1} of {config.seeds})" if config.seeds > 1 else "",
         folder=folder,

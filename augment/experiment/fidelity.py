@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from augment import store
 from augment.datasets import LabelledImages
 from augment.experiment.draw import Draw
 from augment.experiment.plan import Plan
@@ -14,6 +13,7 @@ from augment.run_folder.gallery import Gallery
 from augment.run_folder.gallery_choice import restored_beside_originals, samples_beside_nearest
 from augment.sampling import as_uint8
 from augment.scoring import Scoring, reconstructions, sample_like, split_references
+from augment.storage import files
 from augment.workers import Workers
 
 PICTURED = 12
@@ -51,7 +51,7 @@ def scoring(plan: Plan, repetition: Repetition, workers: Workers, report: Report
 def _draw_pictures(plan: Plan, fake: LabelledImages, held_out: LabelledImages, restored: Tensor | None) -> None:
     from augment.pictures import class_grid, image_rows
 
-    with store.writing(plan.folder):
+    with files.writing(plan.folder):
         class_grid(fake.images, fake.labels, plan.data.classes).save(plan.folder / "samples.png")
         if restored is not None:
             rows = [held_out.images[:PICTURED], as_uint8(restored[:PICTURED])]
@@ -65,5 +65,5 @@ def _save_gallery(
     classes = plan.data.classes
     samples = samples_beside_nearest(fake, draw.real, len(classes))
     made = None if restored is None else restored_beside_originals(held_out, restored, len(classes))
-    with store.writing(plan.folder):
+    with files.writing(plan.folder):
         Gallery(plan.config.model, classes, samples, made).save(plan.folder)

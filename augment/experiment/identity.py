@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from functools import cache
 
-from augment import regimes, store
+from augment import regimes
 from augment.arms import ArmSpec, parse_arm
+from augment.arms.strategies import Usage
 from augment.classifiers import default_updates
 from augment.experiment.config import RunConfig
 from augment.experiment.recipe import default_usage
 from augment.results.identity import GeneratorIdentity, Identity
 from augment.results.run_result import RunResult
 from augment.source_code import imported_sources
+from augment.storage import hashing
 from augment.studies import identity as studies
 from augment.studies.identity import DataFacts, untrained
-from augment.synthetic.strategies import Usage
 
 SOURCE = "augment.experiment.study"
 
@@ -33,7 +34,7 @@ def identity_of(config: RunConfig, data: DataFacts) -> Identity:
         data,
         generators,
         schema=RunResult.schema,
-        code=store.code_fingerprint(imported_sources(SOURCE)),
+        code=hashing.code_fingerprint(imported_sources(SOURCE)),
         settings={
             "arm_set": config.set_name,
             "strategy": strategy,

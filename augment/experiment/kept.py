@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from augment import store
+from augment.class_folders import save_class_folders
 from augment.experiment.added import added_key
 from augment.experiment.plan import Plan
 from augment.experiment.repetition import Repetition, generator_folder
@@ -15,7 +15,8 @@ from augment.model_card.markdown import escaped
 from augment.model_card.sections import HELPED, SAMPLES, fidelity_section, helped_section, near_copies, unscored
 from augment.results.run_result import RunResult
 from augment.run_folder.predictions import Predictions
-from augment.store import safe_name, save_class_folders
+from augment.storage import files
+from augment.storage.files import safe_name
 
 
 def save_predictions(plan: Plan, repetitions: Sequence[Repetition]) -> None:
@@ -26,7 +27,7 @@ def save_predictions(plan: Plan, repetitions: Sequence[Repetition]) -> None:
         for index, repetition in enumerate(repetitions)
         for result in repetition.results
     }
-    with store.writing(plan.folder):
+    with files.writing(plan.folder):
         Predictions(truths, predicted).save(plan.folder)
 
 

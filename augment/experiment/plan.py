@@ -10,9 +10,10 @@ from typing import ClassVar
 
 import torch
 
-from augment import regimes, registry, store, trained
+from augment import regimes, registry, trained
 from augment.arms import ArmSpec, arms_of, parse_arm
 from augment.arms.grammar import LATENT_SMOTE
+from augment.arms.strategies import Usage
 from augment.classifiers import default_updates
 from augment.classifiers.cart import check_components
 from augment.datasets import ImageSet
@@ -27,9 +28,10 @@ from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.results.identity import Identity
 from augment.results.run_result import RunResult, Seeds
+from augment.storage import files
 from augment.studies.identity import DataFacts
 from augment.synthetic.smote import check_decodes
-from augment.synthetic.strategies import CountStrategy, SourceStrategy, Usage
+from augment.synthetic.strategies import CountStrategy, SourceStrategy
 from augment.synthetic.synthesis import check_generator
 from augment.synthetic.teacher_filter import check_held_out
 from augment.trained import Recipe
@@ -107,7 +109,7 @@ class Plan:
     @property
     def folder(self) -> Path:
         """``<out>/<dataset>-<regime>-<model>-<hash>``."""
-        name = store.safe_name(Path(self.config.dataset).name or "images")
+        name = files.safe_name(Path(self.config.dataset).name or "images")
         return self.config.out / f"{name}-{self.config.regime}-{self.config.model}-{self.identity.key[:10]}"
 
 

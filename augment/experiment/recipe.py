@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from augment.synthetic.strategies import Usage
+from augment.arms.strategies import Usage
 
 LAST = "real-last:share=0.3"
 """Of all that was tried with a balanced softmax, what made most of the same images, on the official test images of

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from augment import evaluation, store, trained
+from augment import evaluation, trained
 from augment.arms import Arm, ArmResult, ArmSpec, Budget
 from augment.datasets import LabelledImages
 from augment.evaluation import Pending
@@ -15,6 +15,7 @@ from augment.experiment.added import Added, added_key, make_added
 from augment.experiment.draw import Draw
 from augment.experiment.plan import Plan
 from augment.progress import Reporter
+from augment.storage import files
 from augment.trained import Trained
 from augment.workers import Workers
 
@@ -51,7 +52,7 @@ def obtain_generator(plan: Plan, draw: Draw, model: str, report: Reporter) -> Tr
     folder = draw.folder / generator_folder(plan, model)
     result = trained.obtain(recipe, plan.data.spec, fit, validation, folder, report, reuse=plan.config.resume)
     if model == plan.config.model:
-        with store.writing(draw.folder):
+        with files.writing(draw.folder):
             shutil.copy2(folder / "history.csv", draw.folder / "history.csv")
     result.generator.to(plan.device)
     return result

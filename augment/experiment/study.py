@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from augment import evaluation, registry, store
+from augment import evaluation, registry
 from augment.arms import ArmSpec
 from augment.datasets import ImageSet
 from augment.evaluation import Pending
@@ -26,6 +26,7 @@ from augment.experiment.repetition import Repetition, add_images, begin, obtain_
 from augment.progress import Reporter
 from augment.results.identity import Identity
 from augment.results.run_result import RunResult
+from augment.storage import files
 from augment.studies.identity import DataFacts
 from augment.studies.study import StudyKind
 from augment.workers import Workers
@@ -71,11 +72,11 @@ STUDY = RunStudy()
 def _within_time(plan: Plan, report: Reporter) -> Plan:
     """The plan with the time its generators may take; a resumed run keeps what it had."""
     file = plan.folder / "time.json"
-    known = store.read_json(file)
+    known = files.read_json(file)
     minutes = known["generator_minutes"] if known is not None else within(plan, report)
     if known is None and plan.config.max_minutes is not None:
-        with store.writing(plan.folder):
-            store.write_json(file, {"generator_minutes": minutes})
+        with files.writing(plan.folder):
+            files.write_json(file, {"generator_minutes": minutes})
     return replace(plan, generator_minutes=minutes)
 
 

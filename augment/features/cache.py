@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,9 @@ from augment.capabilities import encode_options
 from augment.encoding import OnProgress, encode_set
 from augment.generator import Generator
 from augment.progress import Reporter
-from augment.store import content_hash, held, write_bytes
+from augment.storage.cache import kept_parts
+from augment.storage.files import write_bytes
+from augment.storage.hashing import content_hash, tensors_hash
 from augment.trained import plugin_code
 from augment.workers import Workers
 
@@ -44,26 +44,30 @@ class FeatureCache:
         **options: Any,
     ) -> list[Tensor]:
         """As :func:`encode_set`; layers that were encoded before are read, the others come out of one pass."""
-        base = [_identity(generator), _pixels(images), precision, _complete(generator, options)]
-        files = {name: self._file(base, name) for name in dict.fromkeys(layers)}
-        with held(self.folder / content_hash(base), self._waiting):
-            found = {name: _read(file) for name, file in files.items()}
-            missing = [name for name, features in found.items() if features is None]
-            if missing:
-                made = encode_set(
-                    generator,
-                    images,
-                    layers=missing,
-                    precision=precision,
-                    workers=workers,
-                    on_progress=on_progress,
-                    **options,
+        base = [_identity(generator), tensors_hash(images), precision, _complete(generator, options)]
+        found = kept_parts(
+            self.folder / content_hash(base),
+            {name: self._file(base, name) for name in dict.fromkeys(layers)},
+            lambda missing: dict(
+                zip(
+                    missing,
+                    encode_set(
+                        generator,
+                        images,
+                        layers=missing,
+                        precision=precision,
+                        workers=workers,
+                        on_progress=on_progress,
+                        **options,
+                    ),
+                    strict=True,
                 )
-                for name, features in zip(missing, made, strict=True):
-                    found[name] = features
-                    with contextlib.suppress(OSError):
-                        write_bytes(files[name], save({"features": features.contiguous()}))
-        return [features for features in (found[name] for name in layers) if features is not None]
+            ),
+            read=_read,
+            write=lambda file, features: write_bytes(file, save({"features": features.contiguous()})),
+            waiting=self._waiting,
+        )
+        return [found[name] for name in layers]
 
     def _waiting(self) -> None:
         self.report.note("Waiting for another process that encodes the same images.")
@@ -74,17 +78,10 @@ class FeatureCache:
 
 def _identity(generator: Generator) -> str:
     """Hash of a generator's class, options, code and weights."""
-    digest = hashlib.sha256(f"{generator.name} {plugin_code(type(generator))} {generator.config!r}".encode())
+    parts: list[Tensor | str] = [f"{generator.name} {plugin_code(type(generator))} {generator.config!r}"]
     for name, tensor in generator.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _pixels(images: Tensor) -> str:
-    digest = hashlib.sha256(str(tuple(images.shape)).encode())
-    digest.update(images.contiguous().numpy().data.cast("B"))
-    return digest.hexdigest()
+        parts += [name, tensor]
+    return tensors_hash(*parts)
 
 
 def _complete(generator: Generator, options: Mapping[str, Any]) -> dict[str, Any]:

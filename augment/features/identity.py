@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from augment import registry, store
+from augment import registry
 from augment.capabilities import encode_options
 from augment.features.config import FeaturesConfig
 from augment.features.resolve import model_name
@@ -12,6 +12,7 @@ from augment.generator import read_saved
 from augment.results.features_result import FeaturesResult
 from augment.results.identity import GeneratorIdentity, Identity
 from augment.source_code import imported_sources
+from augment.storage import hashing
 from augment.studies import identity as studies
 from augment.studies.identity import DataFacts, hash_of_file, untrained
 
@@ -37,7 +38,7 @@ def identity_of(config: FeaturesConfig, data: DataFacts) -> Identity:
         data,
         {model: found},
         schema=FeaturesResult.schema,
-        code=store.code_fingerprint(imported_sources(SOURCE)),
+        code=hashing.code_fingerprint(imported_sources(SOURCE)),
         settings=settings,
         resolved={"generator": None},
     )

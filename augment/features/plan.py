@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from augment import regimes, store, trained
+from augment import regimes, trained
 from augment.datasets import ImageSet, LabelledImages
 from augment.device import choose_device, choose_precision
 from augment.features.config import FeaturesConfig
@@ -33,7 +33,8 @@ from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.results.features_result import FeaturesResult
 from augment.results.identity import Identity
-from augment.store import content_hash
+from augment.storage import files
+from augment.storage.hashing import content_hash
 from augment.studies.identity import DataFacts
 from augment.trained import Recipe
 
@@ -152,7 +153,7 @@ class FeaturesPlan:
     @property
     def folder(self) -> Path:
         """``<out>/<dataset>-features-<model>-<hash>``."""
-        name = store.safe_name(Path(self.config.dataset).name or "images")
+        name = files.safe_name(Path(self.config.dataset).name or "images")
         return self.config.out / f"{name}-features-{self.model}-{self.identity.key[:10]}"
 
 

@@ -20,7 +20,7 @@ from augment.locations import cache_folder
 from augment.progress import Reporter
 from augment.registry import load_generator
 from augment.results.features_result import SearchMap
-from augment.store import read_json
+from augment.storage.files import read_json
 from augment.trained import Trained
 from augment.workers import Workers
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from augment import evaluation, store
+from augment import evaluation
 from augment.arms import Arm, Budget
 from augment.classifiers import default_updates
 from augment.evaluation import Pending
@@ -33,6 +33,7 @@ from augment.model_card.sections import FEATURES, SAMPLES, features_section, nea
 from augment.progress import Reporter
 from augment.results.features_result import FeaturesResult, SearchMap
 from augment.results.identity import Identity
+from augment.storage import files
 from augment.studies.identity import DataFacts
 from augment.studies.study import StudyKind
 from augment.trained import Trained
@@ -100,7 +101,7 @@ def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> Featur
     )
     finished = result_of(plan, findings)
     report.stage("Keep pictures")
-    with store.writing(plan.folder):
+    with files.writing(plan.folder):
         save_pictures(plan, maps, ours.generators[-1].generator, workers)
     _write_cards(plan, ours.generators, finished)
     if plan.config.export is not None:

@@ -6,20 +6,20 @@ A network trained on the domain itself sees what matters there; ImageNet's Incep
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from augment.errors import DataError, MissingDataError
 from augment.locations import cache_folder
+from augment.metrics.extractor import Extractor
 from augment.metrics.network import ARCHITECTURE, BATCH, FEATURES, DomainNetwork, train_network
+from augment.storage.cache import kept
+from augment.storage.files import write_bytes
+from augment.storage.hashing import file_hash, tensors_hash
 
 SHIPPED: dict[str, str] = {
     "digits": "97f6588daf95b460a209b77b40db9e2f27abb46db1172428e290614891d04a66",
@@ -31,59 +31,11 @@ SHIPPED: dict[str, str] = {
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-CHUNK = 500
-"""Images per forward pass."""
-
 PASSES = 10
 MOST_UPDATES = 800
 FEWEST_UPDATES = 100
 REFERENCE_PIXELS = 32 * 32
 """Budget of a cached extractor: ten passes, at least 100 and at most 800 updates, fewer for images above 32 x 32."""
-
-
-@dataclass(frozen=True, eq=False)
-class Extractor:
-    """A fixed network that turns images into features and class logits.
-
-    name: what results call it.  sha256: of its weights file.  dim: D, features per image.  channels: of the images it
-    takes; None for any.  network: uint8 ``(N, C, H, W)`` -> features ``(N, D)``, logits ``(N, K)``, both float32.
-    """
-
-    name: str
-    sha256: str
-    dim: int
-    channels: int | None
-    network: nn.Module
-
-    def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features ``(N, D)`` and logits ``(N, K)``, float32, of uint8 images ``(N, C, H, W)``.
-
-        Raises DataError for another type, rank or number of channels.
-        """
-        self._check(images)
-        with torch.inference_mode():
-            parts = [self.network(part) for part in images.split(CHUNK)]
-        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-
-    def features(self, images: Tensor) -> Tensor:
-        """Features ``(N, D)``, float32."""
-        return self.extract(images)[0]
-
-    def probabilities(self, images: Tensor) -> Tensor:
-        """Class probabilities ``(N, K)``, float32; rows sum to 1."""
-        return self.extract(images)[1].softmax(dim=1)
-
-    def _check(self, images: Tensor) -> None:
-        if images.dtype != torch.uint8 or images.dim() != 4 or len(images) == 0:
-            raise DataError(
-                f"Extractor {self.name!r} takes uint8 images (N, C, H, W) with N > 0; "
-                f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}."
-            )
-        if self.channels is not None and images.shape[1] != self.channels:
-            raise DataError(
-                f"Extractor {self.name!r} takes images of {self.channels} channel(s); these have {images.shape[1]}. "
-                "Load an extractor for this data set."
-            )
 
 
 def load_extractor(
@@ -141,7 +93,7 @@ def read_extractor(
     """
     from safetensors import SafetensorError, safe_open
 
-    digest = file_sha256(file)
+    digest = file_hash(file)
     if expected_sha256 is not None and digest != expected_sha256:
         raise DataError(
             f"{file} has SHA-256 {digest[:12]}..., expected {expected_sha256[:12]}...: it was changed or damaged, and "
@@ -165,7 +117,12 @@ def read_extractor(
 
 
 def write_network(file: Path, network: DomainNetwork, shape: tuple[int, int, int], **facts: Any) -> str:
-    """Save a trained network atomically with its ``(C, H, W)`` and further ``facts``; returns the file's SHA-256."""
+    """Save a trained network with its ``(C, H, W)`` and further ``facts``; returns the file's SHA-256."""
+    write_bytes(file, _content(network, shape, **facts))
+    return file_hash(file)
+
+
+def _content(network: DomainNetwork, shape: tuple[int, int, int], **facts: Any) -> bytes:
     from safetensors.torch import save
 
     description = {
@@ -176,34 +133,28 @@ def write_network(file: Path, network: DomainNetwork, shape: tuple[int, int, int
     }
     weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     # one metadata key, so that the bytes do not depend on the order of a hash map
-    content = save(weights, metadata={"augment": json.dumps(description, sort_keys=True)})
-    descriptor, part = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    with os.fdopen(descriptor, "wb") as handle:
-        handle.write(content)
-    os.chmod(part, 0o644)
-    os.replace(part, file)
-    return hashlib.sha256(content).hexdigest()
+    return save(weights, metadata={"augment": json.dumps(description, sort_keys=True)})
 
 
 def _trained(dataset_name: str, images: Tensor, labels: Tensor, num_classes: int, cache: Path) -> Extractor:
     """The cached extractor for exactly these images and labels; trained first where there is none."""
-    from filelock import FileLock
-
     key = _pool_hash(images, labels, num_classes)
-    folder, name = cache / key, f"{Path(dataset_name).name}-trained-{key[:8]}"
-    file = folder / "extractor.safetensors"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
-            if not _usable(file):
-                network, facts = _train(images, labels, num_classes)
-                write_network(file, network, _shape(images), **facts)
-            return read_extractor(file, name)[1]
-    except OSError as error:
+    file, name = cache / key / "extractor.safetensors", f"{Path(dataset_name).name}-trained-{key[:8]}"
+
+    def unwritable(error: OSError) -> None:  # results know it by the hash of its file
         raise DataError(
-            f"Cannot keep the trained extractor in {folder}: {error.strerror or error}. "
+            f"Cannot keep the trained extractor in {file.parent}: {error.strerror or error}. "
             "Set AUGMENT_HOME to a folder that can be written."
         ) from None
+
+    kept(
+        file,
+        lambda: _train(images, labels, num_classes),
+        read=lambda path: path.read_bytes() if _usable(path) else None,
+        write=write_bytes,
+        unwritable=unwritable,
+    )
+    return read_extractor(file, name)[1]
 
 
 def _usable(file: Path) -> bool:
@@ -217,13 +168,14 @@ def _usable(file: Path) -> bool:
     return True
 
 
-def _train(images: Tensor, labels: Tensor, num_classes: int) -> tuple[DomainNetwork, dict[str, Any]]:
+def _train(images: Tensor, labels: Tensor, num_classes: int) -> bytes:
+    """The file of a network that was trained on these images."""
     from augment.device import choose_precision
 
     precision = choose_precision("auto", torch.device("cpu"))
     updates = planned_updates(len(images), images.shape[2] * images.shape[3])
     network = train_network(images, labels, num_classes, updates=updates, seed=0, precision=precision)
-    return network, {"updates": updates, "images": len(images), "precision": precision}
+    return _content(network, _shape(images), updates=updates, images=len(images), precision=precision)
 
 
 def planned_updates(n: int, pixels: int) -> int:
@@ -238,13 +190,4 @@ def _shape(images: Tensor) -> tuple[int, int, int]:
 
 def _pool_hash(images: Tensor, labels: Tensor, num_classes: int) -> str:
     recipe = [ARCHITECTURE, planned_updates(len(images), images.shape[2] * images.shape[3]), num_classes]
-    digest = hashlib.sha256(json.dumps([*recipe, list(images.shape)]).encode())
-    digest.update(images.contiguous().numpy().data)
-    digest.update(labels.contiguous().numpy().data)
-    return digest.hexdigest()[:16]
-
-
-def file_sha256(file: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return tensors_hash(json.dumps(recipe), images, labels)[:16]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from augment.errors import DataError
-from augment.metrics.extractors import Extractor
+from augment.metrics.extractor import Extractor
 from augment.metrics.floors import floor
 from augment.metrics.memorisation import Memorisation, memorisation
 from augment.metrics.scores import Score

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from augment.errors import DataError, MissingDataError
 from augment.locations import cache_folder
-from augment.metrics.extractors import Extractor, file_sha256
+from augment.metrics.extractor import Extractor
+from augment.storage.hashing import file_hash
 
 NAME = "inception-v3-compat"
 FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -61,7 +62,7 @@ def load_inception(weights: Path) -> Extractor:
     """
     if not weights.is_file():
         raise _missing(f"Inception's weights are not at {weights}.", weights)
-    digest = file_sha256(weights)
+    digest = file_hash(weights)
     if digest != SHA256:
         raise DataError(
             f"{weights} has SHA-256 {digest[:12]}..., Inception's published weights have {SHA256[:12]}...: it is "

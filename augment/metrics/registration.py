@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from augment.errors import DataError
-from augment.metrics.extractors import Extractor
+from augment.metrics.extractor import Extractor
 
 if TYPE_CHECKING:
     from torch_fidelity import FeatureExtractorBase

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augment import store
 from augment.generator import Generator
 from augment.model_card.markdown import code, escaped, json_block, prose, table
 from augment.regimes import Manifest
+from augment.storage import files
 from augment.training.state import OUT_OF_TIME
 
 FILE = "README.md"
@@ -50,7 +50,7 @@ def write_card(
     manifest: of the images it was trained on; one class where labels were not used.  classes: names of the data set's
     classes. Raises DataError where the folder cannot be written.
     """
-    training = store.read_json(folder / "training.json") or {}
+    training = files.read_json(folder / "training.json") or {}
     parts = [
         _front_matter(generator),
         _heading(generator, manifest),
@@ -60,8 +60,8 @@ def write_card(
         *(f"## {title}\n\n{text}" for title, text in evidence.sections.items()),
         f"## Limits\n\n{_limits(manifest, classes, training, evidence)}",
     ]
-    with store.writing(folder):
-        store.write_text(folder / FILE, "\n\n".join(parts) + "\n")
+    with files.writing(folder):
+        files.write_text(folder / FILE, "\n\n".join(parts) + "\n")
 
 
 def _front_matter(generator: Generator) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from augment import store
 from augment.report.features_charts import features_charts
 from augment.report.page import write_report
 from augment.report.sections import CURVES
@@ -13,6 +12,7 @@ from augment.report.static_charts import begin_static
 from augment.results.features_result import FeaturesResult
 from augment.results.records import FeaturesRecord, Found
 from augment.results.study_result import StudyResult
+from augment.storage import files
 
 PAGE = "report.html"
 
@@ -28,6 +28,6 @@ def draw_study(folder: Path, result: StudyResult) -> None:
         return
     record = FeaturesRecord(folder, replace(result, folder=folder), None)
     charts = [chart for chart in features_charts(record, alone=True) if chart.section != CURVES]
-    with store.writing(folder):
+    with files.writing(folder):
         begin_static(charts, folder, workers=0)()
     write_report(Found((record,)), folder / PAGE, figures="none")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from augment import store
 from augment.progress import Reporter
 from augment.report import page_parts as parts
 from augment.report.chart import Chart
@@ -15,6 +14,7 @@ from augment.report.page_content import MOST_DETAILED, alarms_of, detailed, rend
 from augment.report.static_charts import begin_static
 from augment.results.records import FeaturesRecord, Found
 from augment.results.studies import Study, studies
+from augment.storage.files import is_stream, write_text, writing
 
 Figures = Literal["auto", "all", "none"]
 
@@ -72,16 +72,16 @@ def write_report(
     alarms = alarms_of(found, joined, sweeps)
     rows = parts.verdict_rows(joined)
     drawn = charts if figures == "all" or len(charts) <= MOST_STATIC else overview[:MOST_OVERVIEW]
-    drawn = [] if figures == "none" or store.is_stream(out) else drawn  # nothing lies beside a device
+    drawn = [] if figures == "none" or is_stream(out) else drawn  # nothing lies beside a device
     folder = out.with_name(f"{out.stem}-figures")
-    with store.writing(folder):
+    with writing(folder):
         files_of = begin_static(drawn, folder) if drawn else list[Path]
     report.stage("Write the page")
     page = render(found, joined, charts, rows, alarms, title)
-    with store.writing(out.parent):
-        store.write_text(out, page)
+    with writing(out.parent):
+        write_text(out, page)
     report.stage(f"Draw {len(drawn)} charts as PNG and SVG")
-    with store.writing(folder):
+    with writing(folder):
         files = files_of()
     return ReportResult(
         path=out,

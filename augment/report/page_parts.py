@@ -17,7 +17,7 @@ from augment.results.records import AnyRecord, FeaturesRecord, Found, RunRecord
 from augment.results.selection import Condition, check_names, select
 from augment.results.settings import settings_of
 from augment.results.studies import Study
-from augment.store import read_json
+from augment.storage.files import read_json
 
 FACETS = {
     "dataset": "Data set",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augment.errors import DataError
-from augment.store import read_json
+from augment.storage.files import read_json
 
 INNER = re.compile(r"generator|synthetic(-.*)?|seed-\d+|checkpoint|cells|logs|spread|\..*")
 """Folders that hold no runs, whatever their files are called."""

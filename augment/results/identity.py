@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from augment import store
+from augment.storage import hashing
 from augment.typed_json import to_json
 
 FILE = "config.json"
@@ -46,7 +46,7 @@ class Identity:
         """Hash of what decides."""
         document = to_json(self)
         del document["settings"]
-        return store.content_hash(document)
+        return hashing.content_hash(document)
 
     def on(self, device: str, precision: str) -> Identity:
         """The same with where and how it is computed, which is known when it begins."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from augment import store
 from augment.evidence import judgement
 from augment.evidence.effects import ClassEffect, GroupEffect, class_effects, class_groups, variance_of_group
 from augment.evidence.judgement import Scored
@@ -18,6 +17,7 @@ from augment.evidence.verdict import Verdict
 from augment.results.run_result import ArmEffects
 from augment.run_folder.places import MANIFEST, repetition_folder
 from augment.run_folder.predictions import Predictions
+from augment.storage import files
 
 if TYPE_CHECKING:
     from augment.results.studies import PooledArm, SeedOfStudy, Study
@@ -44,7 +44,7 @@ def _drawn(repetitions: Sequence[SeedOfStudy]) -> Drawn:
     """How the images of all seeds were drawn; what they have in common is known where all manifests are there."""
     trained_on = []
     for one in repetitions:
-        manifest = store.read_json(repetition_folder(one.record.folder, one.index) / MANIFEST)
+        manifest = files.read_json(repetition_folder(one.record.folder, one.index) / MANIFEST)
         trained_on.append(set(manifest["train"]) if isinstance(manifest, dict) and "train" in manifest else None)
     known = [images for images in trained_on if images is not None]
     overlap = mean_overlap(known) if len(known) == len(trained_on) else None

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from augment import store, typed_json
+from augment import typed_json
 from augment.errors import DataError
 from augment.progress import Reporter
 from augment.results.features_result import FeaturesResult
@@ -18,6 +18,7 @@ from augment.results.identity import FILE as CONFIG
 from augment.results.identity import Identity
 from augment.results.run_result import RunResult
 from augment.results.study_result import FILE, GeneratorInfo, StudyResult
+from augment.storage import files
 
 R = TypeVar("R", bound=StudyResult)
 
@@ -291,7 +292,7 @@ def read_record(folder: Path) -> AnyRecord:
 def _json(file: Path) -> dict[str, Any]:
     try:
         with open(file, "rb") as opened:
-            document = store.parse_json(opened.read())
+            document = files.parse_json(opened.read())
     except OSError as error:
         raise DataError(f"{file.name} cannot be read: {error.strerror or error}") from error
     except ValueError as error:

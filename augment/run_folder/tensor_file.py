@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from augment.store import write_bytes
+from augment.storage.files import write_bytes
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from augment import store
 from augment.errors import DataError
 from augment.progress import Reporter
 from augment.results.identity import FILE as CONFIG
 from augment.results.identity import Identity
 from augment.results.study_result import FILE, Cost, StudyResult
 from augment.run_folder.environment import environment
+from augment.storage import files, locks
 from augment.studies.config import StudyConfig
 from augment.tracking import means, tracked
 from augment.training.state import OUT_OF_TIME
@@ -76,12 +76,12 @@ def complete(plan: StudyPlan[R], carry_out: Callable[[Workers, Reporter], R], re
     if found is not None:
         report.note(f"Cached: this very {plan.config.called} was finished before.")
         return found
-    with store.locked(folder), tracked(plan.config.tracker, folder, to_json(plan.identity), report) as report:
+    with locks.locked(folder), tracked(plan.config.tracker, folder, to_json(plan.identity), report) as report:
         found = _finished(plan)
         if found is not None:  # by whoever held the folder just now
             return found
-        with store.writing(folder):
-            store.write_json(folder / CONFIG, to_json(plan.identity))
+        with files.writing(folder):
+            files.write_json(folder / CONFIG, to_json(plan.identity))
         made_in = environment(plan.device)
         with side_by_side(plan.jobs, plan.device) as workers:
             result = carry_out(workers, report)
@@ -93,8 +93,8 @@ def complete(plan: StudyPlan[R], carry_out: Callable[[Workers, Reporter], R], re
 
 
 def _finished(plan: StudyPlan[R]) -> R | None:
-    document = store.finished(plan.folder, plan.identity.key) if plan.reuses else None
-    if document is None:
+    document = files.read_json(plan.folder / FILE) if plan.reuses else None
+    if document is None or document.get("identity") != plan.identity.key:
         return None
     try:
         return replace(plan.result.from_json(document), folder=plan.folder, cached=True)
@@ -123,15 +123,15 @@ def finish(folder: Path, result: R, *, seconds: float, draw: Draw | None = None)
     )
     if draw is not None:
         draw(folder, finished)
-    with store.writing(folder):
-        store.write_json(folder / FILE, finished.to_json())
+    with files.writing(folder):
+        files.write_json(folder / FILE, finished.to_json())
     _remove_checkpoints(trainings)
     return finished
 
 
 def _trainings(folder: Path) -> dict[Path, dict[str, Any]]:
     """What the training of every generator below ``folder`` left, by the generator's folder."""
-    found = {file.parent: store.read_json(file) for file in folder.rglob("training.json")}
+    found = {file.parent: files.read_json(file) for file in folder.rglob("training.json")}
     return {place: training for place, training in found.items() if training is not None and "seconds" in training}
 
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from augment import store
 from augment.errors import ConfigError, unknown_name
 from augment.limits import LARGEST_SEED
 from augment.locations import local_path
+from augment.storage import files, hashing
 from augment.studies.config import Setting, split_names, split_numbers
 from augment.studies.study import HOMES, Command, config_of
 
@@ -72,7 +72,7 @@ class SweepConfig(BaseModel):
             raise ConfigError(f"out: {keys['out']}: give one folder or URL.")
         own = {key: keys[key] for key in ("seed", "seeds", "out", "name") if keys.get(key) is not None}
         asked = {"command": command, "values": values, "options": flat_options(keys.get("set")), **own}
-        asked.setdefault("name", f"sweep-{store.content_hash({**asked, 'out': None})[:8]}")
+        asked.setdefault("name", f"sweep-{hashing.content_hash({**asked, 'out': None})[:8]}")
         try:
             config = cls.model_validate({**asked, "out": _location(str(asked.get("out", "runs")))})
         except ValidationError as error:
@@ -80,8 +80,8 @@ class SweepConfig(BaseModel):
         return config._checked()
 
     def _checked(self) -> Self:
-        if store.safe_name(self.name) != self.name:
-            example = store.safe_name(self.name)
+        if files.safe_name(self.name) != self.name:
+            example = files.safe_name(self.name)
             raise ConfigError(f"name: {self.name}: letters, digits, - _ and . make a name, as in {example}.")
         for needed in ("dataset",) if "generator" in self.values else ("dataset", "model"):
             if needed not in self.values:

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from augment.progress import Reporter
-from augment.store import content_hash
+from augment.storage.hashing import content_hash
 from augment.sweep.cell import Cell, Outcome
 from augment.sweep.progress import counts_of, model_of
 

@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from augment import store
-from augment.errors import DataError
 from augment.locations import cache_folder
+from augment.storage import files, hashing, locks
 from augment.sweep.cell import Outcome
 from augment.sweep.places import LocalPlace, Place, UrlPlace, path_of
 
@@ -123,13 +122,13 @@ class SweepFolder:
 
     def _write(self, name: str, document: dict[str, Any]) -> None:
         content = (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
-        with store.writing(self._here):
+        with files.writing(self._here):
             self._place.write(name, content)
 
     def event(self, kind: str, key: str, **more: Any) -> None:
         """Add a line to ``events.jsonl``: when, what, of which cell. Lines of several processes never mix."""
         row = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": kind, "key": key, **more}
-        with store.writing(self._here):
+        with files.writing(self._here):
             self._here.mkdir(parents=True, exist_ok=True)
             file = os.open(self._here / "events.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
@@ -140,39 +139,29 @@ class SweepFolder:
     def logs(self) -> Path:
         """The folder for what workers print, on this machine."""
         folder = self._here / "logs"
-        with store.writing(folder):
+        with files.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one sweep; raises DataError when another one of this machine has it.
+        """Hold the folder for one sweep; raises BusyError when another one of this machine has it.
 
         The lock ends with its process, however that ends. Two machines are kept apart only where the folder's file
         system has locks, and never on a URL.
         """
-        from filelock import FileLock, Timeout
-
-        with store.writing(self._here):
-            self._here.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self._here / ".sweep.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise DataError(
-                    f"Another sweep is at work in {self.location}. Wait for it or stop it (nothing finished is lost), "
-                    "or choose another folder with --out or another name with --name."
-                ) from None
-        try:
+        busy = (
+            f"Another sweep is at work in {self.location}. Wait for it or stop it (nothing finished is lost), "
+            "or choose another folder with --out or another name with --name."
+        )
+        with locks.locked(self._here, ".sweep.lock", busy):
             yield
-        finally:
-            lock.release()
 
 
 def _staging(location: str) -> Path:
     """The folder of this machine for a sweep that is kept at a URL."""
-    name = store.safe_name(location.rstrip("/").rpartition("/")[2])
-    return cache_folder() / "sweeps" / f"{name}-{store.content_hash(location.rstrip('/'))}"
+    name = files.safe_name(location.rstrip("/").rpartition("/")[2])
+    return cache_folder() / "sweeps" / f"{name}-{hashing.content_hash(location.rstrip('/'))}"
 
 
 def _send(folder: Path, target: UrlPlace) -> None:

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from augment import store
 from augment.datasets.catalogue import DESCRIPTIONS
 from augment.errors import AugmentError, ConfigError, Stopped
 from augment.locations import local_path
 from augment.progress import Reporter
+from augment.storage import hashing
 from augment.studies.config import StudyConfig
 from augment.studies.study import StudyKind, study_of
 from augment.sweep.cell import Cell
@@ -94,7 +94,7 @@ def _draft(
 
     def read() -> _Draft:
         bare = study.config.parse(**settings)
-        alike = store.content_hash({name: value for name, value in chosen.items() if name not in (*LAST, "seed")})
+        alike = hashing.content_hash({name: value for name, value in chosen.items() if name not in (*LAST, "seed")})
         if alike not in checked:
             checked[alike] = _options_of(config, study, bare)
         full = study.config.parse(**{**bare.model_dump(exclude_unset=True), "options": dict(checked[alike])})

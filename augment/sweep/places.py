@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from augment import store
 from augment.errors import DataError, UsageError
+from augment.storage import files
 
 _AT_ONCE = 1000
 """Objects that are asked for in one request to the client of an object store."""
@@ -75,7 +75,7 @@ class LocalPlace:
 
     def write(self, name: str, content: bytes) -> None:
         """See :class:`Place`."""
-        store.write_bytes(self.root / name, content)
+        files.write_bytes(self.root / name, content)
 
 
 class UrlPlace:

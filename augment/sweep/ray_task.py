@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from augment import store
 from augment.progress import Reporter
+from augment.storage import hashing
 from augment.sweep.cell import Cell, Outcome, carry_out
 from augment.sweep.executor import Doing
 from augment.sweep.folder import SweepFolder
@@ -77,4 +77,4 @@ def source_hash() -> str:
     """Hash of the installed package's code."""
     import augment
 
-    return store.code_fingerprint(Path(folder) for folder in augment.__path__)
+    return hashing.code_fingerprint(Path(folder) for folder in augment.__path__)

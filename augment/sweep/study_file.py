@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from augment import store
 from augment.errors import ConfigError
+from augment.storage import files
 from augment.sweep.config import flat_options
 
 
@@ -37,7 +37,7 @@ def read_study(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error}. A study file needs no dates and no aliases.") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: a study file has keys and values, for example\ndataset: digits\nsize: [500, 1000]")
-    return {"name": store.safe_name(path.stem), **found}
+    return {"name": files.safe_name(path.stem), **found}
 
 
 def _check_unique(node: yaml.Node | None, path: Path) -> None:

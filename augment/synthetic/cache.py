@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from augment import store, typed_json
+from augment import typed_json
 from augment.errors import DataError
 from augment.locations import cache_folder
 from augment.progress import Reporter
 from augment.source_code import imported_sources
+from augment.storage import files, hashing
+from augment.storage.cache import kept
 from augment.synthetic.filter_outcome import FilterOutcome
 from augment.synthetic.synthesis import SyntheticSet
 
@@ -38,20 +39,15 @@ def kept_or_drawn(
     process draws is waited for; ``report`` says so.
     """
     report = report or Reporter()
-    code = store.code_fingerprint(imported_sources(*MAKERS))
-    folder = cache_folder() / "synthetic" / store.content_hash({**identity, "code": code})
-    if not reuse:
-        drawn = draw()
-        with store.held(folder):
-            return _kept(folder, drawn)
-    with store.held(folder, lambda: report.note("Waiting for another process that makes the same synthetic images.")):
-        return _read(folder) or _kept(folder, draw())
-
-
-def _kept(folder: Path, drawn: Drawn) -> Drawn:
-    with contextlib.suppress(OSError):  # a cache that cannot be written only means drawing again next time
-        store.place(folder, lambda temporary: _write(temporary, drawn))
-    return drawn
+    code = hashing.code_fingerprint(imported_sources(*MAKERS))
+    return kept(
+        cache_folder() / "synthetic" / hashing.content_hash({**identity, "code": code}),
+        draw,
+        read=_read,
+        write=lambda folder, drawn: files.place(folder, lambda temporary: _write(temporary, drawn)),
+        reuse=reuse,
+        waiting=lambda: report.note("Waiting for another process that makes the same synthetic images."),
+    )
 
 
 def _write(folder: Path, drawn: Drawn) -> None:
@@ -71,7 +67,7 @@ def _read(folder: Path) -> Drawn | None:
 
     try:
         tensors = load_file(folder / "images.safetensors")
-        document = store.parse_json((folder / "rows.json").read_bytes())
+        document = files.parse_json((folder / "rows.json").read_bytes())
         told = document["filter"]
         outcome = None if told is None else typed_json.from_json(FilterOutcome, told, "rows.json")
     except (OSError, ValueError, SafetensorError, DataError):

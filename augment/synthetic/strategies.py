@@ -1,34 +1,15 @@
-"""How synthetic images are used: how many, made from what, which are kept, and how a classifier learns from them.
-
-Each strategy is a class with a name, a slot and options; a plan takes at most one per slot, written as
-``partial:share=0.5,cap=5+weight:weight=0.4+real-last``.
-"""
+"""Which synthetic images are made: how many of each class, from what, and which are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from augment.errors import ConfigError, UsageError, unknown_name
+from augment.strategy import Slot, Strategy
 
 Counts = tuple[int, ...]
-Slot = Literal["counts", "source", "filter", "share", "weight", "mix", "norm", "last"]
-
-
-class Strategy(BaseModel):
-    """One decision; options are checked when it is made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: ClassVar[str]
-    slot: ClassVar[Slot]
-
-    def __str__(self) -> str:
-        """As one writes it: the name, and options that are not the default."""
-        given = [f"{key}={_shown(value)}" for key, value in self if value != type(self).model_fields[key].default]
-        return f"{self.name}:{','.join(given)}" if given else self.name
 
 
 class CountStrategy(Strategy):
@@ -166,152 +147,3 @@ class Teacher(Strategy):
         if self.low >= self.high:
             raise ValueError(f"low={self.low:g} must be below high={self.high:g}")
         return self
-
-
-class BatchShare(Strategy):
-    """A fixed share of every batch is synthetic, however many synthetic images there are.
-
-    As for mixing real and synthetic data in He et al. 2022, "Is synthetic data from generative models ready for image
-    recognition?" (arXiv 2210.07574).
-    """
-
-    name: ClassVar[str] = "batch-share"
-    slot: ClassVar[Slot] = "share"
-    share: float = Field(0.3, gt=0, lt=1, description="of every batch")
-
-
-class Weight(Strategy):
-    """Synthetic images weigh less in the loss, constantly.
-
-    He et al. 2022 (arXiv 2210.07574) weigh synthetic against real losses; .2 to .6 are the usual values.
-    """
-
-    name: ClassVar[str] = "weight"
-    slot: ClassVar[Slot] = "weight"
-    weight: float = Field(0.5, ge=0, le=1, description="of a synthetic image's loss; a real one's is 1")
-
-
-class Decay(Strategy):
-    """The weight of synthetic images falls linearly over the training, so that real images have the last word.
-
-    A curriculum from synthetic to real, in the spirit of Bengio et al. 2009, "Curriculum Learning" (ICML).
-    """
-
-    name: ClassVar[str] = "decay"
-    slot: ClassVar[Slot] = "weight"
-    start: float = Field(1.0, ge=0, le=1, description="weight at the beginning")
-    end: float = Field(0.0, ge=0, le=1, description="weight at the end")
-
-
-class ClassMixUp(Strategy):
-    """Each synthetic image in a batch is mixed with a random real one of its class; the label stays.
-
-    MixUp, Zhang et al. 2017 (arXiv 1710.09412), inside a class and across the two origins.
-    """
-
-    name: ClassVar[str] = "class-mixup"
-    slot: ClassVar[Slot] = "mix"
-    alpha: float = Field(1.0, gt=0, le=10, description="of the Beta distribution of the real image's share")
-
-
-class RealNorm(Strategy):
-    """Normalisation is by statistics of real images; synthetic ones are normalised by their own while training.
-
-    Two sets of statistics for two kinds of images, Xie et al. 2019, "AdvProp" (arXiv 1911.09665), there with weights of
-    their own as well.
-    """
-
-    name: ClassVar[str] = "real-norm"
-    slot: ClassVar[Slot] = "norm"
-
-
-class RealLast(Strategy):
-    """The last updates see real images only, and train the last layer alone or all of them.
-
-    Decoupling, Kang et al. 2019 (arXiv 1910.09217): the classifier is tuned last; MiSLAS, Zhong et al. 2021
-    (arXiv 2104.00466) after MixUp.
-    """
-
-    name: ClassVar[str] = "real-last"
-    slot: ClassVar[Slot] = "last"
-    share: float = Field(0.2, gt=0, lt=1, description="of the updates")
-    layers: Literal["classifier", "all"] = Field("all", description="what they train")
-
-
-STRATEGIES: dict[str, type[Strategy]] = {
-    kind.name: kind
-    for kind in (
-        *(Balance, Partial, Ratio, Even),
-        *(PartialNoise, Neighbourhood, Translation),
-        Teacher,
-        *(BatchShare, Weight, Decay, ClassMixUp, RealNorm, RealLast),
-    )
-}
-
-
-def parse_strategy(text: str) -> Strategy:
-    """Read ``name`` or ``name:key=value,...``; raises UsageError or ConfigError with what is known."""
-    name, _, rest = text.partition(":")
-    if name not in STRATEGIES:
-        raise UsageError(unknown_name("strategy", name, STRATEGIES))
-    return with_options(STRATEGIES[name], rest)
-
-
-def with_options(kind: type[Strategy], text: str) -> Strategy:
-    """A strategy with the options of ``key=value,...``."""
-    options: dict[str, str] = {}
-    for item in filter(None, text.split(",")):
-        key, _, value = item.partition("=")
-        if key not in kind.model_fields:
-            raise UsageError(unknown_name(f"option of strategy {kind.name!r}", key, kind.model_fields))
-        if key in options:
-            raise UsageError(f"Strategy {kind.name}:{text} gives {key} more than once. Leave one of them.")
-        options[key] = value
-    try:
-        return kind(**options)  # pydantic turns text into numbers
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explained(kind, dict(item)) for item in error.errors())) from None
-
-
-def _explained(kind: type[Strategy], item: dict[str, Any]) -> str:
-    if not item["loc"]:
-        return f"Strategy {kind.name!r}: {str(item['msg']).removeprefix('Value error, ')}."
-    return f"Strategy {kind.name!r}, option {item['loc'][0]}={item['input']!r}: {item['msg']}."
-
-
-def _shown(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-@dataclass(frozen=True)
-class Usage:
-    """At most one strategy per slot; an empty slot means the plain way: drawn from noise, all kept, weighed as real."""
-
-    strategies: tuple[Strategy, ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> Usage:
-        """Read strategies joined by ``+``; raises UsageError when two want the same slot."""
-        return cls.of(parse_strategy(part.strip()) for part in text.split("+"))
-
-    @classmethod
-    def of(cls, strategies: Iterable[Strategy]) -> Usage:
-        """One of each slot, in the order of the slots; raises UsageError when two want the same."""
-        found: dict[str, Strategy] = {}
-        for strategy in strategies:
-            other = found.setdefault(strategy.slot, strategy)
-            if other is not strategy:
-                raise UsageError(f"Strategies {str(other)!r} and {str(strategy)!r} exclude each other. Leave one out.")
-        order = list(STRATEGIES)
-        return cls(tuple(sorted(found.values(), key=lambda strategy: order.index(strategy.name))))
-
-    def or_else(self, default: Usage) -> Usage:
-        """These strategies, and those of ``default`` for the slots that are empty here."""
-        taken = {strategy.slot for strategy in self.strategies}
-        return Usage.of([*self.strategies, *(other for other in default.strategies if other.slot not in taken)])
-
-    def __getitem__(self, slot: Slot) -> Strategy | None:
-        return next((strategy for strategy in self.strategies if strategy.slot == slot), None)
-
-    def __str__(self) -> str:
-        return "+".join(map(str, self.strategies))

@@ -7,7 +7,6 @@ checkpoint or the new one, never half of one. There are no pickles, and none are
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import tempfile
@@ -22,7 +21,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from augment.errors import DataError, PluginError
-from augment.store import writing
+from augment.storage.files import writing
+from augment.storage.hashing import tensors_hash
 
 if TYPE_CHECKING:
     from augment.datasets import LabelledImages
@@ -175,10 +175,7 @@ def identity(
 
 
 def _fingerprint(data: LabelledImages) -> str:
-    digest = hashlib.sha256(str(tuple(data.images.shape)).encode())
-    for tensor in (data.images, data.labels):
-        digest.update(_bytes(tensor))
-    return digest.hexdigest()
+    return tensors_hash(data.images, data.labels)
 
 
 def check_identity(file: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from augment.errors import PluginError
-from augment.store import write_text
+from augment.storage.files import write_text
 from augment.training.processes import Processes
 
 OWN_COLUMNS = ("step", "seconds", "lr", "grad_norm")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.errors import DataError
-from augment.store import writing
+from augment.storage.files import writing
 from augment.training import checkpoint
 from augment.training.history import write_history
 from augment.training.state import State
