@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
@@ -18,34 +18,76 @@ REQUIRED = inspect.Parameter.empty
 """Stands for the default of an ``encode`` option that has none."""
 
 
-def describe(cls: type[Generator]) -> dict[str, Any]:
-    """Everything a listing shows of a class, ready for JSON; builds it once, without weights where that is possible.
+@dataclass(frozen=True)
+class EncodeOption:
+    """A keyword-only option of ``encode``; default: as JSON holds it, None where it has to be given."""
 
-    ``options``: what the class itself declares first, then its parents' options, then those of every generator
-    (``common``).
+    name: str
+    type: str
+    default: Any
+    required: bool
+
+
+@dataclass(frozen=True)
+class ModelOption:
+    """A field of a generator's config; allowed: the range of a number in words.  common: every generator has it."""
+
+    name: str
+    type: str
+    allowed: str
+    default: Any
+    required: bool
+    common: bool
+    description: str
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Everything a listing shows of a class; nothing of one that cannot be imported.
+
+    tags: of :class:`augment.generator.Tags`.  encode: its docstring.  parameters: None where ``parameters_problem``
+    says why they could not be counted.  options: what the class itself declares first, then its parents', then those
+    of every generator.
     """
+
+    family: str = ""
+    description: str = ""
+    tags: Mapping[str, bool] = field(default_factory=dict)
+    encode: str = ""
+    encode_options: tuple[EncodeOption, ...] = ()
+    parameters: int | None = None
+    parameters_problem: str | None = None
+    options: tuple[ModelOption, ...] = ()
+
+    def able(self) -> list[str]:
+        """The tags that hold."""
+        return [name for name, value in self.tags.items() if value]
+
+
+def describe(cls: type[Generator]) -> Capabilities:
+    """What ``cls`` can do; builds it once, without weights where that is possible."""
     from pydantic_core import to_jsonable_python
 
     parameters, problem = count_parameters(cls)
     encode = [
-        {
-            "name": name,
-            "type": type_name(cls.encode.__annotations__.get(name, "")),
-            "default": None if default is REQUIRED else to_jsonable_python(default, fallback=str),
-            "required": default is REQUIRED,
-        }
+        EncodeOption(
+            name,
+            type=type_name(cls.encode.__annotations__.get(name, "")),
+            default=None if default is REQUIRED else to_jsonable_python(default, fallback=str),
+            required=default is REQUIRED,
+        )
         for name, default in encode_options(cls).items()
     ]
-    return {
-        "family": cls.family,
-        "description": inspect.cleandoc(cls.__doc__ or ""),
-        "tags": asdict(cls.tags),
-        "encode": inspect.cleandoc(cls.encode.__doc__ or ""),
-        "encode_options": encode,
-        "parameters": parameters,
-        "parameters_problem": problem,
-        "options": _options(cls),
-    }
+    return Capabilities(
+        family=cls.family,
+        description=inspect.cleandoc(cls.__doc__ or ""),
+        tags=asdict(cls.tags),
+        encode=inspect.cleandoc(cls.encode.__doc__ or ""),
+        encode_options=tuple(encode),
+        parameters=parameters,
+        parameters_problem=problem,
+        options=_options(cls),
+    )
 
 
 def encode_options(cls: type[Generator]) -> dict[str, Any]:
@@ -79,25 +121,25 @@ def _built(cls: type[Generator], spec: ImageSpec) -> int:
     return sum(parameter.numel() for parameter in generator.parameters())
 
 
-def _options(cls: type[Generator]) -> list[dict[str, Any]]:
+def _options(cls: type[Generator]) -> tuple[ModelOption, ...]:
     from augment.generator import GeneratorConfig
 
     defaults = cls.Config.model_construct().model_dump(mode="json")
     schema = cls.Config.model_json_schema()["properties"]
-    rows = [
-        {
-            "name": name,
-            "type": type_name(field.annotation),
-            "allowed": _bounds(schema[name]),
-            "default": defaults.get(name),
-            "required": field.is_required(),
-            "common": name in GeneratorConfig.model_fields,
-            "description": field.description or "",
-        }
-        for name, field in cls.Config.model_fields.items()
+    found = [
+        ModelOption(
+            name,
+            type=type_name(declared.annotation),
+            allowed=_bounds(schema[name]),
+            default=defaults.get(name),
+            required=declared.is_required(),
+            common=name in GeneratorConfig.model_fields,
+            description=declared.description or "",
+        )
+        for name, declared in cls.Config.model_fields.items()
     ]
-    declared = inspect.get_annotations(cls.Config)
-    return sorted(rows, key=lambda row: (row["common"], row["name"] not in declared))
+    own = inspect.get_annotations(cls.Config)
+    return tuple(sorted(found, key=lambda option: (option.common, option.name not in own)))
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:

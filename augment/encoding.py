@@ -106,7 +106,7 @@ def check_encode_options(cls: type[Generator], options: Mapping[str, Any]) -> No
 def _unknown(model: str, option: str, known: Mapping[str, Any]) -> str:
     """What was wrong, what this model has, and which others have the option, as far as is known without importing."""
     has = ", ".join(f"{key}={_shown(default)}" for key, default in known.items())
-    others = [card["name"] for card in kept_cards() if any(option == entry["name"] for entry in card["encode_options"])]
+    others = [card.name for card in kept_cards() if option in (one.name for one in card.capabilities.encode_options)]
     hint = (
         f" Models that have {option}: {', '.join(others)}." if others else " `augment models` shows which model has it."
     )

@@ -15,14 +15,15 @@ from augment.errors import ConfigError, DataError
 from augment.model_card.card import Evidence, write_card
 from augment.model_card.sections import SAMPLES, near_copies, unscored
 from augment.progress import Reporter
+from augment.recipe import FILE, Recipe, TrainingRecord
 from augment.regimes import Manifest
 from augment.registry import load_generator
 from augment.run_folder.places import MANIFEST
 from augment.storage import files, locks
 from augment.synthetic.synthesis import draw_unlabelled, synthesise
 from augment.tracking import check_tracker, tracked
-from augment.trained import Recipe
 from augment.training import Processes
+from augment.typed_json import to_json
 
 
 def train(
@@ -87,8 +88,10 @@ def train(
                 trained.fit_into(recipe, data.spec, fit, validation, folder, telling, resume=resume)
             if processes.writes:
                 _describe(folder, manifest, data)
-        training = processes.told(lambda: files.read_json(folder / "training.json") or {})
-    return {"model": model, "folder": str(folder), **{key: training[key] for key in training if key != "recipe"}}
+        training = processes.told(lambda: TrainingRecord.read(folder))
+    assert training is not None, f"{folder} was trained, but holds no {FILE}"
+    told = {key: value for key, value in to_json(training).items() if key != "recipe"}
+    return {"model": model, "folder": str(folder), **told}
 
 
 def _is_there(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> bool:
@@ -128,7 +131,7 @@ def regime_counts(
 
 
 def _refuse_to_replace(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    if (folder / "training.json").exists() and not overwrite:
+    if (folder / FILE).exists() and not overwrite:
         what = "was trained with other options, data or code" if resume else "is a finished generator"
         raise DataError(
             f"{folder} {what}. Choose another --out, or replace it with --overwrite"
@@ -207,6 +210,6 @@ def _counts(folder: Path, n: int, counts: Sequence[int] | None, num_classes: int
 
 def class_names(folder: Path, num_classes: int) -> tuple[str, ...]:
     """Class names kept beside a saved generator, else numbers."""
-    training = files.read_json(folder / "training.json") or {}
-    names = training.get("recipe", {}).get("classes", ())
-    return tuple(names) if len(names) == num_classes else tuple(str(index) for index in range(num_classes))
+    training = TrainingRecord.read(folder)
+    names = () if training is None else training.recipe.classes
+    return names if len(names) == num_classes else tuple(str(index) for index in range(num_classes))

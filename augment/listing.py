@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from augment import registry
 from augment.errors import AugmentError
 from augment.progress import Reporter
+from augment.run_folder.environment import Environment, environment
+
+if TYPE_CHECKING:
+    from augment.datasets import ImageSet
+    from augment.testing import CheckResult
 
 CORE_PACKAGES = (
     "torchvision",
@@ -28,20 +33,20 @@ CORE_PACKAGES = (
 )
 
 
-def check(names: Sequence[str], report: Reporter) -> dict[str, Any]:
+def check(names: Sequence[str], report: Reporter) -> list[CheckResult]:
     """Run the conformance kit over registered generators."""
-    from augment.testing import CheckResult, check_generator
+    from augment.testing import check_generator
 
-    rows: list[dict[str, Any]] = []
+    found: list[CheckResult] = []
     for name in names:
         report.stage(f"Check {name}")
 
         def on_result(result: CheckResult) -> None:
-            report.advance(len(rows), len(rows) + 1, result.check)
-            rows.append(asdict(result))
+            report.advance(len(found), len(found) + 1, result.check)
+            found.append(result)
 
         check_generator(name, on_result=on_result)
-    return {"passed": all(row["outcome"] != "failed" for row in rows), "checks": rows}
+    return found
 
 
 def inspect_dataset(
@@ -53,9 +58,9 @@ def inspect_dataset(
     out: Path | None = None,
     offline: bool = False,
     report: Reporter | None = None,
-) -> dict[str, Any]:
-    """Describe a data set and draw a contact sheet of its training images."""
-    from augment.datasets import describe, load_dataset
+) -> tuple[ImageSet, Path]:
+    """Load a data set and draw a contact sheet of its training images, whose file comes back with the set."""
+    from augment.datasets import load_dataset
     from augment.pictures import class_grid, require_picture
     from augment.storage.files import safe_name, writing
 
@@ -69,28 +74,59 @@ def inspect_dataset(
     sheet = out or Path(f"{safe_name(data.name)}-contact-sheet.png")
     with writing(sheet.parent):
         class_grid(data.train.images, data.train.labels, data.classes).save(sheet)
-    return {**describe(data), "contact_sheet": str(sheet)}
+    return data, sheet
 
 
-def doctor() -> dict[str, Any]:
-    """Versions, devices, precision, folders and plugins of this machine, each with what to do where something lacks."""
+@dataclass(frozen=True)
+class CacheFolder:
+    """Where things are kept that are made once."""
+
+    folder: str
+    writable: bool
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """A registered generator; problem: why it cannot be used, None where it can."""
+
+    name: str
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Environment):
+    """What ``augment doctor`` tells. packages: version by name, None where one is missing.
+
+    bf16_speedup_on_cpu: of training a convolution, over fp32; 0 where the CPU has no instructions for it.
+    """
+
+    packages: Mapping[str, str | None]
+    devices: list[str]
+    precision: str
+    bf16_speedup_on_cpu: float
+    cache: CacheFolder
+    datasets: list[str]
+    models: list[ModelState]
+
+
+def doctor() -> Machine:
+    """Versions, devices, precision, folders and plugins of this machine."""
     from augment.datasets import known_datasets
     from augment.device import available_devices, bf16_speedup, choose_device, choose_precision
     from augment.locations import cache_folder
-    from augment.run_folder.environment import environment
 
     device = choose_device("auto")
     cache = cache_folder()
-    return {
+    return Machine(
         **asdict(environment(str(device))),
-        "packages": {name: _version(name) for name in CORE_PACKAGES},
-        "devices": available_devices(),
-        "precision": choose_precision("auto", device),
-        "bf16_speedup_on_cpu": bf16_speedup(),
-        "cache": {"folder": str(cache), "writable": _writable(cache)},
-        "datasets": list(known_datasets()),
-        "models": [{"name": name, "problem": _problem(name)} for name in registry.registered()],
-    }
+        packages={name: _version(name) for name in CORE_PACKAGES},
+        devices=available_devices(),
+        precision=choose_precision("auto", device),
+        bf16_speedup_on_cpu=bf16_speedup(),
+        cache=CacheFolder(str(cache), _writable(cache)),
+        datasets=list(known_datasets()),
+        models=[ModelState(name, _problem(name)) for name in registry.registered()],
+    )
 
 
 def _version(name: str) -> str | None:

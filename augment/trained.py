@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,12 @@ from augment.errors import DataError
 from augment.generator import Generator, ImageSpec
 from augment.locations import cache_folder
 from augment.progress import Reporter
+from augment.recipe import FILE, Recipe, TrainingRecord
 from augment.regimes import Manifest
 from augment.source_code import imported_sources
 from augment.storage.cache import kept
-from augment.storage.files import place, read_json, write_json, writing
-from augment.storage.hashing import code_fingerprint, content_hash
+from augment.storage.files import place, writing
+from augment.storage.hashing import code_fingerprint
 
 if TYPE_CHECKING:
     from augment.training import TrainingResult
@@ -31,30 +32,8 @@ if TYPE_CHECKING:
 SHOWN = ("val_loss", "val_ssim", "val_psnr")
 """Validation values on the progress line, beside every loss term; ``history.csv`` has all."""
 
-KEPT = ("config.json", "model.safetensors", "README.md", "history.csv", "training.json")
+KEPT = ("config.json", "model.safetensors", "README.md", "history.csv", FILE)
 """Files of a generator's folder that the cache keeps; checkpoints stay where they were written."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything a training depends on besides the images; options are complete, defaults included."""
-
-    model: str
-    options: Mapping[str, Any]
-    classes: tuple[str, ...]
-    version: str
-    code: str
-    data_sha256: str
-    seed: int
-    steps: int
-    max_seconds: float | None
-    device: str
-    precision: str
-
-    @property
-    def key(self) -> str:
-        """Identity in the cache."""
-        return content_hash(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -107,7 +86,7 @@ def obtain(
 
     def make() -> Trained:
         fit_into(recipe, spec, train, validation, folder, report, resume=reuse)
-        return _load(folder, cached=False)
+        return load_trained(folder, cached=False)
 
     def unwritable(error: OSError) -> None:  # the work is done and safe; a cache only spares doing it again
         place = error.filename2 or error.filename
@@ -149,7 +128,7 @@ def fit_into(
     processes = Processes.join(torch.device(recipe.device))
     if processes.writes:
         with writing(folder):
-            for name in ("training.json", "config.json"):
+            for name in (FILE, "config.json"):
                 (folder / name).unlink(missing_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -177,25 +156,23 @@ def fit_into(
 def _save(generator: Generator, recipe: Recipe, result: TrainingResult, folder: Path) -> None:
     with writing(folder):
         generator.save(folder)
-        write_json(
-            folder / "training.json",
-            {
-                "key": recipe.key,
-                "recipe": asdict(recipe),
-                "steps": result.steps,
-                "seconds": result.seconds,
-                "images_per_second": result.images_per_second,
-                "stopped": result.stopped,
-                "best_step": result.best_step,
-                "skipped_updates": result.skipped_updates,
-            },
+        record = TrainingRecord(
+            key=recipe.key,
+            recipe=recipe,
+            steps=result.steps,
+            seconds=result.seconds,
+            images_per_second=result.images_per_second,
+            stopped=result.stopped,
+            best_step=result.best_step,
+            skipped_updates=result.skipped_updates,
         )
+        record.write(folder)
 
 
 def reusable(folder: Path, recipe: Recipe) -> bool:
     """Does ``folder`` hold the finished generator of this recipe?"""
-    training = read_json(folder / "training.json")
-    return training is not None and training.get("key") == recipe.key
+    training = TrainingRecord.read(folder)
+    return training is not None and training.key == recipe.key
 
 
 def _reuse(kept: Path, folder: Path, recipe: Recipe, report: Reporter) -> Trained | None:
@@ -203,7 +180,7 @@ def _reuse(kept: Path, folder: Path, recipe: Recipe, report: Reporter) -> Traine
     if not reusable(kept, recipe):
         return None
     try:
-        found = _load(kept, cached=True)
+        found = load_trained(kept, cached=True)
     except DataError as error:
         report.note(f"{recipe.model}: the one that was kept is unusable and will be replaced or trained again. {error}")
         return None
@@ -231,14 +208,20 @@ def _copy_files(source: Path, target: Path) -> None:
             shutil.copy2(source / name, target / name)
 
 
-def _load(folder: Path, *, cached: bool) -> Trained:
-    training = read_json(folder / "training.json") or {}
+def load_trained(folder: Path, *, cached: bool) -> Trained:
+    """The generator in ``folder``; what its training cost is unknown where it was not trained by us.
+
+    Raises DataError where there is none, or it is damaged.
+    """
+    generator, training = registry.load_generator(folder), TrainingRecord.read(folder)
+    if training is None:
+        return Trained(generator, steps=0, seconds=0.0, images_per_second=0.0, stopped="unknown", cached=cached)
     return Trained(
-        generator=registry.load_generator(folder),
-        steps=training["steps"],
-        seconds=training["seconds"],
-        images_per_second=training["images_per_second"],
-        stopped=training["stopped"],
+        generator,
+        steps=training.steps,
+        seconds=training.seconds,
+        images_per_second=training.images_per_second,
+        stopped=training.stopped,
         cached=cached,
     )
 

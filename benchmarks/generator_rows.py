@@ -29,6 +29,7 @@ from augment.metrics.fidelity import SampleImages
 from augment.metrics.memorisation import memorisation
 from augment.metrics.scores import compute_scores
 from augment.pictures import class_grid, image_rows
+from augment.recipe import TrainingRecord
 from augment.sampling import as_uint8
 from augment.storage.files import read_json, write_json
 from augment.storage.hashing import code_fingerprint, content_hash
@@ -124,12 +125,15 @@ def _trained(title: str, part: TrainingSet, bench: Bench, folder: Path) -> tuple
         fit, validation = trained.generator_parts(part.manifest, data.train)
         _, wall, cpu = timed(lambda: trained.obtain(recipe, data.spec, fit, validation, folder, bench.report))
         write_json(folder / "cost.json", {"wall": wall, "cpu": cpu})
-    facts, cost = read_json(folder / "training.json") or {}, read_json(folder / "cost.json") or {}
+    facts, cost = TrainingRecord.read(folder), read_json(folder / "cost.json") or {}
+    assert facts is not None
     busy = cost["cpu"] / cost["wall"]
-    seconds = max(cost["wall"], facts["seconds"])  # the clock of a resumed training covers all of its sessions
-    training = {name: facts[name] for name in ("steps", "stopped", "best_step", "skipped_updates", "images_per_second")}
+    seconds = max(cost["wall"], facts.seconds)  # the clock of a resumed training covers all of its sessions
+    training = {
+        name: getattr(facts, name) for name in ("steps", "stopped", "best_step", "skipped_updates", "images_per_second")
+    }
     training |= {"seconds": seconds, "cpu_seconds": busy * seconds}
-    training["images_per_cpu_second"] = facts["images_per_second"] / busy
+    training["images_per_cpu_second"] = facts.images_per_second / busy
     return registry.load_generator(folder).to(settings.device), training
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from augment.evidence.statistics import Drawn
 from augment.evidence.verdict import Guard, Verdict
 from augment.metrics.scores import FidelityScores, Score
+from augment.recipe import Recipe, TrainingRecord
 from augment.results.features_result import Chosen, EncoderInfo, FeaturesResult, FewLabelScores, Protocol
 from augment.results.identity import GeneratorIdentity, Identity
 from augment.results.run_result import (
@@ -34,6 +35,12 @@ def generator_info(name="m", **more) -> GeneratorInfo:
 
 def seeds_of(subset=0, classifier=None) -> Seeds:
     return Seeds(subset, 1, 2, 3_000_009 + subset if classifier is None else classifier)
+
+
+def training_record(*, classes=(), stopped="finished", seconds=1.0):
+    """Of a ``vae`` that was trained for five steps."""
+    recipe = Recipe("vae", {}, classes, "1", "", "", 0, 5, None, "cpu", "fp32")
+    return TrainingRecord(recipe.key, recipe, 5, seconds, 1.0, stopped, None, 0)
 
 
 def arm_scores(arm, classifier="cnn", family="classical", *, seed=None, accuracy=0.5, classes=("a", "b"), **more):

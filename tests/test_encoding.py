@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from augment import encoding, registry
+from augment.capabilities import Capabilities, EncodeOption
+from augment.cards import Card
 from augment.encoding import ENCODE_CHUNK, check_encode_options, encode_set
 from augment.errors import PluginError, UsageError
 from augment.features import cache as cache_module
 from augment.features.cache import FeatureCache
 from augment.generator import GeneratorConfig, ImageSpec
+from augment.registry import PluginEntry
 from augment.testing import MinimalGenerator
 from augment.workers import Workers
 
@@ -56,8 +59,14 @@ def known(monkeypatch):
     """What the cache knows of other models."""
 
     def put(**options):
-        rows = [{"name": name, "encode_options": [{"name": key} for key in keys]} for name, keys in options.items()]
-        monkeypatch.setattr(encoding, "kept_cards", lambda: rows)
+        cards = [
+            Card(
+                PluginEntry(name, "", "", "", "", ""),
+                Capabilities(encode_options=tuple(EncodeOption(key, "int", 1, required=False) for key in keys)),
+            )
+            for name, keys in options.items()
+        ]
+        monkeypatch.setattr(encoding, "kept_cards", lambda: cards)
 
     return put
 

@@ -113,7 +113,8 @@ def save_all(folder):
     gallery().save(folder)
     Predictions({0: np.zeros(3, np.int32)}, {(0, "cnn", "real"): np.ones((1, 3), np.int32)}).save(folder)
     points = np.zeros((2, 3), np.float32)
-    Embeddings(CLASSES, np.array([0, 1]), (Embedding("PCA, 3-D", "pca", ("a", "b", "c"), points),)).save(folder)
+    maps = (Embedding("PCA, 3-D", "pca", ("a", "b", "c"), points),)
+    Embeddings(CLASSES, np.array([0, 1]), maps, pixels(2, 1, 4, 4).numpy()).save(folder)
 
 
 @pytest.mark.parametrize("kind", [Gallery, Predictions, Embeddings])
@@ -161,9 +162,10 @@ def test_embeddings_come_back_with_their_names(tmp_path):
         Embedding(f"map {size}", "pca", axes, rng.normal(size=(4, size)).astype(np.float32))
         for size, axes in ((2, ("x", "y")), (3, ()))
     )
-    Embeddings(CLASSES, np.array([0, 1, 1, 0]), maps).save(tmp_path)
+    images = pixels(4, 3, 4, 5).numpy()
+    Embeddings(CLASSES, np.array([0, 1, 1, 0]), maps, images).save(tmp_path)
     found = Embeddings.load(tmp_path)
-    assert found.classes == CLASSES and found.labels.tolist() == [0, 1, 1, 0]
+    assert same(found.images, images) and found.classes == CLASSES and found.labels.tolist() == [0, 1, 1, 0]
     for one, other in zip(found.maps, maps, strict=True):
         assert (one.title, one.method, one.axes) == (other.title, other.method, other.axes)
         assert one.dimensions == other.dimensions and same(one.points, other.points)
@@ -171,7 +173,10 @@ def test_embeddings_come_back_with_their_names(tmp_path):
 
 def test_a_map_of_other_images_counts_as_no_embeddings(tmp_path):
     maps = (Embedding("m", "pca", (), np.zeros((3, 2), np.float32)),)
-    Embeddings(CLASSES, np.array([0, 1]), maps).save(tmp_path)
+    Embeddings(CLASSES, np.array([0, 1]), maps, pixels(2, 1, 4, 4).numpy()).save(tmp_path)
+    assert Embeddings.load(tmp_path) is None
+    maps = (Embedding("m", "pca", (), np.zeros((2, 2), np.float32)),)
+    Embeddings(CLASSES, np.array([0, 1]), maps, pixels(3, 1, 4, 4).numpy()).save(tmp_path)
     assert Embeddings.load(tmp_path) is None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_results import training_record
 
 from augment import generation, scoring
 from augment.class_folders import save_class_folders
@@ -255,7 +256,7 @@ def test_sample_refuses_what_is_no_generator(tmp_path):
 
 def test_classes_have_numbers_where_no_names_are_kept(tmp_path):
     assert generation.class_names(tmp_path, 3) == ("0", "1", "2")
-    (tmp_path / "training.json").write_text('{"recipe": {"classes": ["a", "b"]}}')
+    training_record(classes=("a", "b")).write(tmp_path)
     assert generation.class_names(tmp_path, 2) == ("a", "b")
     assert generation.class_names(tmp_path, 3) == ("0", "1", "2")
 

@@ -15,13 +15,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from augment import cards, registry
-from augment.capabilities import REQUIRED, count_parameters, describe, encode_options
-from augment.cards import all_cards, card_of, kept_cards
-from augment.cli import tables
+from augment.capabilities import REQUIRED, ModelOption, count_parameters, describe, encode_options
+from augment.cards import Card, all_cards, card_of, kept_cards
+from augment.cli import models_tables
 from augment.errors import PluginError, UsageError
 from augment.generator import GeneratorConfig
 from augment.progress import Reporter
+from augment.registry import PluginEntry
 from augment.testing import MinimalGenerator
+from augment.typed_json import to_json
 
 pytestmark = pytest.mark.libraries
 
@@ -126,41 +128,41 @@ def no_imports(monkeypatch):
 
 def test_a_card_says_all_there_is():
     card = describe(Layered)
-    assert (card["family"], card["description"]) == ("toy", "Has options of ``encode``.")
+    assert (card.family, card.description) == ("toy", "Has options of ``encode``.")
     able = ("conditional", "reconstructs", "decodes", "likelihood")
-    assert card["tags"] == {**dict.fromkeys(able, True), "semi_supervised": False, "edits": False}
-    assert card["encode"] == "Pooled activations."
-    assert [(one["name"], one["type"], one["default"], one["required"]) for one in card["encode_options"]] == [
+    assert card.tags == {**dict.fromkeys(able, True), "semi_supervised": False, "edits": False}
+    assert card.encode == "Pooled activations."
+    assert [(one.name, one.type, one.default, one.required) for one in card.encode_options] == [
         ("t", "int", None, True),
         ("layer", "str", "mid", False),
         ("blocks", "tuple[int, ...]", [1, 2], False),
     ]
-    options = {one["name"]: one for one in card["options"]}
+    options = {one.name: one for one in card.options}
     assert list(options)[:4] == ["width", "share", "name", "must"]
     assert set(list(options)[4:]) == set(GeneratorConfig.model_fields)
-    assert (options["steps"]["default"], options["steps"]["common"]) == (7, True)
-    assert options["width"] == {
-        "name": "width",
-        "type": "int",
-        "allowed": "at least 8, a multiple of 4",
-        "default": 64,
-        "required": False,
-        "common": False,
-        "description": "channels",
-    }
-    assert options["share"]["allowed"] == "0 to 1"
-    assert options["ema_decay"]["allowed"] == "at least 0, below 1"
-    assert (options["name"]["type"], options["name"]["default"]) == ("str", None)
-    assert options["must"]["required"]
-    assert card["parameters"] is None
-    assert "must" in card["parameters_problem"]
-    json.dumps(card, allow_nan=False)
+    assert (options["steps"].default, options["steps"].common) == (7, True)
+    assert options["width"] == ModelOption(
+        name="width",
+        type="int",
+        allowed="at least 8, a multiple of 4",
+        default=64,
+        required=False,
+        common=False,
+        description="channels",
+    )
+    assert options["share"].allowed == "0 to 1"
+    assert options["ema_decay"].allowed == "at least 0, below 1"
+    assert (options["name"].type, options["name"].default) == ("str", None)
+    assert options["must"].required
+    assert card.parameters is None
+    assert "must" in card.parameters_problem
+    json.dumps(to_json(card), allow_nan=False)
 
 
 def test_options_of_the_class_itself_come_before_its_parents():
-    options = describe(Deep)["options"]
-    assert [one["name"] for one in options][:5] == ["must", "depth", "width", "share", "name"]
-    assert (options[0]["allowed"], options[1]["allowed"]) == ("above 0", "at most 9")
+    options = describe(Deep).options
+    assert [one.name for one in options][:5] == ["must", "depth", "width", "share", "name"]
+    assert (options[0].allowed, options[1].allowed) == ("above 0", "at most 9")
 
 
 def test_parameters_are_counted_without_weights_or_random_numbers():
@@ -189,9 +191,9 @@ def test_cards_are_kept_and_then_need_no_import(register, no_imports, capsys):
     watching = Watching()
     (first,) = all_cards(watching)
     assert watching.stages == ["Look at good, once"]
-    assert (first["name"], first["package"], first["version"], first["available"]) == ("good", "acme", "1.2", True)
-    assert (first["family"], first["summary"]) == ("toy", "A generator for tests.")
-    assert (first["parameters"], [one["default"] for one in first["encode_options"]]) == (
+    assert (first.name, first.entry.distribution, first.entry.version, first.problem) == ("good", "acme", "1.2", None)
+    assert (first.capabilities.family, first.entry.summary) == ("toy", "A generator for tests.")
+    assert (first.capabilities.parameters, [one.default for one in first.capabilities.encode_options]) == (
         MINIMAL_PARAMETERS,
         [3, "mid"],
     )
@@ -220,35 +222,35 @@ def test_a_card_is_made_anew_when_it_may_no_longer_hold(register, monkeypatch, t
         file.write_text(file.read_text()[:20])
     assert kept_cards() == []
     (made,) = all_cards()
-    assert made["available"]
+    assert made.problem is None
     assert kept_cards() == [made]
 
 
 def test_broken_plugins_are_unavailable_with_the_reason_and_are_looked_at_again(register):
     modules = register("good", "broken", "lacking")
-    found = {card["name"]: card for card in all_cards()}
-    assert {name for name, card in found.items() if card["available"]} == {"good"}
-    assert found["broken"]["problem"] == "RuntimeError: no luck today"
-    assert "no_such_module_anywhere" in found["lacking"]["problem"]
-    assert {frozenset(card) - {"parameters_problem"} for card in found.values()} == {frozenset(found["broken"])}
+    found = {card.name: card for card in all_cards()}
+    assert {name for name, card in found.items() if card.problem is None} == {"good"}
+    assert found["broken"].problem == "RuntimeError: no luck today"
+    assert "no_such_module_anywhere" in found["lacking"].problem
+    assert {frozenset(card.document()) for card in found.values()} == {frozenset(found["broken"].document())}
     with pytest.raises(PluginError, match="'broken' is unavailable: RuntimeError: no luck today .from acme"):
         card_of("broken")
     (modules / "cards_broken.py").write_text(GOOD)
     sys.modules.pop("cards_broken", None)
-    assert {card["name"] for card in all_cards() if card["available"]} == {"good", "broken"}
+    assert {card.name for card in all_cards() if card.problem is None} == {"good", "broken"}
 
 
 def test_a_plugin_that_exits_is_no_end_of_the_listing(register):
     modules = register("good", "broken")
     (modules / "cards_broken.py").write_text('"""Exits."""\nraise SystemExit(3)\n')
-    assert {card["name"]: card["available"] for card in all_cards()} == {"good": True, "broken": False}
+    assert {card.name: card.problem is None for card in all_cards()} == {"good": True, "broken": False}
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(register, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("AUGMENT_HOME", str(tmp_path / "file"))
     register("good")
-    assert [card["available"] for card in all_cards()] == [True]
+    assert [card.problem for card in all_cards()] == [None]
     assert kept_cards() == []
 
 
@@ -262,7 +264,7 @@ def test_the_table_shows_each_model_and_why_one_is_unavailable(register, capsys)
     register("good", "broken")
     found = all_cards()
     capsys.readouterr()
-    tables.show_models(found)
+    models_tables.show_models(found)
     text = " ".join(capsys.readouterr().out.split())
     for words in ("good toy 0.01 M A generator for tests.", "likelihood, encode(t, layer)", "set: 8 more"):
         assert words in text
@@ -270,7 +272,7 @@ def test_the_table_shows_each_model_and_why_one_is_unavailable(register, capsys)
 
 
 def test_one_in_full_shows_its_own_options_first(capsys):
-    tables.show_model({**describe(Layered), "name": "layered", "package": "acme", "version": "1", "summary": "Short."})
+    models_tables.show_model(Card(PluginEntry("layered", "", "acme", "1", "Short.", ""), describe(Layered)))
     text = capsys.readouterr().out
     order = ["layered (toy) from acme 1", "Options of encode", "blocks", "Options of its own", "width", "batch_size"]
     places = [text.index(words) for words in order]
@@ -280,8 +282,9 @@ def test_one_in_full_shows_its_own_options_first(capsys):
 
 
 def test_every_registered_model_says_what_it_is_and_is_then_listed_without_torch():
-    rows = all_cards()
-    assert {row["name"]: row["problem"] for row in rows if not row["available"]} == {}
+    cards = all_cards()
+    rows = [card.document() for card in cards]
+    assert {card.name: card.problem for card in cards if card.problem} == {}
     told = ("family", "summary", "description", "encode", "parameters")
     assert {row["name"]: [key for key in told if not row[key]] for row in rows} == {row["name"]: [] for row in rows}
     assert [(row["name"], one["name"]) for row in rows for one in row["options"] if not one["description"]] == []

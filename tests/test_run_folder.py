@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 import torch
-from made_results import arm_scores, run_result
+from made_results import arm_scores, run_result, training_record
 
 from augment import api, registry
 from augment.api import study_features
@@ -162,7 +162,7 @@ def test_an_environment_has_all_that_decides_a_number_and_the_doctor_shows_it():
     assert set(found) == {"augment", "python", "torch", "numpy", "platform", "processor", "device", "threads"}
     assert found["torch"] == torch.__version__ and found["numpy"] == np.__version__ and found["processor"]
     assert found["threads"] == torch.get_num_threads() and found["device"] == "cpu"
-    state = doctor()
+    state = vars(doctor())
     assert {name: state[name] for name in found if name != "device"} == {
         name: value for name, value in found.items() if name != "device"
     }
@@ -223,7 +223,7 @@ def test_without_checkpoints_an_unfinished_folder_still_has_its_generator(tmp_pa
 def training(folder, stopped, *, seconds=1.0):
     (folder / "checkpoint").mkdir(parents=True)
     (folder / "checkpoint" / "last.safetensors").write_bytes(b"weights")
-    write_json(folder / "training.json", {"stopped": stopped, "seconds": seconds})
+    training_record(stopped=stopped, seconds=seconds).write(folder)
 
 
 def test_checkpoints_go_but_for_trainings_that_ran_out_of_time(tmp_path):

@@ -196,7 +196,7 @@ def test_a_disk_that_fills_while_saving_is_no_generator(sources, data, tmp_path,
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("augment.trained.write_json", full)
+    monkeypatch.setattr("augment.recipe.write_json", full)
     with pytest.raises(DataError, match="No space left"):
         get(tmp_path / "generator", data)
     assert not trained.reusable(tmp_path / "generator", recipe_of())

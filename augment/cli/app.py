@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -94,13 +95,14 @@ def models_command(
     from augment.progress import LineReporter, Reporter
 
     report = Reporter() if as_json else LineReporter(every=1.0)
-    document = card_of(name) if name else {"models": all_cards(report)}
+    cards = [card_of(name)] if name else all_cards(report)
     if as_json:
-        print_json(document)
+        documents = [card.document() for card in cards]
+        print_json(documents[0] if name else {"models": documents})
     else:
-        from augment.cli.tables import show_model, show_models
+        from augment.cli.models_tables import show_model, show_models
 
-        show_model(document) if name else show_models(document["models"])
+        show_model(cards[0]) if name else show_models(cards)
 
 
 @datasets_app.command("list")
@@ -136,7 +138,7 @@ def datasets_inspect_command(
     from augment.listing import inspect_dataset
 
     with reporting(quiet=quiet or as_json) as report:
-        document = inspect_dataset(
+        data, sheet = inspect_dataset(
             dataset,
             data_dir=data_dir,
             image_size=image_size,
@@ -146,11 +148,13 @@ def datasets_inspect_command(
             report=report,
         )
     if as_json:
-        print_json(document)
+        from augment.datasets import describe
+
+        print_json({**describe(data), "contact_sheet": str(sheet)})
     else:
         from augment.cli.tables import show_dataset
 
-        show_dataset(document)
+        show_dataset(data, sheet)
 
 
 @plugins_app.command("check")
@@ -163,14 +167,15 @@ def plugins_check_command(
     from augment.listing import check
 
     with reporting(quiet=quiet or as_json) as report:
-        document = check(names, report)
+        results = check(names, report)
+    passed = all(result.outcome != "failed" for result in results)
     if as_json:
-        print_json(document)
+        print_json({"passed": passed, "checks": [asdict(result) for result in results]})
     else:
         from augment.cli.tables import show_checks
 
-        show_checks(document)
-    if not document["passed"]:
+        show_checks(results)
+    if not passed:
         raise typer.Exit(5)
 
 
@@ -196,13 +201,13 @@ def doctor_command(as_json: Json = False) -> None:
     """
     from augment.listing import doctor
 
-    document = doctor()
+    found = doctor()
     if as_json:
-        print_json(document)
+        print_json(asdict(found))
     else:
         from augment.cli.tables import show_doctor
 
-        show_doctor(document)
+        show_doctor(found)
 
 
 @app.command("completion")

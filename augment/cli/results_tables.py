@@ -5,24 +5,27 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.markup import escape
 from rich.table import Table
 
 from augment.cli.tables import new_table, terminal
 from augment.evidence.statistics import signed
-from augment.results.selection import Row, value_of
+from augment.results.selection import columns_of, value_of
 
-Cell = Callable[[Row], str]
+if TYPE_CHECKING:
+    from augment.results.table import FeatureRow, RunRow
+
+Row = TypeVar("Row")
 
 NOT_SHOWN = ("settings", "fidelity", "folders")
 """Columns that hold several values, which only JSON holds; each can be asked for by its own name."""
 
 
-def write_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
+def write_csv(rows: Sequence[RunRow] | Sequence[FeatureRow], columns: Sequence[str]) -> None:
     """Rows as CSV (RFC 4180) with a header, numbers in full; nothing where there are no rows and no columns."""
-    names = list(columns) or [name for name in (rows[0] if rows else ()) if name not in NOT_SHOWN]
+    names = list(columns) or [name for name in (columns_of(rows[0]) if rows else ()) if name not in NOT_SHOWN]
     writer = csv.writer(sys.stdout)
     if names:
         writer.writerow(names)
@@ -34,31 +37,31 @@ def _plain(value: Any) -> Any:
     return ";".join(map(str, value)) if isinstance(value, list) else value
 
 
-RUNS: Mapping[str, Cell] = {
+RUNS: Mapping[str, Callable[[RunRow], str]] = {
     "study": lambda row: "\n".join(_study(row)),
-    "arm\nagainst": lambda row: _lines(*(_spaced(row[name]) for name in ("arm", "against"))),
+    "arm\nagainst": lambda row: _lines(*(_spaced(arm) for arm in (row.arm, row.against))),
     "accuracy\n%": lambda row: _accuracy(row).replace(" ", "\n"),
-    "difference\nverdict": lambda row: _lines(_difference(row), row["decision"]),
+    "difference\nverdict": lambda row: _lines(_difference(row), row.decision),
 }
 """Three lines a row, so that 80 columns are enough; those of :func:`_kid_columns` follow."""
 
 KID = "KID\nx 1000"
 
-FEATURES: Mapping[str, Cell] = {
-    "data": lambda row: row["dataset"],
+FEATURES: Mapping[str, Callable[[FeatureRow], str]] = {
+    "data": lambda row: row.dataset,
     "model": lambda row: _lines(_model(row), _layer(row)),
-    "head": lambda row: row["head"],
-    "k": lambda row: f"{row['k']}",
+    "head": lambda row: row.head,
+    "k": lambda row: f"{row.k}",
     "accuracy %": lambda row: _accuracy(row),
-    "against": lambda row: row["against"] or "-",
+    "against": lambda row: row.against or "-",
     "difference": lambda row: _difference(row),
-    "episodes": lambda row: f"{row['episodes']}",
+    "episodes": lambda row: f"{row.episodes}",
 }
 
 RIGHT = ("k", "accuracy %", "accuracy\n%", "difference", "difference\nverdict", "episodes")
 
 
-def show_runs(rows: Sequence[Row], columns: Sequence[str]) -> None:
+def show_runs(rows: Sequence[RunRow], columns: Sequence[str]) -> None:
     """A row per study and classifier, or the columns that were asked for."""
     title = "Runs: the best arm with a generator against the best one without; all intervals are of 95% over seeds"
     own = _kid_columns(rows)
@@ -69,34 +72,38 @@ def show_runs(rows: Sequence[Row], columns: Sequence[str]) -> None:
             out.print(escape(f"{name.replace(chr(10), ' ')}: by {scored_by}."), soft_wrap=True)
 
 
-def _ways(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row["scored_by"] for row in rows if row["scored_by"] is not None))
+def _ways(rows: Sequence[RunRow]) -> list[str]:
+    return list(dict.fromkeys(row.scored_by for row in rows if row.scored_by is not None))
 
 
-def _kid_columns(rows: Sequence[Row]) -> Mapping[str, Cell]:
+def _kid_columns(rows: Sequence[RunRow]) -> Mapping[str, Callable[[RunRow], str]]:
     """A column for each extractor and number of images: KIDs of different ones do not stand below each other."""
     ways = _ways(rows)
     if len(ways) < 2:
         return {KID: _kid}
 
-    def column(way: str) -> Cell:
-        return lambda row: _kid(row) if row["scored_by"] == way else ""
+    def column(way: str) -> Callable[[RunRow], str]:
+        return lambda row: _kid(row) if row.scored_by == way else ""
 
     return {f"{KID} [{number}]": column(way) for number, way in enumerate(ways, 1)}
 
 
-def _kid(row: Row) -> str:
-    return _lines(_thousand(row["kid"]), _floor(row))
+def _kid(row: RunRow) -> str:
+    return _lines(_thousand(row.kid), _floor(row))
 
 
-def show_features(rows: Sequence[Row], columns: Sequence[str]) -> None:
+def show_features(rows: Sequence[FeatureRow], columns: Sequence[str]) -> None:
     """A row per feature study and k, or the columns that were asked for."""
     title = "Feature studies: k labels per class, against the best baseline; intervals are of 95% over episodes"
     _show("Feature studies" if columns else title, rows, columns, FEATURES, right=RIGHT)
 
 
 def _show(
-    title: str, rows: Sequence[Row], columns: Sequence[str], cells: Mapping[str, Cell], right: Sequence[str]
+    title: str,
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    cells: Mapping[str, Callable[[Row], str]],
+    right: Sequence[str],
 ) -> None:
     out = terminal()
     if not rows:
@@ -129,12 +136,12 @@ def _lines(first: str, second: str | None) -> str:
     return f"{first}\n{second}" if second else first
 
 
-def _study(row: Row) -> tuple[str, str, str]:
-    seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
+def _study(row: RunRow) -> tuple[str, str, str]:
+    seeds = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}"
     return (
-        f"{row['dataset']} {row['regime']}",
-        f"{row['size']:,}, {_model(row)}",
-        f"{row['classifier']}, {seeds}, {row['seconds']:,.0f} s",
+        f"{row.dataset} {row.regime}",
+        f"{row.size:,}, {_model(row)}",
+        f"{row.classifier}, {seeds}, {row.seconds:,.0f} s",
     )
 
 
@@ -143,32 +150,32 @@ def _spaced(arm: str | None) -> str:
     return (arm or "").replace("+", " + ")
 
 
-def _model(row: Row) -> str:
-    return f"{row['model']} {row['differs']}".strip()
+def _model(row: RunRow | FeatureRow) -> str:
+    return f"{row.model} {row.differs}".strip()
 
 
-def _layer(row: Row) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in ("t", "layer") if row[name] is not None)
+def _layer(row: FeatureRow) -> str:
+    return ", ".join(f"{name} {value}" for name, value in (("t", row.t), ("layer", row.layer)) if value is not None)
 
 
-def _accuracy(row: Row) -> str:
+def _accuracy(row: RunRow | FeatureRow) -> str:
     """Mean and half the width of its 95% interval."""
-    low, high = row["accuracy_low"], row["accuracy_high"]
-    return f"{100 * row['accuracy']:.1f}" + ("" if low is None else f" ±{50 * (high - low):.1f}")
+    low, high = row.accuracy_low, row.accuracy_high
+    return f"{100 * row.accuracy:.1f}" + ("" if low is None or high is None else f" ±{50 * (high - low):.1f}")
 
 
-def _difference(row: Row) -> str:
+def _difference(row: RunRow | FeatureRow) -> str:
     """In points, with its 95% interval; one seed gives none."""
-    if row["difference"] is None:
+    if row.difference is None:
         return "-"
-    if row["low"] is None:
-        return _lines(signed(row["difference"]), "no interval")
-    return _lines(signed(row["difference"]), f"{signed(row['low'])} to {signed(row['high'])}")
+    if row.low is None or row.high is None:
+        return _lines(signed(row.difference), "no interval")
+    return _lines(signed(row.difference), f"{signed(row.low)} to {signed(row.high)}")
 
 
 def _thousand(value: float | None) -> str:
     return "-" if value is None else f"{1000 * value:.1f}"
 
 
-def _floor(row: Row) -> str | None:
-    return None if row["kid_floor"] is None else f"({_thousand(row['kid_floor'])})"
+def _floor(row: RunRow) -> str | None:
+    return None if row.kid_floor is None else f"({_thousand(row.kid_floor)})"

@@ -25,6 +25,7 @@ from augment.experiment.identity import counts_of_regime, identity_of, specs_of
 from augment.experiment.recipe import default_usage
 from augment.experiment.scored import check_scored
 from augment.progress import Reporter
+from augment.recipe import Recipe
 from augment.regimes import Manifest
 from augment.results.identity import Identity
 from augment.results.run_result import RunResult, Seeds
@@ -34,7 +35,6 @@ from augment.synthetic.smote import check_decodes
 from augment.synthetic.strategies import CountStrategy, SourceStrategy
 from augment.synthetic.synthesis import check_generator
 from augment.synthetic.teacher_filter import check_held_out
-from augment.trained import Recipe
 
 
 @dataclass(frozen=True)

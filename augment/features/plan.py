@@ -30,13 +30,13 @@ from augment.features.resolve import (
 )
 from augment.generator import UNLABELLED, Generator
 from augment.progress import Reporter
+from augment.recipe import Recipe
 from augment.regimes import Manifest
 from augment.results.features_result import FeaturesResult
 from augment.results.identity import Identity
 from augment.storage import files
 from augment.storage.hashing import content_hash
 from augment.studies.identity import DataFacts
-from augment.trained import Recipe
 
 POOL_CLASS = "unlabelled"
 REFERENCE_IMAGES = 5000

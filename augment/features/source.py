@@ -18,10 +18,8 @@ from augment.features.plan import FeaturesPlan
 from augment.generator import Generator
 from augment.locations import cache_folder
 from augment.progress import Reporter
-from augment.registry import load_generator
 from augment.results.features_result import SearchMap
-from augment.storage.files import read_json
-from augment.trained import Trained
+from augment.trained import Trained, load_trained
 from augment.workers import Workers
 
 
@@ -115,15 +113,7 @@ def _saved(plan: FeaturesPlan) -> Trained:
     """The generator of ``--generator``; what its training cost is known where it was trained by us."""
     folder = plan.config.generator
     assert folder is not None
-    training = read_json(folder / "training.json") or {}
-    return Trained(
-        generator=load_generator(folder),
-        steps=training.get("steps", 0),
-        seconds=training.get("seconds", 0.0),
-        images_per_second=training.get("images_per_second", 0.0),
-        stopped=training.get("stopped", "unknown"),
-        cached=True,
-    )
+    return load_trained(folder, cached=True)
 
 
 def pixels(plan: FeaturesPlan) -> FeatureTable:

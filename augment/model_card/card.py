@@ -10,10 +10,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from augment.generator import Generator
 from augment.model_card.markdown import code, escaped, json_block, prose, table
+from augment.recipe import TrainingRecord
 from augment.regimes import Manifest
 from augment.storage import files
 from augment.training.state import OUT_OF_TIME
@@ -50,7 +50,7 @@ def write_card(
     manifest: of the images it was trained on; one class where labels were not used.  classes: names of the data set's
     classes. Raises DataError where the folder cannot be written.
     """
-    training = files.read_json(folder / "training.json") or {}
+    training = TrainingRecord.read(folder)
     parts = [
         _front_matter(generator),
         _heading(generator, manifest),
@@ -135,38 +135,38 @@ def _draw(manifest: Manifest, *, labelled: bool) -> str:
     return f"regime {escaped(manifest.regime)}{factor}, seed {manifest.seed}"
 
 
-def _training(training: dict[str, Any], generator: Generator) -> str:
-    recipe = training.get("recipe", {})
+def _training(training: TrainingRecord | None, generator: Generator) -> str:
     options = json_block(generator.config.model_dump(mode="json"))
-    if not training:
+    if training is None:
         return f"Options:\n\n{options}"
+    recipe = training.recipe
     rows = [
-        ("steps", f"{training['steps']:,} of {recipe['steps']:,} ({escaped(_ended(training))})"),
+        ("steps", f"{training.steps:,} of {recipe.steps:,} ({escaped(_ended(training))})"),
         ("weights", _weights(training)),
-        ("seconds", f"{training['seconds']:,.1f} ({training['images_per_second']:,.0f} images per second)"),
-        ("device, precision", f"{recipe['device']}, {recipe['precision']}"),
-        ("seed", str(recipe["seed"])),
-        ("plugin", escaped(str(recipe["version"]))),
+        ("seconds", f"{training.seconds:,.1f} ({training.images_per_second:,.0f} images per second)"),
+        ("device, precision", f"{recipe.device}, {recipe.precision}"),
+        ("seed", str(recipe.seed)),
+        ("plugin", escaped(recipe.version)),
     ]
     return f"{table(('what', 'value'), rows)}\n\nOptions:\n\n{options}"
 
 
-def _weights(training: dict[str, Any]) -> str:
-    step = training.get("best_step")
+def _weights(training: TrainingRecord) -> str:
+    step = training.best_step
     return "of the last step" if step is None else f"of step {step:,}, where the validation loss was lowest"
 
 
-def _ended(training: dict[str, Any]) -> str:
-    return "out of time" if training["stopped"] == OUT_OF_TIME else str(training["stopped"]).rstrip(".")
+def _ended(training: TrainingRecord) -> str:
+    return "out of time" if training.stopped == OUT_OF_TIME else training.stopped.rstrip(".")
 
 
-def _limits(manifest: Manifest, classes: Sequence[str], training: dict[str, Any], evidence: Evidence) -> str:
+def _limits(manifest: Manifest, classes: Sequence[str], training: TrainingRecord | None, evidence: Evidence) -> str:
     found = [*evidence.limits, BIAS]
     if _labelled(manifest, classes):
         counts = zip(classes, manifest.class_counts, strict=True)
         few = [f"{escaped(name)} ({count})" for name, count in counts if count < FEW_IMAGES]
         if few:
             found.append(f"Classes learnt from fewer than {FEW_IMAGES} images: {', '.join(few)}.")
-    if training.get("stopped", "finished") != "finished":
+    if training is not None and training.stopped != "finished":
         found.append(f"Its training ended before the last step: {escaped(_ended(training))}.")
     return "\n".join(f"- {sentence}" for sentence in found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from augment.evidence.verdict import Verdict
 from augment.metrics.scores import SCORES, Score, ScoreKind
 from augment.report.chart import Chart
 from augment.results.records import AnyRecord, FeaturesRecord, Found, RunRecord
-from augment.results.selection import Condition, check_names, select
+from augment.results.selection import Condition, check_names
 from augment.results.settings import settings_of
 from augment.results.studies import Study
 from augment.storage.files import read_json
@@ -238,16 +239,15 @@ def chosen(found: Found, conditions: Sequence[Condition]) -> Found:
             "model": record.model,
             "seeds": [*record.seeds],
             "settings": settings_of(record),
-            "record": record,
         }
         for record in found.records
     ]
     check_names([condition.name for condition in conditions], rows)
-    kept = select(rows, conditions, ())
-    if not kept:
+    kept = [all(condition.holds(row) for condition in conditions) for row in rows]
+    if not any(kept):
         asked = " and ".join(condition.text for condition in conditions)
         raise DataError(f"None of {len(rows):,} results has {asked}; `augment results` lists what there is.")
-    return replace(found, records=tuple(row["record"] for row in kept))
+    return replace(found, records=tuple(compress(found.records, kept)))
 
 
 def filters(charts: Sequence[Chart], rows: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:

@@ -6,12 +6,15 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from augment.errors import UsageError, unknown_name
 
-Row = Mapping[str, Any]
-"""Values by column; ``settings`` holds everything that was set, and ``fidelity`` all scores of samples, by name."""
+Row = TypeVar("Row")
+"""Values by column, as a mapping or a dataclass.
+
+``settings`` holds everything that was set, and ``fidelity`` all scores of samples, by name.
+"""
 
 INNER = ("settings", "fidelity")
 """Columns that are asked for by what they hold."""
@@ -47,7 +50,7 @@ class Condition:
         values = tuple(part.strip() for part in rest.split(",")) if sign in ("=", "!=") else (rest,)
         return cls(name, sign, values, text)
 
-    def holds(self, row: Row) -> bool:
+    def holds(self, row: object) -> bool:
         """For a row without a value only ``!=`` holds; raises UsageError where text is compared with a number."""
         value = value_of(row, self.name)
         if self.sign == "!=":
@@ -78,17 +81,23 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def value_of(row: Row, name: str) -> Any:
+def columns_of(row: object) -> Mapping[str, Any]:
+    """Values by column."""
+    return row if isinstance(row, Mapping) else vars(row)
+
+
+def value_of(row: object, name: str) -> Any:
     """A column's value, or that of a setting or score of this name; None where there is none.
 
     ``fidelity.precision`` is the score, ``precision`` the setting.
     """
-    return next((part[name] for part in (row, *_inner(row)) if name in part), None)
+    return next((part[name] for part in (columns_of(row), *_inner(row)) if name in part), None)
 
 
-def _inner(row: Row) -> list[Row]:
+def _inner(row: object) -> list[Mapping[str, Any]]:
     """Settings, then scores of samples where there are such; last both with where they stand before their names."""
-    parts = {part: row[part] for part in INNER if part in row}
+    columns = columns_of(row)
+    parts = {part: columns[part] for part in INNER if part in columns}
     full = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
     return [*parts.values(), full]
 
@@ -117,9 +126,9 @@ def _rank(value: Any) -> tuple[int, float, str]:
     return (0, float(value), "") if _is_number(value) else (1, 0.0, str(value).casefold())
 
 
-def check_names(names: Iterable[str], rows: Sequence[Row]) -> None:
+def check_names(names: Iterable[str], rows: Sequence[object]) -> None:
     """Raises UsageError for a name that is no column, setting or score of any row, with the known ones."""
-    columns = dict.fromkeys(name for row in rows for name in row if name not in INNER)
+    columns = dict.fromkeys(name for row in rows for name in columns_of(row) if name not in INNER)
     inner = dict.fromkeys(name for row in rows for part in _inner(row)[:-1] for name in part)
     full = {name for row in rows for name in _inner(row)[-1]}
     for name in names:

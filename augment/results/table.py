@@ -11,22 +11,83 @@ from augment.evidence.verdict import Verdict
 from augment.metrics.scores import SCORES
 from augment.results.features_result import ComparisonAtK, FeaturesResult
 from augment.results.records import FeaturesRecord, Found, RunRecord
-from augment.results.selection import Condition, Row, check_names, select, sort_keys, value_of
+from augment.results.selection import Condition, check_names, columns_of, select, sort_keys, value_of
 from augment.results.settings import apart, settings_of
 from augment.results.studies import PooledArm, Study, studies
 
 SCHEMA = "augment.results/2"
 
 
-def run_rows(records: Sequence[RunRecord], *, each: bool = False) -> list[Row]:
-    """A row per study and classifier, over all seeds; with ``each`` one per run and classifier.
+@dataclass(frozen=True)
+class RunRow:
+    """One classifier of a study, over all of its seeds.
 
-    accuracy: in [0, 1], its mean over seeds with ``accuracy_low`` and ``accuracy_high``, bounds of the 95% interval,
-    None with one seed.  arm: the best with a generator.  against: the best without.  difference, low, high: in
-    percentage points, None where a guard failed.  p: corrected for the arms tried.  kid, kid_floor: means over runs,
-    of the first seed of each, None where these were not scored alike.  scored_by: what KID depends on besides the
-    images.  seconds: wall clock of all runs together.
+    differs: what sets the study apart from others of this model.  accuracy: in [0, 1], its mean over seeds with
+    ``accuracy_low`` and ``accuracy_high``, bounds of the 95% interval, None with one seed.  arm: the best with a
+    generator.  against: the best without.  difference, low, high: in percentage points, None where a guard failed.
+    p: corrected for the arms tried.  kid, kid_floor: means over runs, of the first seed of each, None where these were
+    not scored alike.  scored_by: what KID depends on besides the images.  fidelity: every score of samples by name.
+    seconds: wall clock of all runs together.
     """
+
+    dataset: str
+    regime: str
+    size: int
+    model: str
+    differs: str
+    classifier: str
+    arm: str
+    accuracy: float
+    accuracy_low: float | None
+    accuracy_high: float | None
+    against: str | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    decision: str
+    kid: float | None
+    kid_floor: float | None
+    scored_by: str | None
+    fidelity: Mapping[str, float | None]
+    seconds: float
+    seeds: int
+    folders: list[str]
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FeatureRow:
+    """One k of a feature study, with the head that its verdict is on.
+
+    accuracy: in [0, 1], its mean over episodes, with the bounds of its 95% interval.  against: the best baseline at
+    this k.  difference, low, high: in percentage points.  p: corrected for every baseline and k.
+    """
+
+    dataset: str
+    model: str
+    differs: str
+    t: int | None
+    layer: str | None
+    dimensions: int
+    head: str
+    k: int
+    accuracy: float
+    accuracy_low: float | None
+    accuracy_high: float | None
+    against: str | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    episodes: int
+    seconds: float
+    folders: list[str]
+    settings: Mapping[str, Any]
+
+
+def run_rows(records: Sequence[RunRecord], *, each: bool = False) -> list[RunRow]:
+    """A row per study and classifier, over all seeds; with ``each`` one per run and classifier."""
     return [
         _run_row(study, classifier)
         for study in studies(records, join=not each)
@@ -34,36 +95,41 @@ def run_rows(records: Sequence[RunRecord], *, each: bool = False) -> list[Row]:
     ]
 
 
-def _run_row(study: Study, classifier: str) -> dict[str, Any]:
+def _run_row(study: Study, classifier: str) -> RunRow:
     verdict = _verdict(study, classifier)
     compared = _compared(study, classifier)
     trusted = compared if verdict.decision not in ("invalid", "nothing to compare") else None
     best = _best(study, classifier, compared)
     mean, interval = mean_with_interval(best.accuracy)
+    accuracy_low, accuracy_high = interval or (None, None)
     low, high = (None, None) if trusted is None or trusted.ci95 is None else trusted.ci95
-    return {
-        "dataset": study.dataset,
-        "regime": study.regime,
-        "size": study.size,
-        "model": study.model,
-        "differs": study.label.removeprefix(study.model).strip(),
-        "classifier": classifier,
-        "arm": best.arm,
-        "accuracy": mean,
-        "accuracy_low": None if interval is None else interval[0],
-        "accuracy_high": None if interval is None else interval[1],
-        "against": None if compared is None else compared.against,
-        "difference": None if trusted is None else trusted.delta,
-        "low": low,
-        "high": high,
-        "p": verdict.p,
-        "decision": verdict.decision,
-        **_fidelity(study),
-        "seconds": round(sum(record.seconds for record in study.runs), 2),
-        "seeds": len(study.seeds),
-        "folders": [str(record.folder) for record in study.runs],
-        "settings": dict(study.settings),
-    }
+    fidelity = _fidelity(study)
+    return RunRow(
+        dataset=study.dataset,
+        regime=study.regime,
+        size=study.size,
+        model=study.model,
+        differs=study.label.removeprefix(study.model).strip(),
+        classifier=classifier,
+        arm=best.arm,
+        accuracy=mean,
+        accuracy_low=accuracy_low,
+        accuracy_high=accuracy_high,
+        against=None if compared is None else compared.against,
+        difference=None if trusted is None else trusted.delta,
+        low=low,
+        high=high,
+        p=verdict.p,
+        decision=verdict.decision,
+        kid=fidelity.get("kid"),
+        kid_floor=_kid_floor(study),
+        scored_by=_scored_by(study),
+        fidelity=fidelity,
+        seconds=round(sum(record.seconds for record in study.runs), 2),
+        seeds=len(study.seeds),
+        folders=[str(record.folder) for record in study.runs],
+        settings=dict(study.settings),
+    )
 
 
 def _verdict(study: Study, classifier: str) -> Verdict:
@@ -87,18 +153,23 @@ def _best(study: Study, classifier: str, compared: Comparison | None) -> PooledA
     return max(own, key=lambda row: (row.family == "generative", sum(row.accuracy)))
 
 
-def _fidelity(study: Study) -> dict[str, Any]:
-    """KID and its floor over all runs, and every other score, if one extractor scored as many images in each."""
-    scored = [record.result.fidelity for record in study.runs]
-    alike = {found.measured_by for found in scored}
-    kinds = [kind for kind in SCORES if len(alike) == 1 or kind.by != "extractor"]
-    means = {kind.name: _mean_of([found[kind.name].value for found in scored]) for kind in kinds}
-    return {
-        "kid": means.get("kid"),
-        "kid_floor": _mean_of([found["kid"].floor for found in scored]) if len(alike) == 1 else None,
-        "scored_by": alike.pop() if len(alike) == 1 else None,
-        "fidelity": means,
-    }
+def _scored_by(study: Study) -> str | None:
+    """The extractor and number of images of every run's scores; None where these differ."""
+    alike = {record.result.fidelity.measured_by for record in study.runs}
+    return alike.pop() if len(alike) == 1 else None
+
+
+def _fidelity(study: Study) -> dict[str, float | None]:
+    """Means over runs: of an extractor's scores only where one scored as many images in each."""
+    alike = _scored_by(study) is not None
+    kinds = [kind for kind in SCORES if alike or kind.by != "extractor"]
+    return {kind.name: _mean_of([run.result.fidelity[kind.name].value for run in study.runs]) for kind in kinds}
+
+
+def _kid_floor(study: Study) -> float | None:
+    if _scored_by(study) is None:
+        return None
+    return _mean_of([record.result.fidelity["kid"].floor for record in study.runs])
 
 
 def _mean_of(values: Sequence[float | None]) -> float | None:
@@ -106,12 +177,8 @@ def _mean_of(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def feature_rows(records: Sequence[FeaturesRecord]) -> list[Row]:
-    """A row per feature study and k, for the head that the verdict is on.
-
-    accuracy: in [0, 1], its mean over episodes, with the bounds of its 95% interval.  against: the best baseline at
-    this k.  difference, low, high: in percentage points.  p: not corrected.
-    """
+def feature_rows(records: Sequence[FeaturesRecord]) -> list[FeatureRow]:
+    """A row per feature study and k, for the head that the verdict is on."""
     groups: dict[tuple[str, str], list[FeaturesRecord]] = {}
     for record in records:
         groups.setdefault((record.dataset, record.model), []).append(record)
@@ -125,35 +192,35 @@ def feature_rows(records: Sequence[FeaturesRecord]) -> list[Row]:
 
 def _feature_rows(
     record: FeaturesRecord, settings: Mapping[str, Any], differs: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[FeatureRow]:
     result = record.result
     chosen, head = result.chosen, result.protocol.heads[0]
     for row in (row for row in result.rows if (row.method, row.head) == (record.model, head)):
         compared = None if record.failed_guards else _against_best(result, row.k)
         low, high = (None, None) if compared is None or compared.ci95 is None else compared.ci95
         accuracy_low, accuracy_high = row.ci95 or (None, None)
-        yield {
-            "dataset": record.dataset,
-            "model": record.model,
-            "differs": " ".join(f"{name}={value}" for name, value in differs.items()),
-            "t": chosen.t,
-            "layer": chosen.layer,
-            "dimensions": chosen.dimensions,
-            "head": head,
-            "k": row.k,
-            "accuracy": row.accuracy,
-            "accuracy_low": accuracy_low,
-            "accuracy_high": accuracy_high,
-            "against": None if compared is None else compared.against,
-            "difference": None if compared is None else compared.delta,
-            "low": low,
-            "high": high,
-            "p": None if compared is None else compared.p_holm,
-            "episodes": row.episodes,
-            "seconds": record.seconds,
-            "folders": [str(record.folder)],
-            "settings": dict(settings),
-        }
+        yield FeatureRow(
+            dataset=record.dataset,
+            model=record.model,
+            differs=" ".join(f"{name}={value}" for name, value in differs.items()),
+            t=chosen.t,
+            layer=chosen.layer,
+            dimensions=chosen.dimensions,
+            head=head,
+            k=row.k,
+            accuracy=row.accuracy,
+            accuracy_low=accuracy_low,
+            accuracy_high=accuracy_high,
+            against=None if compared is None else compared.against,
+            difference=None if compared is None else compared.delta,
+            low=low,
+            high=high,
+            p=None if compared is None else compared.p_holm,
+            episodes=row.episodes,
+            seconds=record.seconds,
+            folders=[str(record.folder)],
+            settings=dict(settings),
+        )
 
 
 def _against_best(result: FeaturesResult, k: int) -> ComparisonAtK | None:
@@ -163,10 +230,10 @@ def _against_best(result: FeaturesResult, k: int) -> ComparisonAtK | None:
 
 @dataclass(frozen=True)
 class Listing:
-    """Rows of runs and of feature studies; see :func:`run_rows` and :func:`feature_rows`."""
+    """Rows of runs and of feature studies."""
 
-    runs: Sequence[Row]
-    features: Sequence[Row]
+    runs: Sequence[RunRow]
+    features: Sequence[FeatureRow]
     found: Found
 
     def to_json(self, columns: Sequence[str] = (), kind: str | None = None) -> dict[str, Any]:
@@ -181,8 +248,8 @@ class Listing:
         }
 
 
-def _cut(rows: Sequence[Row], columns: Sequence[str]) -> list[Row]:
-    return [{name: value_of(row, name) for name in columns} for row in rows] if columns else list(rows)
+def _cut(rows: Sequence[RunRow] | Sequence[FeatureRow], columns: Sequence[str]) -> list[dict[str, Any]]:
+    return [{name: value_of(row, name) for name in columns} if columns else dict(columns_of(row)) for row in rows]
 
 
 def listing(

@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from augment.errors import DataError
 from augment.progress import Reporter
+from augment.recipe import FILE as TRAINING_FILE
+from augment.recipe import TrainingRecord
 from augment.results.identity import FILE as CONFIG
 from augment.results.identity import Identity
 from augment.results.study_result import FILE, Cost, StudyResult
@@ -115,7 +117,7 @@ def finish(folder: Path, result: R, *, seconds: float, draw: Draw | None = None)
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         cost=Cost(
             seconds=round(seconds, 2),
-            generator_seconds=round(sum(one["seconds"] for one in trainings.values()), 2),
+            generator_seconds=round(sum(one.seconds for one in trainings.values()), 2),
             classifier_seconds=round(result.classifier_seconds, 2),
         ),
         seconds=round(seconds, 2),
@@ -129,14 +131,14 @@ def finish(folder: Path, result: R, *, seconds: float, draw: Draw | None = None)
     return finished
 
 
-def _trainings(folder: Path) -> dict[Path, dict[str, Any]]:
+def _trainings(folder: Path) -> dict[Path, TrainingRecord]:
     """What the training of every generator below ``folder`` left, by the generator's folder."""
-    found = {file.parent: files.read_json(file) for file in folder.rglob("training.json")}
-    return {place: training for place, training in found.items() if training is not None and "seconds" in training}
+    found = {file.parent: TrainingRecord.read(file.parent) for file in folder.rglob(TRAINING_FILE)}
+    return {place: training for place, training in found.items() if training is not None}
 
 
-def _remove_checkpoints(trainings: Mapping[Path, Mapping[str, Any]]) -> None:
+def _remove_checkpoints(trainings: Mapping[Path, TrainingRecord]) -> None:
     """They are several times as large as the weights, and only an interrupted training needs them."""
     for place, training in trainings.items():
-        if training.get("stopped") != OUT_OF_TIME:
+        if training.stopped != OUT_OF_TIME:
             shutil.rmtree(place / "checkpoint", ignore_errors=True)  # what cannot be removed does no harm

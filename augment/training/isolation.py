@@ -12,11 +12,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from augment.errors import Stopped
 
@@ -44,44 +46,58 @@ def isolated(device: torch.device) -> Iterator[None]:
 
     Restored: random states, grad mode, default dtype, thread count, deterministic and cuDNN flags.
     """
-    before = _global_state(device)
+    before = _GlobalState.of(device)
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
-        _restore(before, device)
+        before.restore()
 
 
-def _global_state(device: torch.device) -> dict[str, Any]:
-    return {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if device.type == "cuda" else None,
-        "mps": torch.mps.get_rng_state() if device.type == "mps" else None,
-        "threads": torch.get_num_threads(),
-        "dtype": torch.get_default_dtype(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
-        "benchmark": torch.backends.cudnn.benchmark,
-        "cudnn_deterministic": torch.backends.cudnn.deterministic,
-    }
+@dataclass(frozen=True)
+class _GlobalState:
+    python: Any
+    numpy: Any
+    generator: Tensor
+    cuda: list[Tensor] | None
+    mps: Tensor | None
+    threads: int
+    dtype: torch.dtype
+    deterministic: bool
+    warn_only: bool
+    benchmark: bool
+    cudnn_deterministic: bool
 
+    @classmethod
+    def of(cls, device: torch.device) -> _GlobalState:
+        return cls(
+            python=random.getstate(),
+            numpy=np.random.get_state(),
+            generator=torch.get_rng_state(),
+            cuda=torch.cuda.get_rng_state_all() if device.type == "cuda" else None,
+            mps=torch.mps.get_rng_state() if device.type == "mps" else None,
+            threads=torch.get_num_threads(),
+            dtype=torch.get_default_dtype(),
+            deterministic=torch.are_deterministic_algorithms_enabled(),
+            warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+            benchmark=torch.backends.cudnn.benchmark,
+            cudnn_deterministic=torch.backends.cudnn.deterministic,
+        )
 
-def _restore(before: dict[str, Any], device: torch.device) -> None:
-    random.setstate(before["python"])
-    np.random.set_state(before["numpy"])
-    torch.set_rng_state(before["torch"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state_all(before["cuda"])
-    elif device.type == "mps":
-        torch.mps.set_rng_state(before["mps"])
-    if torch.get_num_threads() != before["threads"]:
-        torch.set_num_threads(before["threads"])
-    torch.set_default_dtype(before["dtype"])
-    torch.use_deterministic_algorithms(before["deterministic"], warn_only=before["warn_only"])
-    torch.backends.cudnn.benchmark = before["benchmark"]
-    torch.backends.cudnn.deterministic = before["cudnn_deterministic"]
+    def restore(self) -> None:
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.generator)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state_all(self.cuda)
+        if self.mps is not None:
+            torch.mps.set_rng_state(self.mps)
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        torch.set_default_dtype(self.dtype)
+        torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
+        torch.backends.cudnn.benchmark = self.benchmark
+        torch.backends.cudnn.deterministic = self.cudnn_deterministic
 
 
 class Interruption:
