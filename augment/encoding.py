@@ -11,10 +11,10 @@ from torch import Tensor
 
 from augment.capabilities import REQUIRED, encode_options
 from augment.cards import kept_cards
+from augment.compute import CPU, Compute
 from augment.errors import PluginError, UsageError, unknown_name
 from augment.generator import Generator, evaluating
 from augment.travelling import on_all_cores
-from augment.workers import Workers
 
 ENCODE_CHUNK = 256
 """Images per pass."""
@@ -30,26 +30,24 @@ def encode_set(
     images: Tensor,
     *,
     layers: Sequence[str | None] = (None,),
-    precision: str = "fp32",
-    workers: Workers | None = None,
+    compute: Compute = CPU,
     on_progress: OnProgress | None = None,
     **options: Any,
 ) -> list[Tensor]:
     """Features ``(N, D)`` float32 on the CPU of uint8 images ``(N, C, H, W)``, one tensor per name in ``layers``.
 
     layers: names of ``generator.layers``, several joined by commas, "all", or None for the model's own default. They
-    come out of one pass where the model can do so.  precision: "bf16" encodes under autocast.  workers: processes that
-    help; without any, some are started where encoding is slow.  options: of the model's ``encode``. Raises UsageError
-    for an option or layer that the model does not have, PluginError when it returns another shape or non-finite values.
+    come out of one pass where the model can do so.  options: of the model's ``encode``. Raises UsageError for an option
+    or layer that the model does not have, PluginError when it returns another shape or non-finite values.
     """
     check_encode_options(type(generator), {**options, **({"layer": None} if any(layers) else {})})
     check_layers(generator, layers)
     joined = tuple(",".join(generator.layers) if name == ALL else name for name in layers)
-    work = partial(_chunk, layers=joined, options=options, precision=precision)
+    work = partial(_chunk, layers=joined, options=options, precision=compute.precision)
     parts = [part.clone() for part in images.split(ENCODE_CHUNK) if len(part)]  # a view travels with all of it
     chunks: list[list[Tensor]] = []
     done = 0
-    for part, chunk in zip(parts, on_all_cores(work, generator, parts, workers=workers), strict=True):
+    for part, chunk in zip(parts, on_all_cores(work, generator, parts, workers=compute.workers), strict=True):
         chunks.append(chunk)
         done += len(part)
         if on_progress is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from augment import class_folders, regimes, trained
+from augment.compute import Compute
 from augment.datasets import ImageSet
 from augment.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError
@@ -176,12 +177,12 @@ def sample(
     if target.is_dir() and any(target.iterdir()):
         raise DataError(f"{target} is not empty; images of two draws must not mix. Remove it, or choose another --out.")
     report.stage(f"Sample {generator.name}")
-    found = choose_precision(precision, place)
+    compute = Compute(str(place), choose_precision(precision, place))
     if conditional:
-        drawn = synthesise(generator, wanted, seed=seed, precision=found, on_progress=report.advance)
+        drawn = synthesise(generator, wanted, seed=seed, compute=compute, on_progress=report.advance)
         classes = class_names(folder, num_classes)
     else:
-        drawn = draw_unlabelled(generator, n, seed=seed, precision=found, on_progress=report.advance)
+        drawn = draw_unlabelled(generator, n, seed=seed, compute=compute, on_progress=report.advance)
         classes = ("unlabelled",)
     class_folders.save_class_folders(target, drawn.images, drawn.labels, classes, drawn.rows)
     named = target if target.name else target.resolve()  # "." has no name to put a sheet beside

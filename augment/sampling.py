@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor
 
+from augment.compute import CPU, Compute
 from augment.errors import PluginError
 from augment.generator import SAMPLE_CHUNK, Generator, chunk_seed, draw, evaluating
 from augment.travelling import Work, on_all_cores
-from augment.workers import Workers
 
 P = TypeVar("P")
 
@@ -40,17 +40,16 @@ def sample_images(
     labels: Tensor,
     *,
     seed: int,
-    precision: str = "fp32",
-    workers: Workers | None = None,
+    compute: Compute = CPU,
     on_progress: OnProgress | None = None,
 ) -> Tensor:
     """One image per label: uint8 ``(n, C, H, W)``.
 
-    workers: processes that help; without any, some are started where drawing is slow. on_progress: called with images
-    done and wanted. Raises PluginError when a plugin returns another shape or non-finite values.
+    on_progress: called with images done and wanted. Raises PluginError when a plugin returns another shape or
+    non-finite values.
     """
-    work = partial(_chunk, seed=seed, precision=precision)
-    return _gathered(work, generator, _chunks(labels.cpu()), len(labels), workers, on_progress)
+    work = partial(_chunk, seed=seed, precision=compute.precision)
+    return _gathered(work, generator, _chunks(labels.cpu()), len(labels), compute, on_progress)
 
 
 def edit_images(
@@ -60,8 +59,7 @@ def edit_images(
     strength: float,
     *,
     seed: int,
-    precision: str = "fp32",
-    workers: Workers | None = None,
+    compute: Compute = CPU,
     on_progress: OnProgress | None = None,
 ) -> Tensor:
     """A new image for each of ``images``, uint8 ``(n, C, H, W)``, as ``labels``, by a generator tagged ``edits``.
@@ -69,21 +67,20 @@ def edit_images(
     strength: in (0, 1], 1 forgets the image. Errors and the rest as :func:`sample_images`.
     """
     parts = [*map(Edit, _chunks(images), _chunks(labels))]
-    work = partial(_edited, strength=strength, seed=seed, precision=precision)
-    return _gathered(work, generator, parts, len(labels), workers, on_progress)
+    work = partial(_edited, strength=strength, seed=seed, precision=compute.precision)
+    return _gathered(work, generator, parts, len(labels), compute, on_progress)
 
 
 def decode_codes(
     generator: Generator,
     codes: Tensor,
     *,
-    precision: str = "fp32",
-    workers: Workers | None = None,
+    compute: Compute = CPU,
     on_progress: OnProgress | None = None,
 ) -> Tensor:
     """Images uint8 ``(n, C, H, W)`` of codes ``(n, D)``, by a generator tagged ``decodes``; see sample_images."""
-    work = partial(_decoded, precision=precision)
-    return _gathered(work, generator, _chunks(codes), len(codes), workers, on_progress)
+    work = partial(_decoded, precision=compute.precision)
+    return _gathered(work, generator, _chunks(codes), len(codes), compute, on_progress)
 
 
 def _chunks(rows: Tensor) -> list[Tensor]:
@@ -96,13 +93,13 @@ def _gathered(
     generator: Generator,
     parts: Sequence[P],
     n: int,
-    workers: Workers | None,
+    compute: Compute,
     on_progress: OnProgress | None,
 ) -> Tensor:
     """What ``work`` makes of the parts, ``n`` images in all, in order: uint8 ``(n, C, H, W)``."""
     images = torch.empty((n, *generator.spec.shape), dtype=torch.uint8)
     done = 0
-    for chunk in on_all_cores(work, generator, parts, workers=workers):
+    for chunk in on_all_cores(work, generator, parts, workers=compute.workers):
         images[done : done + len(chunk)] = chunk
         done += len(chunk)
         if on_progress is not None:

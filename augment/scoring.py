@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augment.compute import CPU, Compute
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.device import choose_device, choose_precision
 from augment.errors import DataError
@@ -22,7 +23,6 @@ from augment.metrics.scores import FidelityScores, compute_scores
 from augment.progress import Reporter
 from augment.registry import load_generator
 from augment.sampling import OnProgress, sample_images
-from augment.workers import Workers
 
 SCHEMA = "augment.score/2"
 
@@ -58,12 +58,11 @@ def sample_like(
     labels: Tensor,
     seed: int,
     *,
-    precision: str = "fp32",
-    workers: Workers | None = None,
+    compute: Compute = CPU,
     on_progress: OnProgress | None = None,
 ) -> LabelledImages:
     """One sample per label; a generator without classes is drawn as often, its labels are the ones asked for."""
-    images = sample_images(generator, labels, seed=seed, precision=precision, workers=workers, on_progress=on_progress)
+    images = sample_images(generator, labels, seed=seed, compute=compute, on_progress=on_progress)
     return LabelledImages(images, labels)
 
 
@@ -233,8 +232,8 @@ def _suited_generator(folder: Path, data: ImageSet) -> Generator:
 
 def _samples(generator: Generator, labels: Tensor, seed: int, report: Reporter) -> LabelledImages:
     report.stage(f"Sample {generator.name}")
-    precision = choose_precision("auto", generator.device)
-    return sample_like(generator, labels, seed, precision=precision, on_progress=report.advance)
+    compute = Compute(str(generator.device), choose_precision("auto", generator.device))
+    return sample_like(generator, labels, seed, compute=compute, on_progress=report.advance)
 
 
 def _drawn(images: LabelledImages, n: int, seed: int) -> LabelledImages:

@@ -46,6 +46,10 @@ class Workers:
         self._executor: Any = None
         self._lock = RLock()  # results arrive on a thread of the executor
 
+    def __reduce__(self) -> tuple[type[Workers], tuple[int]]:
+        """In another process there are none: who helps has no helpers."""
+        return Workers, (0,)
+
     def submit(self, function: Callable[..., T], *arguments: Any) -> Job[T]:
         """Begin ``function(*arguments)`` as soon as a process is free."""
         job = Job(partial(function, *arguments))

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from augment import create, load_dataset
+from augment.compute import Compute
 from augment.datasets import ImageSet
 from augment.device import choose_precision
 from augment.encoding import encode_set
@@ -92,11 +93,10 @@ def measure_encoding(generator: Generator, images: Tensor, t: int | None, precis
     ours: list[float] = []
     theirs: list[float] = []
     with side_by_side(8, generator.device.type) as workers:
-        encode_set(generator, images[:512], precision=precision, workers=workers, **options)  # starts the workers
+        compute = Compute(str(generator.device), precision, workers)
+        encode_set(generator, images[:512], compute=compute, **options)  # starts the workers
         for _ in range(ROUNDS):
-            ours.append(
-                seconds_of(lambda: encode_set(generator, images, precision=precision, workers=workers, **options))
-            )
+            ours.append(seconds_of(lambda: encode_set(generator, images, compute=compute, **options)))
             with threads(cores):
                 theirs.append(seconds_of(plain))
     rate, plain_rate = len(images) / min(ours), len(images) / min(theirs)

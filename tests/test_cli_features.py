@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from augment import load_dataset, load_generator
+from augment.compute import Compute
 from augment.encoding import encode_set
 from augment.export import read_features
 
@@ -56,7 +57,9 @@ def test_features_of_all_images_are_exported(augment, tmp_path, suffix):
     assert list(found.split).count("test") == 359 and found.metadata["model"] == "ae"
     (folder,) = (tmp_path / "runs").iterdir()
     images = load_dataset("digits").test.images
-    (expected,) = encode_set(load_generator(folder / "generator"), images, precision=found.metadata["precision"])
+    (expected,) = encode_set(
+        load_generator(folder / "generator"), images, compute=Compute(precision=found.metadata["precision"])
+    )
     assert torch.allclose(torch.as_tensor(found.features[-359:]), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -8,6 +8,7 @@ import torch
 from augment import encoding, registry
 from augment.capabilities import Capabilities, EncodeOption
 from augment.cards import Card
+from augment.compute import Compute
 from augment.encoding import ENCODE_CHUNK, check_encode_options, encode_set
 from augment.errors import PluginError, UsageError
 from augment.features import cache as cache_module
@@ -123,7 +124,9 @@ def test_workers_give_the_same_features():
     generator = registry.create("ae", SPEC, {"width": 16, "latent_dim": 4}).eval()
     workers, seen = Workers(1), []
     try:
-        (features,) = encode_set(generator, IMAGES, workers=workers, on_progress=lambda *place: seen.append(place))
+        (features,) = encode_set(
+            generator, IMAGES, compute=Compute(workers=workers), on_progress=lambda *place: seen.append(place)
+        )
     finally:
         workers.close()
     assert torch.equal(features, encode_set(generator, IMAGES)[0])
@@ -138,7 +141,9 @@ def test_precision_reaches_the_model():
             return torch.full((len(images), 2), shade)
 
     for precision, value in (("fp32", 0), ("bf16", 1)):
-        assert encode_set(built(Asking), IMAGES[:3], precision=precision)[0].unique().tolist() == [value]
+        assert encode_set(built(Asking), IMAGES[:3], compute=Compute(precision=precision))[0].unique().tolist() == [
+            value
+        ]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +188,7 @@ def test_nothing_is_encoded_twice(cache):
         (0, IMAGES[1:10], {"t": 7}),
         (0, IMAGES[:9], {"t": 8}),
         (0, IMAGES[:9], {}),
-        (0, IMAGES[:9], {"t": 7, "precision": "bf16"}),
+        (0, IMAGES[:9], {"t": 7, "compute": Compute(precision="bf16")}),
     ],
 )
 def test_other_weights_images_and_options_are_encoded(cache, seed, images, options):

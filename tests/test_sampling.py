@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from augment import travelling
+from augment.compute import Compute
 from augment.errors import PluginError
 from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, draw
 from augment.registry import create
@@ -30,7 +31,7 @@ def test_workers_draw_the_same_images(expected, count):
     seen = []
     try:
         images = sample_images(
-            generator(), LABELS, seed=7, workers=workers, on_progress=lambda *place: seen.append(place)
+            generator(), LABELS, seed=7, compute=Compute(workers=workers), on_progress=lambda *place: seen.append(place)
         )
     finally:
         workers.close()
@@ -43,7 +44,7 @@ def test_a_parametrised_network_travels_to_the_workers():
     gan = create("cgan", ImageSpec(1, 8, 8, 3), {"width": 4, "latent_dim": 8, "embedding_dim": 4}).eval()
     workers = Workers(1)
     try:
-        images = sample_images(gan, LABELS, seed=7, workers=workers)
+        images = sample_images(gan, LABELS, seed=7, compute=Compute(workers=workers))
     finally:
         workers.close()
     assert torch.equal(images, sample_images(gan, LABELS, seed=7))
@@ -66,7 +67,7 @@ def test_processes_are_started_where_drawing_is_slow(expected, monkeypatch, wort
 
 def test_no_label_no_image():
     assert sample_images(generator(), LABELS[:0], seed=7).shape == (0, 1, 4, 4)
-    assert sample_images(generator(), LABELS[:0], seed=7, workers=Workers(0)).shape == (0, 1, 4, 4)
+    assert sample_images(generator(), LABELS[:0], seed=7, compute=Compute(workers=Workers(0))).shape == (0, 1, 4, 4)
 
 
 def test_precision_reaches_the_generator():
@@ -76,7 +77,9 @@ def test_precision_reaches_the_generator():
             return torch.full((n, *self.spec.shape), shade)
 
     for precision, value in (("fp32", 0), ("bf16", 255)):
-        assert sample_images(generator(Asking), LABELS[:3], seed=7, precision=precision).unique().tolist() == [value]
+        assert sample_images(
+            generator(Asking), LABELS[:3], seed=7, compute=Compute(precision=precision)
+        ).unique().tolist() == [value]
 
 
 def test_a_worker_reports_what_a_plugin_did_wrong():
@@ -85,4 +88,4 @@ def test_a_worker_reports_what_a_plugin_did_wrong():
             return torch.zeros(n, 1, 2, 2)
 
     with pytest.raises(PluginError, match="instead of"):
-        sample_images(generator(Broken), LABELS, seed=7, workers=Workers(0))
+        sample_images(generator(Broken), LABELS, seed=7, compute=Compute(workers=Workers(0)))

@@ -4,6 +4,7 @@ import cloudpickle
 import pytest
 import torch
 
+from augment.compute import Compute
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, PluginError, UsageError
 from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, Tags
@@ -164,7 +165,13 @@ def test_images_do_not_depend_on_who_computes_which_chunk(source):
     data, told = real(3, 4, 5), []
     alone = make_from_real(generator(), MANY, data, source, seed=7)
     shared = make_from_real(
-        generator(), MANY, data, source, seed=7, workers=Abroad(0), on_progress=lambda *place: told.append(place)
+        generator(),
+        MANY,
+        data,
+        source,
+        seed=7,
+        compute=Compute(workers=Abroad(0)),
+        on_progress=lambda *place: told.append(place),
     )
     assert torch.equal(alone.images, shared.images) and torch.equal(alone.parents, shared.parents)
     assert alone.images.dtype == torch.uint8 and alone.images.shape == (len(MANY), 1, 4, 4)
@@ -185,7 +192,7 @@ def test_a_chunk_travels_without_the_others():
             MANY[:1].expand(n * SAMPLE_CHUNK),
             0.5,
             seed=0,
-            workers=Weighing(0),
+            compute=Compute(workers=Weighing(0)),
         )
         assert len(sizes) == n and max(sizes) < 20_000  # of 4096 bytes of pixels, 2048 of labels, and the generator
 
@@ -239,7 +246,12 @@ def test_precision_reaches_the_generator():
     for source in (PartialNoise(), Neighbourhood()):
         for precision, value in (("fp32", 0), ("bf16", 255)):
             made = make_from_real(
-                generator(Asking), torch.tensor([0]), real(2, 2, 2), source, seed=0, precision=precision
+                generator(Asking),
+                torch.tensor([0]),
+                real(2, 2, 2),
+                source,
+                seed=0,
+                compute=Compute(precision=precision),
             )
             assert made.images.unique().tolist() == [value]
 

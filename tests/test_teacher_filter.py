@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from augment.compute import Compute
 from augment.datasets import LabelledImages
 from augment.errors import DataError
 from augment.metrics.memorisation import pixel_copies
@@ -246,7 +247,7 @@ def test_the_same_seed_gives_the_same_teachers_whatever_the_workers():
     teachers = Teachers.fit(real, 4, Teacher(), updates=4, seed=1)
     workers = Workers(1)
     try:
-        others = Teachers.fit(real, 4, Teacher(), updates=4, seed=1, workers=workers)
+        others = Teachers.fit(real, 4, Teacher(), updates=4, seed=1, compute=Compute(workers=workers))
     finally:
         workers.close()
     assert others.parts.tolist() == teachers.parts.tolist()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import operator
 import os
+import pickle
 import time
 
 import pytest
 import torch
 
+from augment.compute import Compute
 from augment.workers import Workers, side_by_side, threads
 
 
@@ -17,6 +19,14 @@ def two():
     workers = Workers(2)
     yield workers
     workers.close()
+
+
+def test_who_helps_has_no_helpers():
+    compute = Compute("cpu", "bf16", Workers(3))
+    sent = pickle.loads(pickle.dumps(compute))
+    assert (sent.device, sent.precision, sent.workers.count) == ("cpu", "bf16", 0)
+    alone = Compute()
+    assert alone.queue.results([alone.queue.submit(pow, 2, 3)]) == [8]  # one queue, or the call would wait for ever
 
 
 def test_without_processes_everything_runs_here():

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from augment.arrays.training import TrainsOnArrays
+from augment.compute import Compute
 from augment.datasets import LabelledImages
 from augment.device import choose_device, choose_precision
 from augment.encoding import encode_set
@@ -122,6 +123,6 @@ class FeatureExtractor(TrainsOnArrays, ClassNamePrefixFeaturesOutMixin, Transfor
         place = choose_device(self.device)
         named = {"t": self.t, "noise_draws": self.noise_draws}
         options = {**{name: value for name, value in named.items() if value is not None}, **(self.encode_options or {})}
-        precision = choose_precision(self.precision, place)
-        (features,) = encode_set(generator.to(place), images, layers=[self.layer], precision=precision, **options)
+        compute = Compute(str(place), choose_precision(self.precision, place))
+        (features,) = encode_set(generator.to(place), images, layers=[self.layer], compute=compute, **options)
         return features.numpy()

@@ -21,6 +21,7 @@ from augment.arrays.classes import Classes, check_labels
 from augment.arrays.images import as_array
 from augment.arrays.training import TrainsOnArrays
 from augment.classifiers import default_updates
+from augment.compute import Compute
 from augment.datasets import LabelledImages
 from augment.device import choose_device, choose_precision
 from augment.errors import UsageError
@@ -193,7 +194,7 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
     def _made(self, counts: Sequence[int], real: LabelledImages, usage: Usage, seed: int) -> SyntheticSet:
         """The synthetic images, after the filter where there is one."""
         place = choose_device(self.device)
-        precision = choose_precision(self.precision, place)
+        compute = Compute(str(place), choose_precision(self.precision, place))
         source, rule = cast(SourceStrategy | None, usage["source"]), cast(Teacher | None, usage["filter"])
 
         def draw(wanted: Sequence[int], turn: int) -> SyntheticSet:
@@ -204,7 +205,7 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
                 real=real,
                 source=source,
                 seed=chunk_seed(seed, turn),
-                precision=precision,
+                compute=compute,
                 on_progress=report.advance,
             )
 
@@ -213,7 +214,7 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
             if rule is None:
                 return draw(counts, 0)
             report.stage("Train teachers")
-            how: dict[str, Any] = {"seed": seed, "device": str(place), "precision": precision}
+            how: dict[str, Any] = {"seed": seed, "compute": compute}
             teachers = Teachers.fit(real, len(counts), rule, updates=default_updates(len(real)), **how)
             made, self.filter_report_ = filtered(draw, counts, teachers)
             return made

@@ -24,7 +24,6 @@ from augment.synthetic.smote import latent_smote, smote_images
 from augment.synthetic.strategies import SourceStrategy, Teacher
 from augment.synthetic.synthesis import NO_PARENT, SyntheticSet, synthesise, with_nearest
 from augment.synthetic.teacher_filter import Teachers
-from augment.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,6 @@ def make_added(
     draw: Draw,
     generator: Generator | None,
     spec: ArmSpec,
-    workers: Workers,
     report: Reporter,
 ) -> Added:
     """What an arm adds, from the cache where the very same images were made before."""
@@ -64,12 +62,12 @@ def make_added(
         "data": draw.manifest.sha256,
         "seeds": asdict(draw.seeds),
         "updates": plan.updates if spec.usage["filter"] else None,  # of the filter's teachers
-        "precision": plan.precision,
+        "precision": plan.compute.precision,
     }
 
     def make() -> cache.Drawn:
         report.stage(f"Make images of {spec.name}{draw.label}")
-        return _made(plan, draw, generator, spec, counts, workers, report)
+        return _made(plan, draw, generator, spec, counts, report)
 
     images, filter_report = cache.kept_or_drawn(identity, make, reuse=plan.config.resume, report=report)
     _tell_shortfall(spec, counts, images, report)
@@ -84,7 +82,6 @@ def _made(
     generator: Generator | None,
     spec: ArmSpec,
     counts: tuple[int, ...],
-    workers: Workers,
     report: Reporter,
 ) -> cache.Drawn:
     seed = draw.seeds.sampling
@@ -94,7 +91,7 @@ def _made(
         return transformed_copies(draw.real, counts, spec.transform, seed), None
     if generator is None:
         return smote_images(draw.real.images, draw.real.labels, counts, seed=seed), None
-    how: dict[str, Any] = {"precision": plan.precision, "workers": workers}
+    how: dict[str, Any] = {"compute": plan.compute}
     if spec.adds == LATENT_SMOTE:
         return latent_smote(generator, draw.real.images, draw.real.labels, counts, seed=seed, **how), None
     source, rule = spec.usage["source"], spec.usage["filter"]
@@ -114,9 +111,7 @@ def _made(
         rule,
         updates=plan.updates,
         seed=draw.seeds.sampling,
-        device=plan.device,
-        precision=plan.precision,
-        workers=workers,
+        compute=plan.compute,
     )
     kept, found = filtered(drawn, counts, teachers)
     return kept, found.outcome(plan.data.classes)

@@ -184,8 +184,8 @@ def _generator(plan: Plan, repetitions: Sequence[Repetition], model: str) -> Gen
         seconds=round(sum(one.seconds for one in trained), 3),
         images_per_second=round(first.images_per_second, 1),
         cached=all(one.cached for one in trained),
-        device=plan.device,
-        precision=plan.precision,
+        device=plan.compute.device,
+        precision=plan.compute.precision,
     )
 
 

@@ -46,7 +46,7 @@ def draw_of(plan: Plan, index: int) -> Draw:
         manifest=manifest,
         data=_scored_on(plan, manifest),
         real=plan.data.train.subset(manifest.train),
-        budget=Budget(plan.updates, seeds.classifier, plan.device, plan.precision),
+        budget=Budget(plan.updates, seeds.classifier, plan.compute.device, plan.compute.precision),
     )
 
 

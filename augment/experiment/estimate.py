@@ -93,7 +93,7 @@ def estimate_plan(plan: Plan, report: Reporter) -> Estimate:
         stages += _of_generator(plan, model, real)
     report.stage("Time the classifiers")
     stages += _of_classifiers(plan, real)
-    cores = torch.get_num_threads() if plan.device == "cpu" else 1
+    cores = torch.get_num_threads() if plan.compute.device == "cpu" else 1
     return Estimate(str(plan.folder), tuple(stages), cores)
 
 
@@ -135,7 +135,7 @@ def _of_generator(plan: Plan, model: str, real: LabelledImages) -> list[Stage]:
     drawn = plan.config.seeds * _added_by(plan, model)
     n = WARM_IMAGES
     labels = torch.arange(n) % len(plan.data.classes)
-    each = _timed(partial(sample_images, generator, labels, seed=0, precision=plan.precision)) / n
+    each = _timed(partial(sample_images, generator, labels, seed=0, compute=plan.compute)) / n
     stages.append(Stage(f"draw from {model}", f"{drawn:,} images", drawn * each))
     if model == plan.config.model:
         stages.append(_of_scoring(plan, generator, real, each))
@@ -154,10 +154,10 @@ def _bases(plan: Plan) -> range:
 
 def _seconds_per_step(generator: Generator, real: LabelledImages, plan: Plan) -> float:
     """By the training loop itself; a first training of two steps sets up what every process needs once."""
-    how: dict[str, Any] = {"seed": 0, "device": plan.device, "precision": plan.precision}
+    how: dict[str, Any] = {"seed": 0, "device": plan.compute.device, "precision": plan.compute.precision}
     fit(generator, real, None, stop_at=min(2, generator.config.steps), **how)
     found = fit(generator, real, None, max_seconds=WARM_UP, **how)
-    generator.to(plan.device)
+    generator.to(plan.compute.device)
     return found.seconds / max(1, found.steps)
 
 
@@ -197,7 +197,7 @@ def _of_classifiers(plan: Plan, real: LabelledImages) -> list[Stage]:
             each, work = cnn, f"{fits} x {plan.updates:,} updates"
         else:
             few = LabelledImages(plan.data.test.images[:WARM_IMAGES], plan.data.test.labels[:WARM_IMAGES])
-            budget = Budget(WARM_UPDATES, 0, plan.device, plan.precision)
+            budget = Budget(WARM_UPDATES, 0, plan.compute.device, plan.compute.precision)
             call = partial(evaluate, Arm("real", real), [classifier], few, len(plan.data.classes), budget)
             each, work = _timed(call), f"{fits} trees"
         stages.append(Stage(f"train {classifier}", work, fits * each))
@@ -224,8 +224,8 @@ def _seconds_of_cnn(plan: Plan, real: LabelledImages) -> float:
             len(plan.data.classes),
             updates=updates,
             seed=0,
-            device=plan.device,
-            precision=plan.precision,
+            device=plan.compute.device,
+            precision=plan.compute.precision,
             learning=Learning("oversample"),
         )
 

@@ -14,13 +14,12 @@ from augment.run_folder.gallery_choice import restored_beside_originals, samples
 from augment.sampling import as_uint8
 from augment.scoring import Scoring, reconstructions, sample_like, split_references
 from augment.storage import files
-from augment.workers import Workers
 
 PICTURED = 12
 """Held-out images whose reconstructions are drawn."""
 
 
-def scoring(plan: Plan, repetition: Repetition, workers: Workers, report: Reporter) -> Scoring:
+def scoring(plan: Plan, repetition: Repetition, report: Reporter) -> Scoring:
     """Draw samples of the run's model, as many of each class as held-out images, and show some of them."""
     data, seed = repetition.draw.data, repetition.draw.seeds.sampling
     generator = repetition.trained[plan.config.model].generator
@@ -30,8 +29,7 @@ def scoring(plan: Plan, repetition: Repetition, workers: Workers, report: Report
         generator,
         references.held_out.labels,
         seed + 1,
-        precision=plan.precision,
-        workers=workers,
+        compute=plan.compute,
         on_progress=report.advance,
     )
     restored = reconstructions(generator, references.held_out)

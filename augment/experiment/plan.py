@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 
@@ -16,6 +16,7 @@ from augment.arms.grammar import LATENT_SMOTE
 from augment.arms.strategies import Usage
 from augment.classifiers import default_updates
 from augment.classifiers.cart import check_components
+from augment.compute import Compute
 from augment.datasets import ImageSet
 from augment.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError, UsageError, unknown_name
@@ -35,6 +36,7 @@ from augment.synthetic.smote import check_decodes
 from augment.synthetic.strategies import CountStrategy, SourceStrategy
 from augment.synthetic.synthesis import check_generator
 from augment.synthetic.teacher_filter import check_held_out
+from augment.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,7 @@ class Plan:
     counts: tuple[int, ...]
     usage: Usage
     arms: tuple[ArmSpec, ...]
-    device: str
-    precision: str
+    compute: Compute
     updates: int
     generator_minutes: float | None = None
 
@@ -87,14 +88,14 @@ class Plan:
             seed=seeds.generator,
             steps=self.config.steps,
             max_minutes=self.generator_minutes,
-            device=self.device,
-            precision=self.precision,
+            device=self.compute.device,
+            precision=self.compute.precision,
         )
 
     @cached_property
     def identity(self) -> Identity:
         """Everything the result depends on."""
-        return identity_of(self.config, DataFacts.of(self.data)).on(self.device, self.precision)
+        return identity_of(self.config, DataFacts.of(self.data)).on(self.compute.device, self.compute.precision)
 
     @property
     def jobs(self) -> int:
@@ -105,6 +106,10 @@ class Plan:
     def reuses(self) -> bool:
         """May a finished result be handed back?"""
         return self.config.resume
+
+    def on(self, workers: Workers) -> Self:
+        """The same, with these to help."""
+        return replace(self, compute=replace(self.compute, workers=workers))
 
     @property
     def folder(self) -> Path:
@@ -134,8 +139,7 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
         counts=counts,
         usage=usage,
         arms=tuple(_arms(config, usage)),
-        device=str(device),
-        precision=precision,
+        compute=Compute(str(device), precision),
         updates=config.updates or default_updates(sum(counts)),
     )
     _check_images(plan)

@@ -17,7 +17,6 @@ from augment.experiment.plan import Plan
 from augment.progress import Reporter
 from augment.storage import files
 from augment.trained import Trained
-from augment.workers import Workers
 
 TRAININGS = 2
 """Of an arm that a verdict names, with different seeds of the classifier."""
@@ -54,7 +53,7 @@ def obtain_generator(plan: Plan, draw: Draw, model: str, report: Reporter) -> Tr
     if model == plan.config.model:
         with files.writing(draw.folder):
             shutil.copy2(folder / "history.csv", draw.folder / "history.csv")
-    result.generator.to(plan.device)
+    result.generator.to(plan.compute.device)
     return result
 
 
@@ -62,27 +61,26 @@ def add_images(
     plan: Plan,
     repetition: Repetition,
     spec: ArmSpec,
-    workers: Workers,
     report: Reporter,
 ) -> None:
     """Make the images that an arm adds, unless another arm has made them."""
     if spec.adds is None or added_key(spec) in repetition.added:
         return
     generator = None if spec.generator is None else repetition.trained[spec.generator].generator
-    repetition.added[added_key(spec)] = make_added(plan, repetition.draw, generator, spec, workers, report)
+    repetition.added[added_key(spec)] = make_added(plan, repetition.draw, generator, spec, report)
 
 
-def begin(plan: Plan, repetition: Repetition, specs: list[ArmSpec], workers: Workers) -> Iterator[Pending]:
+def begin(plan: Plan, repetition: Repetition, specs: list[ArmSpec]) -> Iterator[Pending]:
     """Begin to evaluate arms whose images are there, each with the classifiers that it suits."""
     for spec in specs:
-        yield begin_one(plan, repetition.draw, arm_of(repetition, spec), spec, workers)
+        yield begin_one(plan, repetition.draw, arm_of(repetition, spec), spec)
 
 
-def begin_one(plan: Plan, draw: Draw, arm: Arm, spec: ArmSpec, workers: Workers) -> Pending:
+def begin_one(plan: Plan, draw: Draw, arm: Arm, spec: ArmSpec) -> Pending:
     """Begin to evaluate one arm with the budget of ``draw``."""
     classifiers = [name for name in plan.config.classifiers if spec.suits(name)]
     budget = budget_of(draw, spec)
-    return evaluation.begin(arm, classifiers, draw.data, budget, workers, reuse=plan.config.resume)
+    return evaluation.begin(arm, classifiers, draw.data, budget, plan.compute.queue, reuse=plan.config.resume)
 
 
 def budget_of(draw: Draw, spec: ArmSpec, training: int = 0) -> Budget:

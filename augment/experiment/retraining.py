@@ -13,10 +13,9 @@ from augment.experiment.conclusion import scored
 from augment.experiment.plan import Plan
 from augment.experiment.repetition import Repetition, arm_of, budget_of
 from augment.progress import Reporter
-from augment.workers import Workers
 
 
-def train_again(plan: Plan, repetitions: Sequence[Repetition], workers: Workers, report: Reporter) -> None:
+def train_again(plan: Plan, repetitions: Sequence[Repetition], report: Reporter) -> None:
     """Train the named arms again in every repetition, with other seeds of the classifier.
 
     The arm that looks best is partly the one that was lucky. With several repetitions each result becomes the mean of
@@ -27,10 +26,10 @@ def train_again(plan: Plan, repetitions: Sequence[Repetition], workers: Workers,
     alone, done = len(repetitions) == 1, set[tuple[str, str]]()
     while named := _named(plan, repetitions) - done:
         report.stage("Train the named arms again")
-        begun = [(one, _begin(plan, one, *pair, workers)) for pair in sorted(named) for one in repetitions]
+        begun = [(one, _begin(plan, one, *pair)) for pair in sorted(named) for one in repetitions]
         for number, (repetition, pending) in enumerate(begun):
             report.advance(number, len(begun), f"{pending.arm}{repetition.draw.label}")
-            (again,) = evaluation.collect([pending], repetition.draw.data, workers)
+            (again,) = evaluation.collect([pending], repetition.draw.data, plan.compute.queue)
             if alone:
                 repetition.again.append(again)
             else:
@@ -48,11 +47,11 @@ def _named(plan: Plan, repetitions: Sequence[Repetition]) -> set[tuple[str, str]
     }
 
 
-def _begin(plan: Plan, repetition: Repetition, classifier: str, name: str, workers: Workers) -> Pending:
+def _begin(plan: Plan, repetition: Repetition, classifier: str, name: str) -> Pending:
     (spec,) = (spec for spec in plan.arms if spec.name == name)
     draw, arm = repetition.draw, arm_of(repetition, spec)
     budget = budget_of(draw, spec, training=1)
-    return evaluation.begin(arm, [classifier], draw.data, budget, workers, reuse=plan.config.resume)
+    return evaluation.begin(arm, [classifier], draw.data, budget, plan.compute.queue, reuse=plan.config.resume)
 
 
 def _average(repetition: Repetition, again: ArmResult) -> None:

@@ -18,7 +18,6 @@ from augment.experiment.plan import Plan
 from augment.experiment.repetition import Repetition, add_images, arm_of, begin_one, obtain_generator
 from augment.progress import Reporter
 from augment.results.run_result import ArmSpread
-from augment.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,14 @@ class Repeat:
     pending: Pending
 
 
-def begin(plan: Plan, repetitions: list[Repetition], workers: Workers, report: Reporter) -> list[Repeat]:
+def begin(plan: Plan, repetitions: list[Repetition], report: Reporter) -> list[Repeat]:
     """Begin the repeats of every seed but the first."""
     first, begun = repetitions[0], []
     chosen = repeated(plan)
     for other in repetitions[1:]:
         draw = replace(first.draw, budget=other.draw.budget)
         for spec in chosen:
-            begun.append(Repeat(spec, True, draw, begin_one(plan, draw, arm_of(first, spec), spec, workers)))
+            begun.append(Repeat(spec, True, draw, begin_one(plan, draw, arm_of(first, spec), spec)))
         if plan.config.spread:
             seeds = replace(other.draw.seeds, subset=first.draw.seeds.subset)
             label = f" (first subset, generator seed of {other.draw.label.strip(' ()')})"
@@ -47,8 +46,8 @@ def begin(plan: Plan, repetitions: list[Repetition], workers: Workers, report: R
             for spec in chosen:
                 if spec.generator is not None:
                     again.trained[spec.generator] = obtain_generator(plan, again.draw, spec.generator, report)
-                    add_images(plan, again, spec, workers, report)
-                    pending = begin_one(plan, again.draw, arm_of(again, spec), spec, workers)
+                    add_images(plan, again, spec, report)
+                    pending = begin_one(plan, again.draw, arm_of(again, spec), spec)
                     begun.append(Repeat(spec, False, again.draw, pending))
     return begun
 
@@ -64,12 +63,12 @@ def repeated(plan: Plan) -> list[ArmSpec]:
     return [min(family, key=plainest) for family in arms if family]
 
 
-def collect(plan: Plan, repetitions: list[Repetition], repeats: list[Repeat], workers: Workers) -> list[ArmSpread]:
+def collect(plan: Plan, repetitions: list[Repetition], repeats: list[Repeat]) -> list[ArmSpread]:
     """How every arm that was repeated varies, with each classifier; ``repeats`` have been begun."""
     again: dict[tuple[str, str, bool], list[float]] = {}
     seconds: dict[tuple[str, str], float] = {}
     for repeat in repeats:
-        for result in evaluation.collect([repeat.pending], repeat.draw.data, workers):
+        for result in evaluation.collect([repeat.pending], repeat.draw.data, plan.compute.queue):
             key = (repeat.spec.name, result.classifier, repeat.same_generator)
             again.setdefault(key, []).append(result.scores.accuracy)
             seconds[key[:2]] = seconds.get(key[:2], 0.0) + result.seconds

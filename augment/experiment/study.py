@@ -29,7 +29,6 @@ from augment.results.run_result import RunResult
 from augment.storage import files
 from augment.studies.identity import DataFacts
 from augment.studies.study import StudyKind
-from augment.workers import Workers
 
 
 class RunStudy(StudyKind[RunConfig, Plan, RunResult]):
@@ -43,9 +42,9 @@ class RunStudy(StudyKind[RunConfig, Plan, RunResult]):
         """Load the data and resolve every default."""
         return prepare(config, report)
 
-    def carry_out(self, plan: Plan, workers: Workers, report: Reporter) -> RunResult:
+    def carry_out(self, plan: Plan, report: Reporter) -> RunResult:
         """All repetitions."""
-        return _carry_out(plan, workers, report)
+        return _carry_out(plan, report)
 
     def models(self, config: RunConfig) -> tuple[str, ...]:
         """All generators that its arms use."""
@@ -80,35 +79,35 @@ def _within_time(plan: Plan, report: Reporter) -> Plan:
     return replace(plan, generator_minutes=minutes)
 
 
-def _carry_out(plan: Plan, workers: Workers, report: Reporter) -> RunResult:
+def _carry_out(plan: Plan, report: Reporter) -> RunResult:
     """All repetitions; arms without a generator begin first, and workers train them while generators are trained."""
     plan = _within_time(plan, report)
     repetitions = [Repetition(draw_of(plan, index)) for index in range(plan.config.seeds)]
-    pending = [_begin(plan, repetition, "classical", workers, report) for repetition in repetitions]
+    pending = [_begin(plan, repetition, "classical", report) for repetition in repetitions]
     for repetition, begun in zip(repetitions, pending, strict=True):
         for model in plan.models:
             repetition.trained[model] = obtain_generator(plan, repetition.draw, model, report)
-        begun += _begin(plan, repetition, "generative", workers, report)
+        begun += _begin(plan, repetition, "generative", report)
         save_images(plan, repetition)
-    scores = workers.submit(scoring(plan, repetitions[0], workers, report).compute)
-    repeats = seed_spread.begin(plan, repetitions, workers, report) if plan.config.seeds > 1 else []
+    scores = plan.compute.queue.submit(scoring(plan, repetitions[0], report).compute)
+    repeats = seed_spread.begin(plan, repetitions, report) if plan.config.seeds > 1 else []
     report.stage("Train classifiers and score the samples")
     entries = [(repetition, entry) for repetition, begun in zip(repetitions, pending, strict=True) for entry in begun]
     for done, (repetition, entry) in enumerate(entries):
         report.advance(done, len(entries), f"{entry.arm}{repetition.draw.label}")
-        repetition.results += evaluation.collect([entry], repetition.draw.data, workers)
-    spreads = seed_spread.collect(plan, repetitions, repeats, workers)
-    retraining.train_again(plan, repetitions, workers, report)
-    (fidelity,) = workers.results([scores])
+        repetition.results += evaluation.collect([entry], repetition.draw.data, plan.compute.queue)
+    spreads = seed_spread.collect(plan, repetitions, repeats)
+    retraining.train_again(plan, repetitions, report)
+    (fidelity,) = plan.compute.queue.results([scores])
     found = result_of(plan, repetitions, fidelity, spreads)
     save_predictions(plan, repetitions)
     write_cards(plan, repetitions, found)
     return found
 
 
-def _begin(plan: Plan, repetition: Repetition, family: str, workers: Workers, report: Reporter) -> list[Pending]:
+def _begin(plan: Plan, repetition: Repetition, family: str, report: Reporter) -> list[Pending]:
     """Begin the arms of one family; their images are made first."""
     specs: list[ArmSpec] = [spec for spec in plan.arms if spec.family == family]
     for spec in specs:
-        add_images(plan, repetition, spec, workers, report)
-    return list(begin(plan, repetition, specs, workers))
+        add_images(plan, repetition, spec, report)
+    return list(begin(plan, repetition, specs))

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from augment.capabilities import encode_options
+from augment.compute import CPU, Compute
 from augment.encoding import OnProgress, encode_set
 from augment.generator import Generator
 from augment.progress import Reporter
@@ -18,7 +19,6 @@ from augment.storage.cache import kept_parts
 from augment.storage.files import write_bytes
 from augment.storage.hashing import content_hash, tensors_hash
 from augment.trained import plugin_code
-from augment.workers import Workers
 
 
 class FeatureCache:
@@ -38,13 +38,12 @@ class FeatureCache:
         images: Tensor,
         *,
         layers: Sequence[str | None] = (None,),
-        precision: str = "fp32",
-        workers: Workers | None = None,
+        compute: Compute = CPU,
         on_progress: OnProgress | None = None,
         **options: Any,
     ) -> list[Tensor]:
         """As :func:`encode_set`; layers that were encoded before are read, the others come out of one pass."""
-        base = [_identity(generator), tensors_hash(images), precision, _complete(generator, options)]
+        base = [_identity(generator), tensors_hash(images), compute.precision, _complete(generator, options)]
         found = kept_parts(
             self.folder / content_hash(base),
             {name: self._file(base, name) for name in dict.fromkeys(layers)},
@@ -55,8 +54,7 @@ class FeatureCache:
                         generator,
                         images,
                         layers=missing,
-                        precision=precision,
-                        workers=workers,
+                        compute=compute,
                         on_progress=on_progress,
                         **options,
                     ),

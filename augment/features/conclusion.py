@@ -69,8 +69,8 @@ def _generator(plan: FeaturesPlan, findings: Findings) -> EncoderInfo:
         seconds=round(sum(one.seconds for one in findings.generators), 3),
         images_per_second=round(first.images_per_second, 1),
         cached=all(one.cached for one in findings.generators),
-        device=plan.device,
-        precision=plan.precision,
+        device=plan.compute.device,
+        precision=plan.compute.precision,
         encode=plan.encode_options,
     )
 

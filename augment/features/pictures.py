@@ -26,7 +26,7 @@ from augment.run_folder.gallery_choice import (
 )
 from augment.sampling import as_uint8, sample_images
 from augment.scoring import reconstructions
-from augment.workers import Job, Workers
+from augment.workers import Job
 
 MAPPED = 1500
 """Images of a map; t-SNE in three dimensions takes half a minute of CPU for them."""
@@ -57,12 +57,13 @@ class PendingMaps:
     maps: tuple[PendingMap, ...]
 
 
-def begin_maps(plan: FeaturesPlan, table: FeatureTable, workers: Workers) -> PendingMaps:
+def begin_maps(plan: FeaturesPlan, table: FeatureTable) -> PendingMaps:
     """Begin every map of ``--plot``, in two and in three dimensions."""
     rows = plan.reference[torch.linspace(0, len(plan.reference) - 1, min(MAPPED, len(plan.reference))).long()]
     features = table.of(rows)
+    queue = plan.compute.queue
     maps = [
-        PendingMap(method, dimensions, workers.submit(_project, features, method, dimensions, plan.config.seed))
+        PendingMap(method, dimensions, queue.submit(_project, features, method, dimensions, plan.config.seed))
         for method in plan.config.plots
         for dimensions in (2, 3)
     ]
@@ -73,29 +74,29 @@ def _project(features: Tensor, method: str, dimensions: int, seed: int) -> Point
     return project(features, method, dimensions, seed=seed)
 
 
-def save_pictures(plan: FeaturesPlan, maps: PendingMaps, generator: Generator, workers: Workers) -> None:
+def save_pictures(plan: FeaturesPlan, maps: PendingMaps, generator: Generator) -> None:
     """Keep what whoever draws the study needs: maps of the features, samples, and images restored."""
     if maps.maps:
-        _save_maps(plan, maps, workers)
-    _save_gallery(plan, generator, workers)
+        _save_maps(plan, maps)
+    _save_gallery(plan, generator)
 
 
-def _save_maps(plan: FeaturesPlan, pending: PendingMaps, workers: Workers) -> None:
+def _save_maps(plan: FeaturesPlan, pending: PendingMaps) -> None:
     train, maps = plan.data.train, []
-    found = workers.results([each.points for each in pending.maps])
+    found = plan.compute.queue.results([each.points for each in pending.maps])
     for each, points in zip(pending.maps, found, strict=True):
         maps.append(Embedding(each.title, each.method, axis_names(each.method, pending.features, points), points))
     images, labels = train.images[pending.rows].numpy(), train.labels[pending.rows].numpy()
     Embeddings(plan.data.classes, labels, tuple(maps), images).save(plan.folder)
 
 
-def _save_gallery(plan: FeaturesPlan, generator: Generator, workers: Workers) -> None:
+def _save_gallery(plan: FeaturesPlan, generator: Generator) -> None:
     """Samples where the generator draws the classes of the data set, reconstructions where it makes any."""
     data, num_classes = plan.data, len(plan.data.classes)
     samples = made = None
     if generator.tags.conditional and generator.spec.num_classes == num_classes > 1:
         labels = torch.arange(num_classes).repeat_interleave(of_each(SAMPLES_EACH, num_classes))
-        how: dict[str, Any] = {"seed": plan.config.seed, "precision": plan.precision, "workers": workers}
+        how: dict[str, Any] = {"seed": plan.config.seed, "compute": plan.compute}
         drawn = LabelledImages(sample_images(generator, labels, **how), labels)
         samples = samples_beside_nearest(drawn, data.train, num_classes)
     if generator.tags.reconstructs:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from augment import regimes, trained
+from augment.compute import Compute
 from augment.datasets import ImageSet, LabelledImages
 from augment.device import choose_device, choose_precision
 from augment.features.config import FeaturesConfig
@@ -37,6 +38,7 @@ from augment.results.identity import Identity
 from augment.storage import files
 from augment.storage.hashing import content_hash
 from augment.studies.identity import DataFacts
+from augment.workers import Workers
 
 POOL_CLASS = "unlabelled"
 REFERENCE_IMAGES = 5000
@@ -54,8 +56,7 @@ class FeaturesPlan:
 
     config: FeaturesConfig
     data: ImageSet
-    device: str
-    precision: str
+    compute: Compute
     untrained: Generator
     own: Candidates
     others: Candidates
@@ -122,8 +123,8 @@ class FeaturesPlan:
             seed=self.config.seed,
             steps=self.config.steps,
             max_minutes=self.config.max_minutes,
-            device=self.device,
-            precision=self.precision,
+            device=self.compute.device,
+            precision=self.compute.precision,
         )
 
     def pool(self, labelled: Tensor | None = None) -> LabelledImages:
@@ -138,7 +139,7 @@ class FeaturesPlan:
     @cached_property
     def identity(self) -> Identity:
         """Everything the result depends on."""
-        return identity_of(self.config, DataFacts.of(self.data)).on(self.device, self.precision)
+        return identity_of(self.config, DataFacts.of(self.data)).on(self.compute.device, self.compute.precision)
 
     @property
     def jobs(self) -> int:
@@ -149,6 +150,10 @@ class FeaturesPlan:
     def reuses(self) -> bool:
         """May a finished result be handed back? Features that are to be written are not kept with it."""
         return self.config.resume and self.config.export is None
+
+    def on(self, workers: Workers) -> Self:
+        """The same, with these to help."""
+        return replace(self, compute=replace(self.compute, workers=workers))
 
     @property
     def folder(self) -> Path:
@@ -178,8 +183,7 @@ def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
     return FeaturesPlan(
         config=config,
         data=data,
-        device=str(device),
-        precision=precision,
+        compute=Compute(str(device), precision),
         untrained=untrained,
         own=own,
         others=others,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from augment import heads
 from augment.classifiers import default_updates, fit_cnn
+from augment.compute import Compute
 from augment.features.episodes import Episodes
 from augment.features.few_labels import Cell, FeatureTable
 from augment.features.neighbour_graph import NeighbourGraph
@@ -32,8 +33,7 @@ class Pictures:
 
     pool: Tensor
     test: Tensor
-    device: str
-    precision: str
+    compute: Compute
 
 
 def score_second_stage(
@@ -94,8 +94,8 @@ def _networks(pictures: Pictures, chosen: Tensor, classes: Tensor, episodes: Epi
             episodes.order.shape[1],
             updates=default_updates(len(rows)),
             seed=seed,
-            device=pictures.device,
-            precision=pictures.precision,
+            device=pictures.compute.device,
+            precision=pictures.compute.precision,
         )
         found.append(network.predict(pictures.test))
     return torch.stack(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,9 @@ def generator_folders(plan: FeaturesPlan) -> list[Path]:
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """Trains, encodes and chooses for one plan, on these workers."""
+    """Trains, encodes and chooses for one plan."""
 
     plan: FeaturesPlan
-    workers: Workers
     report: Reporter
 
     def obtain(self, labelled: Tensor | None = None, number: int = 0) -> Trained:
@@ -63,7 +62,7 @@ class FeatureSource:
                 self.report,
                 reuse=plan.config.resume,
             )
-        found.generator.to(plan.device)
+        found.generator.to(plan.compute.device)
         return found
 
     def encode(
@@ -72,13 +71,13 @@ class FeatureSource:
         """Features of uint8 images, one tensor per layer; read where they were encoded before."""
         plan = self.plan
         cache = FeatureCache(cache_folder() / "features", self.report)
+        busy = plan.compute.queue.waiting  # with work enough
         encode: Any = cache.encode if plan.config.resume else encode_set
         found: list[Tensor] = encode(
             generator,
             images,
             layers=layers,
-            precision=plan.precision,
-            workers=Workers(0) if self.workers.waiting else self.workers,  # busy ones have enough to do
+            compute=replace(plan.compute, workers=Workers(0)) if busy else plan.compute,
             on_progress=lambda done, total: self.report.advance(done, total, detail),
             **({} if t is None else {"t": t}),
             **plan.encode_options,

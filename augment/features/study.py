@@ -37,7 +37,7 @@ from augment.storage import files
 from augment.studies.identity import DataFacts
 from augment.studies.study import StudyKind
 from augment.trained import Trained
-from augment.workers import Job, Workers
+from augment.workers import Job
 
 
 class FeatureStudy(StudyKind[FeaturesConfig, FeaturesPlan, FeaturesResult]):
@@ -51,9 +51,9 @@ class FeatureStudy(StudyKind[FeaturesConfig, FeaturesPlan, FeaturesResult]):
         """Load the data and resolve every default."""
         return prepare(config, report)
 
-    def carry_out(self, plan: FeaturesPlan, workers: Workers, report: Reporter) -> FeaturesResult:
+    def carry_out(self, plan: FeaturesPlan, report: Reporter) -> FeaturesResult:
         """All episodes."""
-        return _carry_out(plan, workers, report)
+        return _carry_out(plan, report)
 
     def models(self, config: FeaturesConfig) -> tuple[str, ...]:
         """The one generator whose features are studied."""
@@ -71,24 +71,24 @@ class FeatureStudy(StudyKind[FeaturesConfig, FeaturesPlan, FeaturesResult]):
 STUDY = FeatureStudy()
 
 
-def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> FeaturesResult:
+def _carry_out(plan: FeaturesPlan, report: Reporter) -> FeaturesResult:
     """Baselines need no generator, so workers compute them while it is trained here."""
-    source, baselines = FeatureSource(plan, workers, report), plan.config.baselines
-    networks = _begin_networks(plan, workers) if "cnn" in baselines else []
-    jobs = _begin_heads(plan, workers, "pixels", pixels(plan)) if "pixels" in baselines else []
+    source, baselines = FeatureSource(plan, report), plan.config.baselines
+    networks = _begin_networks(plan) if "cnn" in baselines else []
+    jobs = _begin_heads(plan, "pixels", pixels(plan)) if "pixels" in baselines else []
     ours = _with_labels(source) if plan.semi_supervised else _without_labels(source)
     if "untrained" in baselines:
         report.stage("Choose and encode with the untrained net")
-        untrained = plan.untrained.to(plan.device)
+        untrained = plan.untrained.to(plan.compute.device)
         t, layer = _best(source.search(untrained, plan.others), plan.others)
         table = source.table(untrained, plan.rows, t, layer)
-        jobs += _begin_heads(plan, workers, "untrained", table, t, layer)
+        jobs += _begin_heads(plan, "untrained", table, t, layer)
     if not ours.cells:
-        jobs += _begin_heads(plan, workers, plan.model, ours.table, ours.t, ours.layer)
-    maps = begin_maps(plan, ours.table, workers)
+        jobs += _begin_heads(plan, plan.model, ours.table, ours.t, ours.layer)
+    maps = begin_maps(plan, ours.table)
     report.stage("Fit heads and train networks from scratch")
-    scored = _collected(plan, networks, workers, report)
-    for done, cells in enumerate(workers.in_order(jobs), start=1):
+    scored = _collected(plan, networks, report)
+    for done, cells in enumerate(plan.compute.queue.in_order(jobs), start=1):
         report.advance(done, len(jobs), "sets of heads")
         scored += cells
     findings = Findings(
@@ -102,7 +102,7 @@ def _carry_out(plan: FeaturesPlan, workers: Workers, report: Reporter) -> Featur
     finished = result_of(plan, findings)
     report.stage("Keep pictures")
     with files.writing(plan.folder):
-        save_pictures(plan, maps, ours.generators[-1].generator, workers)
+        save_pictures(plan, maps, ours.generators[-1].generator)
     _write_cards(plan, ours.generators, finished)
     if plan.config.export is not None:
         _export(plan, plan.config.export, ours.table)
@@ -160,26 +160,24 @@ def _with_labels(source: FeatureSource) -> _Ours:
     return _Ours(tuple(generators), t, layer, None, table, tuple(cells))
 
 
-def _begin_networks(plan: FeaturesPlan, workers: Workers) -> list[tuple[int, Pending]]:
+def _begin_networks(plan: FeaturesPlan) -> list[tuple[int, Pending]]:
     """A CNN from scratch on the labelled images of every k and episode, with the classical augmentation of a run."""
     found = []
     for k in reversed(plan.episodes.ks):  # the long trainings first, so that the last ones to end are short
         for seed, rows in zip(plan.episodes.seeds, plan.episodes.rows(k), strict=True):
             arm = Arm("cnn", plan.data.train.subset(rows))
-            budget = Budget(default_updates(len(rows)), seed, plan.device, plan.precision)
+            budget = Budget(default_updates(len(rows)), seed, plan.compute.device, plan.compute.precision)
             reuse = plan.config.resume
-            found.append((k, evaluation.begin(arm, ("cnn",), plan.data, budget, workers, reuse=reuse)))
+            found.append((k, evaluation.begin(arm, ("cnn",), plan.data, budget, plan.compute.queue, reuse=reuse)))
     return found
 
 
-def _collected(
-    plan: FeaturesPlan, networks: list[tuple[int, Pending]], workers: Workers, report: Reporter
-) -> list[Cell]:
+def _collected(plan: FeaturesPlan, networks: list[tuple[int, Pending]], report: Reporter) -> list[Cell]:
     predictions: dict[int, list[Tensor]] = {}
     seconds: dict[int, float] = {}
     for done, (k, pending) in enumerate(networks):
         report.advance(done, len(networks), "networks from scratch")
-        (result,) = evaluation.collect([pending], plan.data, workers)
+        (result,) = evaluation.collect([pending], plan.data, plan.compute.queue)
         predictions.setdefault(k, []).append(torch.tensor(result.predictions[0]))
         seconds[k] = seconds.get(k, 0.0) + result.seconds
     return [Cell("cnn", None, k, torch.stack(found), seconds=seconds[k]) for k, found in predictions.items()]
@@ -187,18 +185,18 @@ def _collected(
 
 def _begin_heads(
     plan: FeaturesPlan,
-    workers: Workers,
     method: str,
     table: FeatureTable,
     t: int | None = None,
     layer: str | None = None,
 ) -> list[Job[list[Cell]]]:
     """Heads, and the second stage where it is asked for: an untrained net's is of no interest."""
-    jobs = [workers.submit(score_heads, method, table, plan.episodes, plan.config.heads, t, layer)]
+    queue = plan.compute.queue
+    jobs = [queue.submit(score_heads, method, table, plan.episodes, plan.config.heads, t, layer)]
     if plan.config.second_stage and method != "untrained":
-        pictures = Pictures(plan.data.train.images, plan.data.test.images, plan.device, plan.precision)
+        pictures = Pictures(plan.data.train.images, plan.data.test.images, plan.compute)
         stages = plan.config.second_stage
-        jobs.append(workers.submit(score_second_stage, method, table, plan.episodes, stages, pictures, t, layer))
+        jobs.append(queue.submit(score_second_stage, method, table, plan.episodes, stages, pictures, t, layer))
     return jobs
 
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
+from augment.compute import Compute
 from augment.errors import DataError
 from augment.progress import Reporter
 from augment.recipe import FILE as TRAINING_FILE
@@ -40,8 +41,8 @@ class StudyPlan(Protocol[R_co]):
         """What was asked."""
 
     @property
-    def device(self) -> str:
-        """Where it computes."""
+    def compute(self) -> Compute:
+        """What it computes on; its workers come when it begins."""
 
     @property
     def jobs(self) -> int:
@@ -59,6 +60,9 @@ class StudyPlan(Protocol[R_co]):
     def result(self) -> type[R_co]:
         """What comes of it."""
 
+    def on(self, workers: Workers) -> Self:
+        """The same, with these to help."""
+
     @property
     def reuses(self) -> bool:
         """May a finished result be handed back?"""
@@ -68,7 +72,7 @@ Draw = Callable[[Path, StudyResult], None]
 """Draws what a study has found into its folder; the report's business, which studies do not know."""
 
 
-def complete(plan: StudyPlan[R], carry_out: Callable[[Workers, Reporter], R], report: Reporter, draw: Draw | None) -> R:
+def complete(plan: StudyPlan[R], carry_out: Callable[[Any, Reporter], R], report: Reporter, draw: Draw | None) -> R:
     """The result of a study: one that is there already, or what ``carry_out`` finds, drawn and written to its folder.
 
     Raises BusyError while another process writes there, and DataError where it cannot be written.
@@ -84,9 +88,9 @@ def complete(plan: StudyPlan[R], carry_out: Callable[[Workers, Reporter], R], re
             return found
         with files.writing(folder):
             files.write_json(folder / CONFIG, to_json(plan.identity))
-        made_in = environment(plan.device)
-        with side_by_side(plan.jobs, plan.device) as workers:
-            result = carry_out(workers, report)
+        made_in = environment(plan.compute.device)
+        with side_by_side(plan.jobs, plan.compute.device) as workers:
+            result = carry_out(plan.on(workers), report)
         result = replace(result, environment=made_in, identity=plan.identity.key)
         report.stage("Draw and write the result")
         result = finish(folder, result, seconds=time.perf_counter() - start, draw=draw)

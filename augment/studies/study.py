@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from augment.results.identity import Identity
 from augment.results.study_result import StudyResult
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from augment.datasets import ImageSet
     from augment.progress import Reporter
     from augment.studies.lifecycle import Draw, StudyPlan
-    from augment.workers import Workers
 
 C = TypeVar("C", bound=StudyConfig)
-P = TypeVar("P")
+P = TypeVar("P", bound="StudyPlan[Any]")
 R = TypeVar("R", bound=StudyResult)
 
 Command = Literal["run", "features"]
@@ -40,7 +39,7 @@ class StudyKind(ABC, Generic[C, P, R]):
         """Load the data and resolve every default; raises the error a person can act on before anything is computed."""
 
     @abstractmethod
-    def carry_out(self, plan: P, workers: Workers, report: Reporter) -> R:
+    def carry_out(self, plan: P, report: Reporter) -> R:
         """Do it; everything but ``result.json`` is then in the folder."""
 
     @abstractmethod
@@ -63,12 +62,8 @@ class StudyKind(ABC, Generic[C, P, R]):
         """Carry out a study, or hand back the result of an identical one that is there already."""
         from augment.studies.lifecycle import complete
 
-        plan = self.prepare(config, report)
-
-        def carry_out(workers: Workers, report: Reporter) -> R:
-            return self.carry_out(plan, workers, report)
-
-        return complete(cast("StudyPlan[R]", plan), carry_out, report, draw)
+        plan: StudyPlan[R] = self.prepare(config, report)
+        return complete(plan, self.carry_out, report, draw)
 
 
 def study_of(command: Command) -> StudyKind[Any, Any, Any]:

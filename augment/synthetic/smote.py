@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from augment.compute import CPU, Compute
 from augment.encoding import encode_set
 from augment.errors import DataError, UsageError
 from augment.generator import Generator
 from augment.sampling import OnProgress, as_uint8, decode_codes
 from augment.synthetic.synthesis import NO_PARENT, SyntheticSet, provenance
-from augment.workers import Workers
 
 PIXELS, CODES = "smote", "latent-smote"
 
@@ -45,8 +45,7 @@ def latent_smote(
     *,
     neighbours: int = 5,
     seed: int,
-    precision: str = "fp32",
-    workers: Workers | None = None,
+    compute: Compute = CPU,
     on_progress: OnProgress | None = None,
 ) -> SyntheticSet:
     """``counts[c]`` images decoded from points between codes of class c; an only image is decoded from its own.
@@ -55,9 +54,9 @@ def latent_smote(
     for this; any generator tagged ``decodes`` does. Raises UsageError for another, and DataError as there.
     """
     check_decodes(generator)
-    (codes,) = encode_set(generator, images, precision=precision, workers=workers)
+    (codes,) = encode_set(generator, images, compute=compute)
     points, parents = _between(codes, labels, counts, neighbours, seed)
-    made = decode_codes(generator, points, precision=precision, workers=workers, on_progress=on_progress)
+    made = decode_codes(generator, points, compute=compute, on_progress=on_progress)
     drawn = _labels(counts)
     return SyntheticSet(made, drawn, provenance(generator, drawn, seed, CODES, parents, stream=None), parents)
 

@@ -13,13 +13,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from augment.compute import CPU, Compute
 from augment.datasets import LabelledImages
 from augment.encoding import encode_set
 from augment.errors import ConfigError, UsageError
 from augment.generator import Generator, chunk_seed
 from augment.sampling import OnProgress, decode_codes, edit_images
 from augment.synthetic.strategies import Neighbourhood, PartialNoise, SourceStrategy, Translation
-from augment.workers import Workers, threads
+from augment.workers import threads
 
 NEEDED_TAGS: dict[type[SourceStrategy], tuple[str, ...]] = {
     PartialNoise: ("edits",),
@@ -82,8 +83,7 @@ def make_from_real(
     source: SourceStrategy,
     *,
     seed: int,
-    precision: str = "fp32",
-    workers: Workers | None = None,
+    compute: Compute = CPU,
     on_progress: OnProgress | None = None,
 ) -> Made:
     """One image per label, int64 ``(n,)``, from real images; parents are indices into ``real``.
@@ -95,9 +95,9 @@ def make_from_real(
     """
     check_source(generator, source)
     check_parents(source, labels.unique().tolist(), real.counts(generator.spec.num_classes))
-    how: dict[str, Any] = {"precision": precision, "workers": workers, "on_progress": on_progress}
+    how: dict[str, Any] = {"compute": compute, "on_progress": on_progress}
     if isinstance(source, Neighbourhood):
-        (codes,) = encode_set(generator, real.images, precision=precision, workers=workers)
+        (codes,) = encode_set(generator, real.images, compute=compute)
         with threads(1):  # the same sums, and so the same neighbours, on any machine
             parents, points = _neighbourhoods(codes, labels, real, source, seed)
         return Made(decode_codes(generator, points, **how), parents)

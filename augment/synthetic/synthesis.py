@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augment.compute import CPU, Compute
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, UsageError
 from augment.generator import SAMPLE_CHUNK, Generator, chunk_seed
 from augment.sampling import OnProgress, sample_images
 from augment.synthetic.sources import check_parents, check_source, classes_from_real, make_from_real
 from augment.synthetic.strategies import Counts, Neighbourhood, SourceStrategy
-from augment.workers import Workers
 
 FROM_NOISE = "noise"
 """Source of images that start from no other image."""
@@ -72,8 +72,7 @@ def synthesise(
     real: LabelledImages | None = None,
     source: SourceStrategy | None = None,
     seed: int,
-    precision: str = "fp32",
-    workers: Workers | None = None,
+    compute: Compute = CPU,
     on_progress: OnProgress | None = None,
 ) -> SyntheticSet:
     """Exactly ``counts[c]`` images of every class c.
@@ -86,18 +85,18 @@ def synthesise(
     _check_counts(generator, counts)
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     if source is None:
-        return _from_noise(generator, labels, seed, precision, workers, on_progress)
+        return _from_noise(generator, labels, seed, compute, on_progress)
     if real is None:
         raise UsageError(f"Source {source.name!r} makes images from real ones. Pass them as real=LabelledImages(...).")
     check_source(generator, source)
     rare = classes_from_real(source, counts, real.counts(len(counts)))
     if not rare:
-        return _from_noise(generator, labels, seed, precision, workers, on_progress)
+        return _from_noise(generator, labels, seed, compute, on_progress)
     chosen = torch.isin(labels, torch.tensor(rare, dtype=torch.int64))
     _check_labels_followed(generator, int((~chosen).sum()))
     first, rest = (_shifted(on_progress, before, len(labels)) for before in (0, int(chosen.sum())))
-    made = _from_real(generator, labels[chosen], real, source, seed, precision, workers, first)
-    return _joined(made, _from_noise(generator, labels[~chosen], seed, precision, workers, rest))
+    made = _from_real(generator, labels[chosen], real, source, seed, compute, first)
+    return _joined(made, _from_noise(generator, labels[~chosen], seed, compute, rest))
 
 
 def check_generator(
@@ -143,12 +142,11 @@ def _from_noise(
     generator: Generator,
     labels: Tensor,
     seed: int,
-    precision: str,
-    workers: Workers | None,
+    compute: Compute,
     on_progress: OnProgress | None,
 ) -> SyntheticSet:
     _check_labels_followed(generator, len(labels))
-    images = sample_images(generator, labels, seed=seed, precision=precision, workers=workers, on_progress=on_progress)
+    images = sample_images(generator, labels, seed=seed, compute=compute, on_progress=on_progress)
     parents = torch.full_like(labels, NO_PARENT)
     rows = provenance(generator, labels, seed, FROM_NOISE, parents, stream=seed)
     return SyntheticSet(images, labels, rows, parents)
@@ -160,12 +158,11 @@ def _from_real(
     real: LabelledImages,
     source: SourceStrategy,
     seed: int,
-    precision: str,
-    workers: Workers | None,
+    compute: Compute,
     on_progress: OnProgress | None,
 ) -> SyntheticSet:
     stream = chunk_seed(seed, FROM_REAL)
-    how: dict[str, Any] = {"precision": precision, "workers": workers, "on_progress": on_progress}
+    how: dict[str, Any] = {"compute": compute, "on_progress": on_progress}
     made = make_from_real(generator, labels, real, source, seed=stream, **how)
     noisy = not isinstance(source, Neighbourhood)
     rows = provenance(generator, labels, seed, source.name, made.parents, stream=stream if noisy else None)
@@ -173,12 +170,12 @@ def _from_real(
 
 
 def draw_unlabelled(
-    generator: Generator, n: int, *, seed: int, precision: str = "fp32", on_progress: OnProgress | None = None
+    generator: Generator, n: int, *, seed: int, compute: Compute = CPU, on_progress: OnProgress | None = None
 ) -> SyntheticSet:
     """Draw ``n`` images of a generator without classes: all labels are 0, and the rows name no class."""
     labels = torch.zeros(n, dtype=torch.int64)
     parents = torch.full_like(labels, NO_PARENT)
-    images = sample_images(generator, labels, seed=seed, precision=precision, on_progress=on_progress)
+    images = sample_images(generator, labels, seed=seed, compute=compute, on_progress=on_progress)
     rows = provenance(generator, labels, seed, FROM_NOISE, parents, stream=seed)
     return SyntheticSet(images, labels, tuple({**row, "class": None} for row in rows), parents)
 

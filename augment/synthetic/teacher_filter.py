@@ -19,11 +19,12 @@ from torch import Tensor
 from augment.classifiers import CNN, fit_cnn
 from augment.classifiers.learning import Learning
 from augment.classifiers.objective import LABEL_SMOOTHING
+from augment.compute import CPU, Compute
 from augment.datasets import LabelledImages
 from augment.errors import DataError
 from augment.metrics.memorisation import pixel_copies
 from augment.synthetic.strategies import Teacher
-from augment.workers import Workers, threads
+from augment.workers import threads
 
 NEIGHBOURS = 3
 """Real images of the class over which a distance is averaged; with 1, 5 or 10 about as many were kept of each kind."""
@@ -121,9 +122,7 @@ class Teachers:
         *,
         updates: int,
         seed: int,
-        device: str = "cpu",
-        precision: str = "fp32",
-        workers: Workers | None = None,
+        compute: Compute = CPU,
     ) -> Teachers:
         """Train ``strategy.folds`` teachers for ``updates`` each, with balanced softmax (arXiv:2007.10740).
 
@@ -135,9 +134,9 @@ class Teachers:
         check_held_out(real.counts(num_classes))
         parts = stratified_parts(real.labels, strategy.folds, rng)
         seeds = torch.randint(2**31, (strategy.folds,), generator=rng).tolist()
-        workers = workers or Workers(0)
+        workers = compute.queue
         jobs = [
-            workers.submit(_fit_fold, real, num_classes, parts != fold, updates, seeds[fold], device, precision)
+            workers.submit(_fit_fold, real, num_classes, parts != fold, updates, seeds[fold], compute)
             for fold in range(strategy.folds)
         ]
         members = tuple(workers.results(jobs))
@@ -281,7 +280,7 @@ def distance_to_nearest(queries: Tensor, gallery: Tensor) -> Tensor:
 
 
 def _fit_fold(
-    real: LabelledImages, num_classes: int, seen: Tensor, updates: int, seed: int, device: str, precision: str
+    real: LabelledImages, num_classes: int, seen: Tensor, updates: int, seed: int, compute: Compute
 ) -> FoldTeacher:
     labels = real.labels[seen]
     cnn = fit_cnn(
@@ -290,8 +289,8 @@ def _fit_fold(
         num_classes,
         updates=updates,
         seed=seed,
-        device=device,
-        precision=precision,
+        device=compute.device,
+        precision=compute.precision,
         learning=Learning(imbalance="balanced-softmax"),
     )
     features = cnn.features(real.images)
