@@ -129,6 +129,16 @@ def test_the_pair_that_is_named_is_the_best_of_either_side():
     assert (found.arm, found.against) == ("vae", "x")
 
 
+def test_an_arm_that_is_named_for_its_evidence_is_not_called_the_best():
+    wild = [-9.0, 1.0, -1.5, 3.0, -4.0]  # against the best rival, whose lead is too unsteady to be evidence
+    hurts = decide(table({("gen", "steady"): [-delta for delta in FIRM], ("gen", "best"): wild}))
+    assert (hurts.decision, hurts.against) == ("hurts", "steady")
+    assert hurts.text.startswith("It hurts: gen against steady, one of 2 arms without synthetic images: −1.0 points")
+    helps = decide(table({("steady", "real"): FIRM, ("best", "real"): [-delta for delta in wild]}))
+    assert (helps.decision, helps.arm) == ("helps", "steady")
+    assert helps.text.startswith("It helps: steady, one of 2 generator arms, against real, the best arm without synth")
+
+
 def test_only_the_first_classifier_is_judged():
     found = decide([of_deltas(FAINT, classifier="cart-pca"), of_deltas(FIRM, arm="other")])
     assert (found.classifier, found.arm, found.decision) == ("cart-pca", "gen", "helps")

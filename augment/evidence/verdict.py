@@ -153,7 +153,8 @@ def decide(pairs: Sequence[Comparison], guards_failed: Sequence[str] = ()) -> Ve
         again=named.again,
         **(_needed(named, arms) if decision == "no evidence" else {}),
     )
-    return replace(found, text=_sentence(found, named) + _what_next(found, named) + _pool(found))
+    best = own.best(own.arms, own.rivals)
+    return replace(found, text=_sentence(found, named, best) + _what_next(found, named) + _pool(found))
 
 
 def _one_sided(row: Comparison, sign: int) -> float:
@@ -163,10 +164,13 @@ def _one_sided(row: Comparison, sign: int) -> float:
     return row.p / 2 if row.delta * sign > 0 else 1 - row.p / 2
 
 
-def _sentence(found: Verdict, named: Comparison) -> str:
-    arm = found.arm if found.arms == 1 else f"{found.arm}, the best of {found.arms} generator arms,"
-    rival = "the best arm without synthetic images" if found.rivals == 1 else f"the best of {found.rivals} arms without"
-    rival += "" if found.rivals == 1 else " synthetic images"
+def _sentence(found: Verdict, named: Comparison, best: Comparison) -> str:
+    """best: the best arm of either side by its mean, which is not always what there is evidence on."""
+    place = "the best" if named.arm == best.arm else "one"
+    arm = found.arm if found.arms == 1 else f"{found.arm}, {place} of {found.arms} generator arms,"
+    place = "the best" if named.against == best.against else "one"
+    rival = "the best arm" if found.rivals == 1 else f"{place} of {found.rivals} arms"
+    rival += " without synthetic images"
     subject = f"{arm} against {found.against}, {rival}: {signed(named.delta)} points of {found.classifier} accuracy"
     if found.ci95 is None:
         seeds = "on one seed" if found.n == 1 else f"on each of {found.n} seeds"
