@@ -47,6 +47,8 @@ def _unique(entries: Iterable[EntryPoint]) -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
     for entry in entries:
         other = found.setdefault(entry.name, entry)
+        if other is entry:
+            continue  # the name of a distribution is parsed from all of its metadata, in milliseconds
         if other.value != entry.value or _distribution(other)[0] != _distribution(entry)[0]:
             raise PluginError(
                 f"Two distributions register the generator {entry.name!r}: {_distribution(other)[0]} ({other.value}) "

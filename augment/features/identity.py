@@ -14,9 +14,12 @@ from augment.results.identity import GeneratorIdentity, Identity
 from augment.source_code import imported_sources
 from augment.storage import hashing
 from augment.studies import identity as studies
-from augment.studies.identity import DataFacts, hash_of_file, untrained
+from augment.studies.identity import DataFacts, untrained
 
 SOURCE = "augment.features.study"
+
+WEIGHTS = "model.safetensors"
+"""Of a saved generator."""
 
 NOISE_DRAWS = 4
 """Passes with different noise that are averaged, where a model adds noise and nothing else is asked for."""
@@ -32,7 +35,9 @@ def identity_of(config: FeaturesConfig, data: DataFacts) -> Identity:
             name: value for name, value in found.options.items() if name != "steps" or config.steps is None
         }
     else:
-        found = GeneratorIdentity(read_saved(config.generator), weights=hash_of_file(config.generator / WEIGHTS))
+        weights = config.generator / WEIGHTS
+        kept = hashing.file_hash(weights) if weights.is_file() else None  # what lacks is told when it is loaded
+        found = GeneratorIdentity(read_saved(config.generator), weights=kept)
     return studies.identity_of(
         config,
         data,
@@ -42,9 +47,6 @@ def identity_of(config: FeaturesConfig, data: DataFacts) -> Identity:
         settings=settings,
         resolved={"generator": None},
     )
-
-
-WEIGHTS = "model.safetensors"
 
 
 def encode_of(config: FeaturesConfig, model: str) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.results.identity import GeneratorIdentity, Identity
@@ -69,8 +67,3 @@ def identity_of(
         code=code,
         torch=torch.__version__,
     )
-
-
-def hash_of_file(file: Path) -> str | None:
-    """SHA-256 of a file; None where there is none."""
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
