@@ -6,7 +6,6 @@ A plugin subclasses :class:`Generator`, names its :class:`GeneratorConfig`, and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from torch.optim import Optimizer
 
 from augment.errors import ConfigError, DataError, PluginError, unknown_name
 from augment.limits import LARGEST_BATCH, LARGEST_COUNT, LARGEST_OPTION, too_large
+from augment.seeds import torch_rng
 
 FORMAT = 1
 """Version of the saved folder's layout; a folder of another version is refused, not guessed at."""
@@ -348,12 +348,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(was_training)
 
 
-def chunk_seed(seed: int, chunk: int) -> int:
-    """Seed of one chunk: a hash, so that chunks of neighbouring seeds share no stream."""
-    digest = hashlib.sha256(f"augment:{seed}:{chunk}".encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
-
-
 def draw(
     generator: Generator, labels: Tensor, seed: int, *, first_chunk: int = 0, precision: str = "fp32"
 ) -> Iterator[Tensor]:
@@ -364,10 +358,10 @@ def draw(
     values.
     """
     for index, part in enumerate(labels.split(SAMPLE_CHUNK), start=first_chunk):
-        rng = torch.Generator(generator.device).manual_seed(chunk_seed(seed, index))
         autocast = torch.autocast(generator.device.type, torch.bfloat16, enabled=precision == "bf16")
         with evaluating(generator), autocast:
-            images = generator.sample(len(part), part.to(generator.device), rng=rng).float().cpu()
+            own = torch_rng(seed, "chunk", index, device=generator.device)
+            images = generator.sample(len(part), part.to(generator.device), rng=own).float().cpu()
         expected = (len(part), *generator.spec.shape)
         if tuple(images.shape) != expected:
             raise PluginError(f"{generator.name}.sample returned {tuple(images.shape)} instead of {expected}.")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from augment.errors import ConfigError, DataError, UsageError, unknown_name
+from augment.seeds import numpy_rng
 
 REGIMES = ("balanced", "semi", "high", "explicit", "seed-high", "gamo")
 DEFAULT_SIZE = 5000
@@ -33,7 +34,7 @@ PRESETS = {
 
 def class_shares(regime: str, num_classes: int, *, imbalance_factor: float, seed: int) -> np.ndarray:
     """Relative class sizes ``(C,)`` of a regime, summing to 1; which classes are rare is drawn by ``seed``."""
-    order = np.random.default_rng(seed).permutation(num_classes)
+    order = numpy_rng(seed, "rare classes").permutation(num_classes)
     shares = np.ones(num_classes)
     if regime == "semi":
         shares[order[-min(2, num_classes - 1) :]] = MINORITY_SHARE
@@ -203,11 +204,11 @@ def draw_split(
     Raises DataError when a class has too few images.
     """
     _check_available(counts, torch.bincount(labels, minlength=len(counts)).tolist())
-    rng = np.random.default_rng(seed)
+    shuffles = numpy_rng(seed, "subset")
     train: list[int] = []
     validation: list[int] = []
     for label, count in enumerate(counts):
-        members = rng.permutation(torch.nonzero(labels == label).flatten().numpy())[:count]
+        members = shuffles.permutation(torch.nonzero(labels == label).flatten().numpy())[:count]
         train.extend(int(index) for index in members)
         validation.extend(int(index) for index in members[: int(count * VALIDATION_SHARE)])
     return Manifest(

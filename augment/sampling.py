@@ -15,7 +15,8 @@ from torch import Tensor
 
 from augment.compute import CPU, Compute
 from augment.errors import PluginError
-from augment.generator import SAMPLE_CHUNK, Generator, chunk_seed, draw, evaluating
+from augment.generator import SAMPLE_CHUNK, Generator, draw, evaluating
+from augment.seeds import torch_rng
 from augment.travelling import Work, on_all_cores
 
 P = TypeVar("P")
@@ -114,10 +115,10 @@ def _chunk(generator: Generator, labels: Tensor, index: int, *, seed: int, preci
 
 def _edited(generator: Generator, part: Edit, index: int, *, strength: float, seed: int, precision: str) -> Tensor:
     device = generator.device
-    rng = torch.Generator(device).manual_seed(chunk_seed(seed, index))
+    own = torch_rng(seed, "chunk", index, device=device)
     images, labels = part.images.to(device).float().div(255), part.labels.to(device)
     with evaluating(generator), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        made = cast(Any, generator).sample_from(images, labels, strength, rng=rng)
+        made = cast(Any, generator).sample_from(images, labels, strength, rng=own)
     return _checked(generator, made, len(labels), "sample_from")
 
 

@@ -23,8 +23,9 @@ from augment.metrics.scores import FidelityScores, compute_scores
 from augment.progress import Reporter
 from augment.registry import load_generator
 from augment.sampling import OnProgress, sample_images
+from augment.seeds import torch_rng
 
-SCHEMA = "augment.score/2"
+SCHEMA = "augment.score/3"
 
 FEWEST = 4
 """Real images to score against: two to compare with, two held out."""
@@ -48,7 +49,7 @@ def split_references(test: LabelledImages, n: int, seed: int) -> References:
     """
     if len(test) < FEWEST:
         raise DataError(f"{len(test)} real images are too few to score against; at least {FEWEST} are needed.")
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(test), generator=torch_rng(seed, "halves of the real images"))
     half = len(test) // 2
     return References(test.subset(order[:half]), test.subset(order[half : half + min(n, half)]))
 
@@ -240,7 +241,7 @@ def _drawn(images: LabelledImages, n: int, seed: int) -> LabelledImages:
     """``n`` of the images, in an order drawn by ``seed``; all in their own order where there are no more."""
     if len(images) <= n:
         return images
-    return images.subset(torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n])
+    return images.subset(torch.randperm(len(images), generator=torch_rng(seed, "samples to score"))[:n])
 
 
 def _guards(fake: LabelledImages, data: ImageSet) -> tuple[Guard, Guard]:

@@ -21,6 +21,7 @@ from augment.locations import cache_folder
 from augment.progress import Reporter
 from augment.recipe import FILE, Recipe, TrainingRecord
 from augment.regimes import Manifest
+from augment.seeds import derived_seed
 from augment.source_code import imported_sources
 from augment.storage.cache import kept
 from augment.storage.files import place, writing
@@ -131,7 +132,7 @@ def fit_into(
             for name in (FILE, "config.json"):
                 (folder / name).unlink(missing_ok=True)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+        torch.manual_seed(derived_seed(recipe.seed, "weights"))
         generator = registry.create(recipe.model, spec, dict(recipe.options))
     result = fit(
         generator,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from generator_setup import MODELS, SEEDS, Bench, Settings, TrainingSet, machine
+from generator_setup import MODELS, SEED, Bench, Settings, TrainingSet, machine
 from torch import Tensor
 
 from augment import generator as contract
@@ -31,6 +31,7 @@ from augment.metrics.scores import compute_scores
 from augment.pictures import class_grid, image_rows
 from augment.recipe import TrainingRecord
 from augment.sampling import as_uint8
+from augment.seeds import torch_rng
 from augment.storage.files import read_json, write_json
 from augment.storage.hashing import code_fingerprint, content_hash
 
@@ -116,7 +117,7 @@ def _trained(title: str, part: TrainingSet, bench: Bench, folder: Path) -> tuple
             options,
             classes=data.classes,
             data_sha256=part.manifest.sha256,
-            seed=SEEDS.generator,
+            seed=SEED,
             steps=settings.steps,
             max_minutes=settings.minutes,
             device=settings.device,
@@ -147,7 +148,7 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float, float]:
 def balanced_labels(n: int, num_classes: int) -> Tensor:
     """``n`` classes in equal shares and in random order."""
     labels = torch.arange(n) % num_classes
-    return labels[torch.randperm(n, generator=torch.Generator().manual_seed(SEEDS.sampling))]
+    return labels[torch.randperm(n, generator=torch_rng(SEED, "labels"))]
 
 
 def _sampled(generator: Generator, bench: Bench) -> tuple[Tensor, Tensor, dict[str, float]]:
@@ -157,7 +158,7 @@ def _sampled(generator: Generator, bench: Bench) -> tuple[Tensor, Tensor, dict[s
 
     def call() -> Tensor:
         parts: list[Tensor] = []
-        for part in draw(generator, labels, SEEDS.sampling, precision=bench.settings.precision):
+        for part in draw(generator, labels, SEED, precision=bench.settings.precision):
             parts.append(as_uint8(part))
             bench.report.advance(sum(map(len, parts)), n)
         return torch.cat(parts)
@@ -171,7 +172,7 @@ def scores(images: Tensor, labels: Tensor, part: TrainingSet, bench: Bench, *, c
     held_out, few = bench.references.held_out, slice(COPIES)
     classes = {"held_out_labels": held_out.labels[few], "fake_labels": labels[few]} if conditional else {}
     real = bench.references.reference.images
-    fidelity = compute_scores(SampleImages(real, images, held_out.images, bench.extractor, SEEDS.sampling))
+    fidelity = compute_scores(SampleImages(real, images, held_out.images, bench.extractor, SEED))
     copied = memorisation(part.images.images, held_out.images[few], images[few], **classes)
     return {
         "fidelity": fidelity.to_json(),
@@ -192,7 +193,7 @@ def cas(train: LabelledImages, bench: Bench) -> float:
         train.labels,
         classes,
         updates=settings.updates,
-        seed=SEEDS.classifier,
+        seed=SEED,
         device=settings.device,
         precision=settings.precision,
         learning=Learning("oversample"),

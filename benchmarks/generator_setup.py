@@ -15,7 +15,6 @@ from augment.datasets import ImageSet, LabelledImages
 from augment.metrics.extractor import Extractor
 from augment.progress import Reporter
 from augment.regimes import Manifest, class_counts, draw_split
-from augment.results.run_result import Seeds
 from augment.scoring import References
 
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -28,7 +27,7 @@ SETS = ("all", "longtail")
 SAMPLES = 5000
 """Scored of each model, unless told otherwise."""
 
-SEEDS = Seeds.of(0)
+SEED = 0
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def training_set(data: ImageSet, name: str) -> TrainingSet:
         dataset_sha256=data.sha256,
         regime="all" if name == "all" else "high",
         imbalance_factor=100,
-        seed=SEEDS.subset,
+        seed=SEED,
     )
     return TrainingSet(name, manifest, data.train.subset(manifest.train))
 

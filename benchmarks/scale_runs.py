@@ -84,14 +84,14 @@ def _write(file: Path, document: Any) -> None:
 def _config(config: dict[str, Any], place: Coordinates) -> dict[str, Any]:
     config["config"].update(regime=place.regime, size=place.size, seed=place.seed)
     for recipe in config["recipes"].values():
-        recipe.update(seed=1_000_003 + place.seed, data_sha256=content_hash([place.regime, place.size, place.seed]))
+        recipe.update(seed=place.seed, data_sha256=content_hash([place.regime, place.size, place.seed]))
     return config
 
 
 def _result(result: dict[str, Any], place: Coordinates, folder: str, identity: str) -> dict[str, Any]:
     rng = random.Random(identity)
     result["regime"].update(name=place.regime, size=place.size, seed=place.seed)
-    result["seeds"] = [{part: seed + place.seed for part, seed in result["seeds"][0].items()}]
+    result["seeds"] = [place.seed]
     for arm in result["arms"]:
         arm["seed"] += place.seed
         arm["accuracy"] = min(1.0, max(0.0, arm["accuracy"] + rng.gauss(0, 0.02)))

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from augment.errors import ConfigError, unknown_name
 from augment.generator import Generator
+from augment.seeds import torch_rng
 
 from ._layers import eval_mode
 
@@ -126,14 +127,14 @@ class Draw(Protocol):
         """Fill ``out``."""
 
 
-def content_noise(images: Tensor, draw: int, kind: Draw = torch.rand) -> Tensor:
-    """Noise ``(n, C, H, W)`` seeded by each image's own 8-bit pixels and ``draw``: uniform in [0, 1), or as ``kind``.
+def content_noise(images: Tensor, seed: int, kind: Draw = torch.rand) -> Tensor:
+    """Noise ``(n, C, H, W)`` seeded by each image's own 8-bit pixels and ``seed``: uniform in [0, 1), or as ``kind``.
 
     So it is the same in every call and beside any batch mates, and independent between different images.
     """
     pixels = (images * CONTENT_LEVELS).round().to(torch.uint8).cpu().contiguous()
     noise = torch.empty(images.shape)
     for row, image in zip(noise, pixels, strict=True):
-        rng = torch.Generator().manual_seed(zlib.crc32(image.numpy().tobytes(), draw))
-        kind(image.shape, generator=rng, out=row)
+        own = torch_rng(seed, "noise of an image", zlib.crc32(image.numpy().tobytes()))
+        kind(image.shape, generator=own, out=row)
     return noise.to(images.device)

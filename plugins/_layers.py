@@ -237,7 +237,7 @@ class ConditionalBatchNorm2d(nn.Module):
 
 
 @torch.no_grad()
-def settle_spectral_norms(module: nn.Module, iterations: int = 20) -> None:
+def settle_spectral_norms(module: nn.Module, iterations: int = 60) -> None:
     """Power iterations for the weights as they are now.
 
     Weights may be averages over training; the stored singular vectors, averaged too, are then neither of unit length

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from augment.errors import ConfigError
 from augment.generator import GeneratorConfig, ImageSpec, Tags, evaluating
+from augment.seeds import derived_seed, torch_rng
 
 from ._diffusion import TIMESTEPS, Diffusion, Prediction, Schedule
 from ._layered import LayeredGenerator, content_noise, recorded
@@ -186,10 +187,10 @@ class DDPM(LayeredGenerator):
             )
         if not layers:
             return {}
-        passes = [self._pass(images, layers, t, draws * seed + draw) for draw in range(draws)]
+        passes = [self._pass(images, layers, t, derived_seed(seed, "noise", draw)) for draw in range(draws)]
         return {name: torch.stack([found[name].float() for found in passes]).mean(0) for name in layers}
 
-    def _pass(self, images: Tensor, layers: Sequence[str], t: int, draw: int) -> dict[str, Tensor]:
+    def _pass(self, images: Tensor, layers: Sequence[str], t: int, seed: int) -> dict[str, Tensor]:
         """Outputs of blocks for images noised to ``t`` without their class.
 
         The noise is each image's own: what all share is a constant that features lose when they are standardised, and
@@ -197,7 +198,7 @@ class DDPM(LayeredGenerator):
         """
         blocks, padded = self._blocks(), self.grid.pad(images)
         at, null = (torch.full((len(images),), value, device=images.device) for value in (t, self.spec.num_classes))
-        x_t = self.diffusion.add_noise(2 * padded - 1, content_noise(padded, draw, torch.randn), at)
+        x_t = self.diffusion.add_noise(2 * padded - 1, content_noise(padded, seed, torch.randn), at)
         with recorded({name: blocks[name] for name in layers}) as found:
             self._network(x_t, at, self.condition(null))
         return found
@@ -205,8 +206,8 @@ class DDPM(LayeredGenerator):
     def after_training(self, images: Tensor, labels: Tensor) -> None:
         """Fit which values count as black and white: see :func:`saturation`."""
         rows = torch.linspace(0, len(images) - 1, min(len(images), CALIBRATED)).long()
-        rng = torch.Generator(self.device).manual_seed(0)
-        self.saturated.copy_(saturation(images[rows], self.sample(len(rows), labels[rows.to(labels.device)], rng=rng)))
+        own = torch_rng(0, "saturation", device=self.device)
+        self.saturated.copy_(saturation(images[rows], self.sample(len(rows), labels[rows.to(labels.device)], rng=own)))
 
     def condition(self, labels: Tensor) -> Tensor | None:
         """What the U-Net is told of classes ``(n,)``, of which ``num_classes`` is the null class."""

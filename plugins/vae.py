@@ -6,73 +6,39 @@ Kingma and Welling 2013, "Auto-Encoding Variational Bayes", arXiv 1312.6114; wei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from augment.generator import ImageSpec, Tags
+from augment.generator import ImageSpec
 
-from ._latent_classes import LatentClassConfig, LatentClasses, one_hot, unseen_classes
-from ._layered import LayeredGenerator
-from ._layers import Backbone, ImageDecoder, ImageEncoder, draw_labels, eval_mode, reconstruction_loss
-from ._priors import MixturePrior, PriorName
+from ._layers import reconstruction_loss
+from .ae import AE, AEConfig
 
 
-class VAEConfig(LatentClassConfig):
+class VAEConfig(AEConfig):
     """Options of ``vae``."""
 
-    steps: int = Field(750, ge=1, description="optimizer updates")
-    batch_size: int = Field(32, ge=1, description="images per update")
-    lr: float = Field(3e-3, gt=0, description="peak learning rate")
-    class_balanced: bool = Field(True, description="draw training labels uniformly instead of as they come")
-    latent_dim: int = Field(32, ge=2, le=2048, description="size of the latent vector")
-    width: int = Field(64, ge=8, multiple_of=4, description="channels of the coarse feature maps")
-    backbone: Backbone = Field("resnet", description="residual blocks, or plain convolutions")
-    reconstruction: Literal["bce", "mse"] = Field("bce", description="reconstruction loss, summed over pixels")
     beta: float = Field(0.1, ge=0, description="weight of the KL divergence")
-    kl_warmup: float = Field(0.0, ge=0, le=1, description="share of the steps in which beta rises from 0")
     conditional: bool = Field(True, description="give the decoder the class")
-    label_dropout: float = Field(0.1, ge=0, le=1, description="share of training images whose class is withheld")
-    prior: PriorName = Field("mixture", description="mixture per class fitted after training, or N(0, I)")
-    components: int = Field(8, ge=1, description="largest number of mixture components per class")
 
 
-class VAE(LayeredGenerator):
-    """Variational autoencoder: ``encode`` gives posterior means, ``sample`` draws latents from the prior.
-
-    The encoder never sees labels; the decoder of a conditional one does, with a withheld class (all zeros) for
-    ``decode`` and ``reconstruct``.
-    """
+class VAE(AE):
+    """Variational autoencoder: an autoencoder with noise in its codes, which are posterior means for ``encode``."""
 
     Config: ClassVar[type[VAEConfig]] = VAEConfig
     config: VAEConfig
-    test_options: ClassVar[dict[str, Any]] = {"width": 16, "latent_dim": 4}
-    family = "autoencoder"
-    tags = Tags(conditional=True, reconstructs=True, decodes=True)
-    updates: Tensor
 
     def __init__(self, config: VAEConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.encoder = ImageEncoder(spec, config.width, config.backbone)
-        self.decoder = ImageDecoder(spec, config.width, config.backbone)
-        grid = self.encoder.grid
-        self.map_shape = (config.width, grid.rows, grid.columns)
-        features = config.width * grid.cells
-        self.posterior = nn.Linear(features, 2 * config.latent_dim)
-        self.expand = nn.Linear(config.latent_dim + config.conditional * spec.num_classes, features)
-        self.prior = MixturePrior(config.latent_dim, spec.num_classes, config.components)
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        self.latent_classes = LatentClasses(config, config.latent_dim, spec.num_classes)
-        conditional = config.conditional or config.prior == "mixture"
-        self.tags = replace(self.tags, conditional=conditional, semi_supervised=config.semi_supervised)
+        self.log_variance = nn.Linear(self.code.in_features, config.latent_dim)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Negative evidence lower bound per pixel; the terms are sums per image, in nats for BCE and KL."""
-        mu, log_var = self._posterior(self.encoder(self._corrupt(images) if self.training else images))
+        maps = self.encoder(self._corrupt(images) if self.training else images)
+        mu, log_var = self._code(maps), self._log_variance(maps)
         z = mu + torch.randn_like(mu) * (0.5 * log_var).exp()
         reconstruction = reconstruction_loss(self._logits(z, self._visible(labels)), images, self.config.reconstruction)
         kl = 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(1).mean()
@@ -80,81 +46,12 @@ class VAE(LayeredGenerator):
         terms = {"loss": loss, f"reconstruction_{self.config.reconstruction}": reconstruction, "kl": kl}
         return self.latent_classes.add_to(terms, mu, labels)
 
-    def sample(self, n: int, labels: Tensor | None = None, *, rng: torch.Generator | None = None) -> Tensor:
-        """Decode latents drawn from the prior; see :meth:`Generator.sample`."""
-        labels = draw_labels(n, labels, self.spec.num_classes, rng, self.device)
-        if self.config.prior == "mixture":
-            z = self.prior.sample(labels, rng)
-        else:
-            z = torch.randn(n, self.config.latent_dim, generator=rng, device=self.device)
-        with eval_mode(self):
-            return self._logits(z, self._one_hot(labels)).float().sigmoid()
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The encoder's feature maps, and the latent vector."""
-        return "stem", "encoder", "latent"
-
-    def encode(self, images: Tensor, *, layer: str = "latent", pool: int = 3) -> Tensor:
-        """Posterior means ``(n, latent_dim)``, or features of another layer.
-
-        layer: ``latent``; ``stem`` or ``encoder``, feature maps; several, joined by commas; or ``all``.  pool: feature
-        maps are averaged over a grid of pool x pool parts of the image, 1 being all of it; latents are as they are. For
-        a linear probe on MNIST ``encoder`` with pool=3 is better from 8 labels per class on. Raises ConfigError for an
-        unknown layer.
-        """
-        return self.encode_layer(images, layer, pool=pool)
-
-    def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
-        """See the base class."""
-        stages = self.encoder.stages(images)
-        found = {**stages, "latent": self._posterior(stages["encoder"])[0]}
-        return {name: found[name] for name in layers}
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Images ``(n, C, H, W)`` of latents ``(n, latent_dim)``, class withheld."""
-        with eval_mode(self):
-            return self._logits(latents, None).float().sigmoid()
-
-    def reconstruct(self, images: Tensor) -> Tensor:
-        """``decode(encode(images))``; not samples."""
-        return self.decode(self.encode(images))
-
-    def after_training(self, images: Tensor, labels: Tensor) -> None:
-        """Fit the mixture to the posteriors of training images; a class nobody was labelled as is a withheld one."""
-        posteriors = [self._posterior(self.encoder(part)) for part in images.split(256)]
-        mu, log_var = (torch.cat(parts) for parts in zip(*posteriors, strict=True))
-        self.prior.fit(mu, log_var.exp(), labels)
-        if self.config.conditional:
-            self.expand.weight[:, self.config.latent_dim :][:, unseen_classes(labels, self.spec.num_classes)] = 0
-
     def _corrupt(self, images: Tensor) -> Tensor:
         """What the encoder sees in training; a denoising subclass changes it."""
         return images
 
+    def _log_variance(self, maps: Tensor) -> Tensor:
+        return self.log_variance(maps.flatten(1)).float().clamp(-12, 6)  # type: ignore[no-any-return]
+
     def _posterior(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of the latents for the encoder's feature maps."""
-        mu, log_var = self.posterior(maps.flatten(1)).float().chunk(2, dim=1)
-        return mu, log_var.clamp(-12, 6)
-
-    def _one_hot(self, labels: Tensor) -> Tensor:
-        return one_hot(labels, self.spec.num_classes)
-
-    def _visible(self, labels: Tensor) -> Tensor:
-        """One-hot classes, some of them withheld while training."""
-        kept = torch.rand(len(labels), 1, device=labels.device) >= self.config.label_dropout * self.training
-        return self._one_hot(labels) * kept
-
-    def _logits(self, z: Tensor, one_hot: Tensor | None) -> Tensor:
-        if self.config.conditional:
-            withheld = z.new_zeros(len(z), self.spec.num_classes)
-            z = torch.cat([z, withheld if one_hot is None else one_hot], dim=1)
-        return self.decoder(self.expand(z).unflatten(1, self.map_shape))  # type: ignore[no-any-return]
-
-    def _beta(self) -> float:
-        """Weight of the KL term now; the warm-up counts this module's own training batches."""
-        rising = self.config.kl_warmup * self.config.steps
-        if not self.training or rising == 0:
-            return self.config.beta
-        self.updates += 1
-        return self.config.beta * min(1.0, float(self.updates) / rising)
+        return self._code(maps), self._log_variance(maps).exp()

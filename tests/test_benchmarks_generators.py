@@ -124,12 +124,11 @@ def test_the_long_tail_is_the_one_a_run_draws(bench):
     from augment.experiment.config import RunConfig
     from augment.experiment.plan import prepare
     from augment.progress import Reporter
-    from augment.results.run_result import Seeds
 
     plan = prepare(RunConfig.parse(dataset="digits", model="vae", regime="high", device="cpu"), Reporter())
     part = bench.generator_setup.training_set(load_dataset("digits"), "longtail")
-    assert part.manifest.train == plan.manifest(Seeds.of(0)).train
-    assert part.manifest.validation == plan.manifest(Seeds.of(0)).validation
+    assert part.manifest.train == plan.manifest(0).train
+    assert part.manifest.validation == plan.manifest(0).validation
 
 
 def test_the_key_covers_shared_blocks_options_data_and_settings(bench, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from augment.classifiers.feed import Feed
 from augment.classifiers.learning import Learning
 from augment.classifiers.origins import BatchShare, ClassMixUp, Decay, RealLast, RealNorm, Weight
 from augment.errors import ConfigError, DataError
+from augment.seeds import random_state
 
 
 @pytest.fixture(scope="module")
@@ -90,19 +91,19 @@ def rng():
 
 
 def test_batches_as_they_come_use_every_image_equally_often():
-    drawn = list(batches(torch.zeros(50).long(), updates=10, batch_size=20, learning=Learning(), rng=rng()))
+    drawn = list(batches(torch.zeros(50).long(), updates=10, batch_size=20, learning=Learning(), seed=1))
     assert [len(index) for index in drawn] == [20] * 10
     assert torch.cat(drawn).bincount().tolist() == [4] * 50
 
 
 def test_a_set_smaller_than_the_batch_fills_it():
-    (index,) = batches(torch.tensor([0, 1, 2]), updates=1, batch_size=128, learning=Learning(), rng=rng())
+    (index,) = batches(torch.tensor([0, 1, 2]), updates=1, batch_size=128, learning=Learning(), seed=1)
     assert sorted(index.bincount().tolist()) == [42, 43, 43]
 
 
 def test_balanced_batches_draw_classes_uniformly_and_images_uniformly_within_them():
     labels = torch.tensor([4] * 90 + [0] * 9 + [2])[torch.randperm(100, generator=rng())]
-    drawn = torch.cat(list(batches(labels, updates=300, batch_size=100, learning=Learning("oversample"), rng=rng())))
+    drawn = torch.cat(list(batches(labels, updates=300, batch_size=100, learning=Learning("oversample"), seed=1)))
     shares = labels[drawn].bincount(minlength=5) / len(drawn)
     assert shares.tolist() == pytest.approx([1 / 3, 0, 1 / 3, 0, 1 / 3], abs=0.015)
     for label, count in ((4, 90), (0, 9), (2, 1)):
@@ -271,7 +272,7 @@ def test_a_loss_that_is_not_finite_is_an_error(monkeypatch):
 def test_with_a_share_every_batch_holds_exactly_so_many_synthetic_images_until_the_last_phase():
     labels, synthetic = torch.arange(40) % 3, torch.arange(40) >= 30
     learning = Learning(share=BatchShare(share=0.25), last=RealLast(share=0.4))
-    drawn = list(batches(labels, updates=10, batch_size=20, learning=learning, rng=rng(), synthetic=synthetic))
+    drawn = list(batches(labels, updates=10, batch_size=20, learning=learning, seed=1, synthetic=synthetic))
     assert [int(synthetic[index].sum()) for index in drawn] == [5] * 6 + [0] * 4
     assert all(len(index) == 20 for index in drawn)
 
@@ -280,7 +281,7 @@ def test_oversampling_holds_within_real_and_synthetic_images():
     labels = torch.tensor([0] * 30 + [1] * 3 + [1] * 20 + [2] * 2)
     synthetic = torch.arange(55) >= 33
     learning = Learning("oversample", share=BatchShare(share=0.5))
-    drawn = list(batches(labels, updates=200, batch_size=40, learning=learning, rng=rng(), synthetic=synthetic))
+    drawn = list(batches(labels, updates=200, batch_size=40, learning=learning, seed=1, synthetic=synthetic))
     index = torch.cat(drawn)
     real, made = (labels[index[synthetic[index] == which]].bincount(minlength=3) / 4000 for which in (False, True))
     assert made.tolist() == pytest.approx([0, 0.5, 0.5], abs=0.03)
@@ -292,7 +293,7 @@ def test_oversampling_draws_every_class_alike_where_the_largest_has_no_synthetic
     labels = torch.repeat_interleave(torch.arange(4).repeat(2), torch.tensor([*counts, *added]))
     synthetic = torch.arange(len(labels)) >= sum(counts)
     learning = Learning("oversample", share=BatchShare(share=0.3))
-    drawn = batches(labels, updates=400, batch_size=100, learning=learning, rng=rng(), synthetic=synthetic)
+    drawn = batches(labels, updates=400, batch_size=100, learning=learning, seed=1, synthetic=synthetic)
     shares = labels[torch.cat(list(drawn))].bincount() / 40_000
     assert shares.tolist() == pytest.approx([0.25] * 4, abs=0.01)  # 0.18 for the largest without that
 
@@ -302,25 +303,25 @@ def test_synthetic_images_are_mixed_with_real_ones_of_their_class_and_labels_sta
     labels = torch.tensor([0, 0, 1, 1, 0, 1, 2])
     images = levels.to(torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)
     synthetic = torch.arange(7) >= 4
-    feed = Feed(images, labels, synthetic, 3, Learning(mix=ClassMixUp(), weight=Weight(weight=0.0)), "none", rng())
-    index = torch.arange(7).repeat(200)
+    feed = Feed(images, labels, synthetic, 3, Learning(mix=ClassMixUp(), weight=Weight(weight=0.0)), "none", 1)
+    index = torch.arange(7).repeat(2000)
     mixed, targets, _ = feed.batch(index, 0.0)
-    found = mixed[:, 0, 0, 0].float().view(200, 7)
+    found = mixed[:, 0, 0, 0].float().view(2000, 7)
     assert (found[:, :4] == levels[:4]).all() and (found[:, 6] == 250).all()  # class 2 has no real image
     for place, (low, label) in {4: (10, 0), 5: (90, 1)}.items():
         values = found[:, place]
         assert values.min() >= low and values.max() <= 200
         assert float(values.mean()) == pytest.approx((low + 200) / 2, abs=8)  # Beta(1, 1) is uniform
         share = (200 - values) / (200 - low)
-        assert targets.view(200, 7, 3)[:, place].sum(1).tolist() == pytest.approx(share.tolist(), abs=0.01)
-        assert (targets.view(200, 7, 3)[:, place].argmax(1) == label)[share > 0.01].all()
+        assert targets.view(2000, 7, 3)[:, place].sum(1).tolist() == pytest.approx(share.tolist(), abs=0.01)
+        assert (targets.view(2000, 7, 3)[:, place].argmax(1) == label)[share > 0.01].all()
 
 
 def test_transforms_and_mixing_change_what_the_network_sees_and_repeat_with_the_seed():
     images, labels = random_set(12)
 
     def batch(**options):
-        feed = Feed(images, labels, torch.zeros(12, dtype=torch.bool), 3, Learning(**options), "none", rng())
+        feed = Feed(images, labels, torch.zeros(12, dtype=torch.bool), 3, Learning(**options), "none", 1)
         return feed.batch(torch.arange(12), 0.0)
 
     plain = batch()
@@ -390,7 +391,7 @@ def test_cart_is_named_after_its_features_and_learns(digits, digits_cnn):
 
 def test_cart_on_pixels_is_scikit_learns_tree(digits):
     train, labels, test, _ = digits
-    tree = DecisionTreeClassifier(min_samples_leaf=5, random_state=3).fit(
+    tree = DecisionTreeClassifier(min_samples_leaf=5, random_state=random_state(3, "tree")).fit(
         train.flatten(1).numpy() / 255, labels.numpy()
     )
     ours = fit_cart(train, labels, features="pixels", seed=3, leaf=5).predict(test)
@@ -476,8 +477,10 @@ def test_balanced_cart_finds_more_of_the_rare_classes(digits):
     assert recall["balanced"] > recall["as_is"]
 
 
-def test_cart_takes_a_few_images_with_labels_that_leave_gaps():
-    cart = fit_cart(random_images(3), torch.tensor([7, 2, 7]), features="pca", seed=0)
+@pytest.mark.parametrize("seed", range(9))
+def test_cart_takes_a_few_images_with_labels_that_leave_gaps(seed):
+    """Of three images in three folds by chance one fold may have none."""
+    cart = fit_cart(random_images(3), torch.tensor([7, 2, 7]), features="pca", seed=seed)
     assert set(cart.predict(random_images(9, seed=1)).tolist()) <= {2, 7}
 
 

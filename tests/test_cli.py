@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from augment.results.run_result import RunResult
+
 pytestmark = pytest.mark.libraries
 
 QUICK = ["--steps", "8", "--updates", "8", "--device", "cpu", "--precision", "fp32"]
@@ -32,7 +34,7 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
     code, out, err = augment("run", "--dataset", "digits", "--regime", "high", "--model", "dvae", "--json", *QUICK)
     assert (code, err) == (0, "")
     document = json.loads(out)
-    assert document["schema"] == "augment.run/6"
+    assert document["schema"] == "augment.run/7"
     assert document["dataset"] | {"sha256": "", "notes": []} == {
         "name": "digits",
         "sha256": "",
@@ -101,9 +103,15 @@ def test_run_folder_is_complete_and_an_identical_run_is_not_computed_again(augme
     assert "cached" in out
     assert (folder / "result.json").stat().st_mtime_ns == written
 
-    (folder / "result.json").unlink()  # an unfinished folder is resumed from the parts that are there
-    code, out, err = augment(*command, "--json")
+    older = (folder / "result.json").read_text().replace(RunResult.schema, "augment.run/6")
+    (folder / "result.json").write_text(older)
+    for other in (["results", str(tmp_path / "runs")], ["report", str(tmp_path / "runs")]):
+        code, out, err = augment(*other)
+        said = " ".join((out + err).split())
+        assert "made by another version (augment.run/6; this one reads augment.run/7" in said, said
+    code, out, err = augment(*command, "--json")  # made anew, of the parts that are there
     document = json.loads(out)
+    assert (document["schema"], document["cached"]) == (RunResult.schema, False)
     assert document["generators"][0]["cached"]
     assert all(row["cached"] for row in document["arms"])
 
@@ -129,7 +137,7 @@ def test_seeds_repeat_with_new_subsets_and_give_an_interval(augment):
     )
     assert code == 0, err
     document = json.loads(out)
-    assert len({seeds["subset"] for seeds in document["seeds"]}) == 2
+    assert document["seeds"] == [0, 1]
     (comparison,) = (row for row in document["comparisons"] if row["arm"] == "vae")
     assert comparison["n"] == len(comparison["deltas"]) == 2
     assert comparison["delta"] == pytest.approx(sum(comparison["deltas"]) / 2)

@@ -140,7 +140,7 @@ FILTER = {
 }
 
 RUN = {
-    "schema": "augment.run/6",
+    "schema": "augment.run/7",
     "dataset": DATASET,
     "scored_on": {"part": "test", "images": 359},
     "regime": {
@@ -162,7 +162,7 @@ RUN = {
             "filter": (NoneType, [FILTER]),
         }
     ],
-    "seeds": [{"subset": int, "generator": int, "sampling": int, "classifier": int}],
+    "seeds": [int],
     "drawn": {"same_images": bool, "test_share": float, "overlap": MAYBE},
     "arms": [
         {
@@ -211,7 +211,7 @@ RUN = {
 }
 
 FEATURES = {
-    "schema": "augment.features/4",
+    "schema": "augment.features/5",
     "dataset": DATASET,
     "generator": {
         **GENERATOR,
@@ -286,7 +286,7 @@ SAMPLE = {
 }
 
 SCORE = {
-    "schema": "augment.score/2",
+    "schema": "augment.score/3",
     "real": "digits",
     "fake": str,
     "seed": 0,

@@ -62,10 +62,9 @@ class Side:
             for (index, classifier, arm), array in kept.predicted.items()
             if index == old
         }
-        rows = tuple(record.result.seeds[seed] for seed in seeds)
-        own = [one.classifier for one in rows]
+        own = tuple(record.result.seeds[seed] for seed in seeds)
         arms = tuple(one for one in record.result.arms if one.seed in own)
-        self.result = replace(record.result, seeds=rows, arms=arms)
+        self.result = replace(record.result, seeds=own, arms=arms)
 
     def change(self, section: str = "", **changes) -> None:
         """Other fields of the result, or of one of its sections."""

@@ -277,8 +277,8 @@ def test_over_seeds_the_named_arms_are_trained_twice_and_averaged(tmp_path, monk
     twice = named_twice(document)
     assert {classifier for classifier, _ in twice} == {"cnn"}  # a tree's seed moves next to nothing
     assert {("cnn", verdict["arm"]), ("cnn", verdict["against"])} <= twice
-    for index, seeds in enumerate(document["seeds"]):
-        for row in (row for row in document["arms"] if row["seed"] == seeds["classifier"]):
+    for index, seed in enumerate(document["seeds"]):
+        for row in (row for row in document["arms"] if row["seed"] == seed):
             trainings = kept.predicted[index, row["classifier"], row["arm"]]
             right = (trainings == kept.truth(index)).mean(1)
             assert right.tolist() == pytest.approx(row["trainings"])

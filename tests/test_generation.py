@@ -309,7 +309,7 @@ def scored(saved, tmp_path_factory):
 
 def test_score_of_a_generator(scored, saved):
     document = scored[0]
-    assert (document["schema"], document["real"], document["fake"]) == ("augment.score/2", "digits", str(saved))
+    assert (document["schema"], document["real"], document["fake"]) == ("augment.score/3", "digits", str(saved))
     found = document["fidelity"]
     assert found["n"] == 60 and found["extractor"] and len(found["extractor_sha256"]) == 64
     assert found["kid"] > found["kid_floor"]  # five steps make no digits

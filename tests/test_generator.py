@@ -12,7 +12,6 @@ from augment.generator import (
     Generator,
     GeneratorConfig,
     ImageSpec,
-    chunk_seed,
     draw,
     evaluating,
     read_saved,
@@ -218,13 +217,6 @@ def test_draw_clamps(generator):
 
     images = next(draw(Bright(GeneratorConfig(), SPEC), torch.zeros(9, dtype=torch.int64), seed=0))
     assert (float(images.min()), float(images.max())) == (0.0, 1.0)
-
-
-def test_chunk_seeds_do_not_meet():
-    seeds = {chunk_seed(seed, chunk) for seed in range(50) for chunk in range(50)}
-    assert len(seeds) == 2500
-    assert all(0 <= seed < 2**63 for seed in seeds)
-    assert chunk_seed(0, 1) == chunk_seed(0, 1) != chunk_seed(1, 0)
 
 
 def test_evaluating_restores_the_mode_even_after_an_error(generator):

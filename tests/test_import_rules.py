@@ -4,30 +4,19 @@ import ast
 import subprocess
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 from augment import registry
 
 ROOT = Path(__file__).parents[1]
-CORE = sorted((ROOT / "augment").rglob("*.py"))
-PLUGINS = sorted((ROOT / "plugins").glob("*.py"))
-OURS = [*CORE, *PLUGINS, *(ROOT / "tests").glob("*.py"), *(ROOT / "benchmarks").rglob("*.py"), ROOT / "cli.py"]
-TENSORS_ONLY = ("regimes", "metrics", "classifiers", "evidence")
-PARENTS = {"ae": "vae", "dvae": "vae", "clip_guided": "ddpm"}
+PARENTS = {"vae": "ae", "dvae": "vae", "clip_guided": "ddpm"}
 """Built-ins that extend another one; a plugin that is not here stands alone."""
-BUILT_IN = {
-    name
-    for name, target in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
-        registry.GROUP
-    ].items()
-    if target.startswith("augment.plugins.")
-}
-
-
-def named(path):
-    return str(path.relative_to(ROOT))
+CONTRACT = ("augment.generator", "augment.corruptions", "augment.errors", "augment.limits", "augment.seeds")
+"""What a plugin builds on; these import each other and nothing else of ours."""
+TENSORS_ONLY = ("augment.regimes", "augment.metrics", "augment.classifiers", "augment.evidence")
+MAY_DRAW = ("augment.api", "augment.cli", "augment.sweep.cell")
+"""Who passes ``report``'s drawing on to a study, and so stands above both."""
 
 
 def module_of(path):
@@ -36,9 +25,11 @@ def module_of(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(source, module="", package=False):
-    """Absolute names of what a source imports: ``from a import b`` counts as ``a`` and ``a.b``."""
-    for node in ast.walk(ast.parse(source)):
+def imports(tree, module="", package=False):
+    """Absolute names of what a tree imports: ``from a import b`` counts as ``a`` and ``a.b``; not those for types."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -46,109 +37,127 @@ def imports(source, module="", package=False):
             base = ".".join([*above, *([node.module] if node.module else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+        yield from imports(node, module, package)
 
 
-def imports_of(path):
-    return set(imports(path.read_text(), module_of(path), path.name == "__init__.py"))
+def strings(tree):
+    """String constants that are no docstrings."""
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    owned = [node.body[0] for node in ast.walk(tree) if isinstance(node, owners) and node.body]
+    spared = {id(first.value) for first in owned if isinstance(first, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in spared:
+            yield node.value
 
 
 def within(name, *packages):
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def docstrings(tree):
-    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(tree):
-        if isinstance(node, owners) and node.body and isinstance(node.body[0], ast.Expr):
-            yield node.body[0].value
+FILES = {module_of(path): path for folder in ("augment", "plugins") for path in sorted((ROOT / folder).rglob("*.py"))}
+TREES = {module: ast.parse(path.read_text()) for module, path in FILES.items()}
+IMPORTS = {module: set(imports(tree, module, FILES[module].name == "__init__.py")) for module, tree in TREES.items()}
+CORE = [module for module in FILES if not within(module, "augment.plugins")]
+PLUGINS = [module for module in FILES if within(module, "augment.plugins") and module != "augment.plugins"]
 
 
-def strings(source):
-    """String constants that are no docstrings."""
-    tree = ast.parse(source)
-    spared = set(map(id, docstrings(tree)))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in spared:
-            yield node.value
+def wrong(modules, forbidden, *, but=()):
+    """``module imports name`` for each of ``modules`` and what it imports of ``forbidden`` and not of ``but``."""
+    return [
+        f"{module} imports {name}"
+        for module in modules
+        for name in sorted(IMPORTS[module])
+        if within(name, *forbidden) and not within(name, *but)
+    ]
+
+
+def needs(module):
+    """Modules of ours that one imports: a package only for what is its own, not for a module in it."""
+    names = IMPORTS[module] & set(FILES)
+    own = {name.rpartition(".")[0] for name in IMPORTS[module] - set(FILES)}
+    above = {name.rpartition(".")[0] for name in names}
+    return {name for name in names if name not in above or name in own} - {module}
+
+
+def cycle(graph):
+    """The modules of one cycle; nothing where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
 
 
 def test_the_readers_see_what_they_must():
     lines = ["import a.b as c", "from . import d", "from .e import f", "from ..g import h"]
-    source = "\n".join([*lines, "def k():", "    'vae'", "    import m", "    return 'dvae'"])
-    assert set(imports(source, "p.q.r")) == {
-        *("a.b", "p.q", "p.q.d", "p.q.e", "p.q.e.f", "p.g", "p.g.h", "m"),
-    }
-    assert set(imports("from .x import y", "p.q", package=True)) == {"p.q.x", "p.q.x.y"}
-    assert list(strings(source)) == ["dvae"]
-    assert module_of(ROOT / "plugins" / "vae.py") == "augment.plugins.vae"
-    assert module_of(ROOT / "augment" / "metrics" / "__init__.py") == "augment.metrics"
+    tree = ast.parse("\n".join([*lines, "def k():", "    'vae'", "    import m", "    return 'dvae'"]))
+    assert set(imports(tree, "p.q.r")) == {*("a.b", "p.q", "p.q.d", "p.q.e", "p.q.e.f", "p.g", "p.g.h", "m")}
+    assert set(imports(ast.parse("from .x import y"), "p.q", package=True)) == {"p.q.x", "p.q.x.y"}
+    assert list(strings(tree)) == ["dvae"]
+    assert {"augment.plugins.vae", "augment.metrics"} <= set(FILES) and len(CORE) > 100 and len(PLUGINS) > 10
+    assert wrong(["augment.training.loop"], ["augment.errors"]) and cycle({"a": {"b"}, "b": {"a"}})
+    assert len({module for module in CORE if within(module, *TENSORS_ONLY)}) > 20
 
 
-@pytest.mark.parametrize("path", CORE, ids=named)
-def test_the_core_names_no_plugin(path):
-    assert not [name for name in imports_of(path) if within(name, "augment.plugins", "plugins")]
-    assert not BUILT_IN & set(strings(path.read_text()))
+def test_no_module_and_no_package_needs_itself():
+    graph = {module: needs(module) for module in FILES}
+    assert not cycle(graph)
+    rooms = {module: ".".join(module.split(".")[:2]) for module in FILES}
+    packages = {room: set() for room in rooms.values()}
+    for module, names in graph.items():
+        packages[rooms[module]] |= {rooms[name] for name in names} - {rooms[module], "augment"}
+    packages["augment"] = set()
+    assert not cycle(packages)
 
 
-@pytest.mark.parametrize("module", ["generator.py", "corruptions.py"])
-def test_what_plugins_build_on_imports_only_errors_and_limits(module):
-    ours = {name for name in imports_of(ROOT / "augment" / module) if within(name, "augment")}
-    assert {name for name in ours if not within(name, "augment.errors", "augment.limits")} == set()
-    for alone in ("errors.py", "limits.py"):
-        assert not [name for name in imports_of(ROOT / "augment" / alone) if within(name, "augment")]
+def test_the_core_names_no_plugin():
+    group = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][registry.GROUP]
+    built_in = {name for name, target in group.items() if target.startswith("augment.plugins.")}
+    named = {module: built_in & set(strings(TREES[module])) for module in CORE}
+    assert not {module: names for module, names in named.items() if names}
+    assert not wrong(CORE, ["augment.plugins", "plugins"])
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in CORE if p.relative_to(ROOT / "augment").parts[0].removesuffix(".py") in TENSORS_ONLY], ids=named
-)
-def test_parts_that_take_tensors_do_not_know_generators(path):
-    forbidden = ("augment.generator", "augment.registry", "augment.plugins", "augment.Generator")
-    assert not [name for name in imports_of(path) if within(name, *forbidden)]
+def test_layers_do_not_reach_above_themselves():
+    assert not wrong(CONTRACT, ["augment"], but=CONTRACT)
+    tensors = [module for module in CORE if within(module, *TENSORS_ONLY)]
+    assert not wrong(tensors, ["augment.generator", "augment.registry", "augment.Generator"])
+    launchers = ("augment.cli", "augment.__main__")
+    assert not wrong([module for module in CORE if not within(module, *launchers)], ["augment.cli"])
+    below = [module for module in CORE if not within(module, "augment.report", *MAY_DRAW)]
+    assert not wrong(below, ["augment.report"])
 
 
-@pytest.mark.parametrize("path", CORE, ids=named)
-def test_nothing_but_the_launchers_imports_the_command_line(path):
-    launcher = path.name == "__main__.py" or path.relative_to(ROOT / "augment").parts[0] == "cli"
-    if not launcher:
-        assert not [name for name in imports_of(path) if within(name, "augment.cli")]
+def test_plugins_import_the_contract_their_siblings_and_a_declared_parent():
+    for module in PLUGINS:
+        parent = PARENTS.get(module.rpartition(".")[2])
+        names = [name for name in IMPORTS[module] if not name.startswith("augment.plugins._")]
+        allowed = [*CONTRACT, *([f"augment.plugins.{parent}"] if parent else [])]
+        assert not [n for n in names if within(n, "augment") and not within(n, *allowed) and n != "augment.plugins"], (
+            module
+        )
+        # an absolute import would work only where the built-ins are installed under their own name
+        nodes = [node for node in ast.walk(TREES[module]) if isinstance(node, ast.ImportFrom) and not node.level]
+        assert not [node.module for node in nodes if within(node.module or "", "augment.plugins")], module
 
 
-@pytest.mark.parametrize("path", [p for p in PLUGINS if p.name != "__init__.py"], ids=named)
-def test_plugins_import_the_contract_their_siblings_and_a_declared_parent(path):
-    allowed = ["augment.generator", "augment.errors", "augment.corruptions"]
-    if path.stem in PARENTS:
-        allowed.append(f"augment.plugins.{PARENTS[path.stem]}")
-    for name in imports_of(path):
-        sibling = name == "augment.plugins" or name.startswith("augment.plugins._")  # the former: `from . import _x`
-        assert not within(name, "augment") or within(name, *allowed) or sibling, name
-
-
-@pytest.mark.parametrize("path", PLUGINS, ids=named)
-def test_plugins_import_each_other_relatively(path):
-    """An absolute import would work only where the built-ins are installed under their own name."""
-    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    assert not [node.module for node in nodes if not node.level and within(node.module or "", "augment.plugins")]
-
-
-@pytest.mark.parametrize("path", OURS, ids=named)
-def test_nothing_imports_the_second_plugins_or_the_tests(path):
+def test_nothing_imports_the_second_plugins_or_the_tests():
     """`import plugins.vae` from the root gives another class than the registry's; `tests` is another package's."""
-    assert not [name for name in imports_of(path) if within(name, "plugins", "tests")]
+    others = [*(ROOT / "tests").glob("*.py"), *(ROOT / "benchmarks").rglob("*.py"), ROOT / "cli.py"]
+    found = {**IMPORTS, **{str(path): set(imports(ast.parse(path.read_text()))) for path in others}}
+    assert not [name for names in found.values() for name in names if within(name, "plugins", "tests")]
 
 
-@pytest.mark.parametrize("path", [p for p in CORE if p.relative_to(ROOT / "augment").parts[0] != "testing"], ids=named)
-def test_the_core_does_not_import_the_kit_at_import_time(path):
-    top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = set(imports("\n".join(map(ast.unparse, top)), module_of(path), path.name == "__init__.py"))
-    assert not [name for name in names if within(name, "augment.testing", "pytest")]
-
-
-@pytest.mark.parametrize("module", ["augment", "augment.cli", "augment.registry", "augment.errors", "augment.scaffold"])
-def test_light_modules_do_not_import_torch(module):
+def test_light_modules_load_neither_torch_nor_the_kit():
     code = (
-        f"import sys, {module}\n"
-        "heavy = ('torch', 'torchvision', 'sklearn', 'scipy', 'matplotlib', 'accelerate', 'diffusers')\n"
-        "sys.exit(' '.join(name for name in heavy if name in sys.modules) or None)"
+        "import sys, augment, augment.cli, augment.registry, augment.errors, augment.scaffold, augment.seeds\n"
+        "heavy = ('torch', 'torchvision', 'sklearn', 'scipy', 'matplotlib', 'accelerate', 'diffusers', 'pytest')\n"
+        "sys.exit(' '.join(name for name in (*heavy, 'augment.testing') if name in sys.modules) or None)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+    for module in CORE:
+        if not within(module, "augment.testing"):
+            top = ast.Module([n for n in TREES[module].body if isinstance(n, ast.Import | ast.ImportFrom)], [])
+            names = imports(top, module, FILES[module].name == "__init__.py")
+            assert not [name for name in names if within(name, "augment.testing", "pytest")], module

@@ -160,7 +160,7 @@ def test_a_linear_probe_learns_nothing_from_features_at_pure_noise(striped):
 def test_noise_that_images_share_would_give_them_away(striped, ddpm, monkeypatch):
     """Standardising takes a constant away and blows the rest up, so the test above is one that can fail."""
     shared = torch.randn(1, 1, 8, 8, generator=rng())
-    monkeypatch.setattr(ddpm, "content_noise", lambda images, draw, kind: shared.expand_as(images))
+    monkeypatch.setattr(ddpm, "content_noise", lambda images, seed, kind: shared.expand_as(images))
     assert probed(striped, 999) > 0.9
 
 

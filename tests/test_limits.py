@@ -12,6 +12,7 @@ from augment.classifiers.origins import RealLast
 from augment.errors import ConfigError
 from augment.experiment.config import RunConfig
 from augment.limits import LARGEST_BATCH, LARGEST_COUNT, LARGEST_SEED, no_room, too_large
+from augment.seeds import numpy_rng, random_state, torch_rng
 
 HUGE = 10**29
 
@@ -73,10 +74,10 @@ def test_the_same_bounds_hold_for_every_model(name):
 
 def test_the_largest_seed_works_in_every_part():
     config = RunConfig.parse(dataset="digits", model="vae", seed=LARGEST_SEED)
-    from augment.results.run_result import Seeds
-
-    for seed in vars(Seeds.of(config.seed)).values():
-        torch.Generator().manual_seed(seed)
+    for name in ("weights", "chunk", "batches"):
+        torch_rng(config.seed, name)
+        numpy_rng(config.seed, name)
+        assert 0 <= random_state(config.seed, name) < 2**32
 
 
 def test_depth_does_not_hide_a_number():
@@ -105,7 +106,7 @@ def test_other_runtime_errors_are_bugs_with_a_traceback(augment, monkeypatch):
 
 def test_many_updates_begin_at_once():
     learning = Learning(last=RealLast(share=0.2))
-    given = {"learning": learning, "rng": torch.Generator().manual_seed(0), "synthetic": torch.tensor([False, True])}
+    given = {"learning": learning, "seed": 0, "synthetic": torch.tensor([False, True])}
     first = next(batches(torch.tensor([0, 1]), updates=LARGEST_COUNT, batch_size=4, **given))
     assert first.shape == (4,)
 
@@ -120,7 +121,7 @@ def test_the_last_phase_begins_where_counting_finds_it(share, updates):
         updates=updates,
         batch_size=64,
         learning=learning,
-        rng=torch.Generator().manual_seed(0),
+        seed=0,
         synthetic=synthetic,
     )
     has_synthetic = [bool(synthetic[index].any()) for index in drawn]

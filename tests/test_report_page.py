@@ -22,7 +22,6 @@ from made_results import (
     generator_info,
     identity,
     run_result,
-    seeds_of,
 )
 from PIL import Image
 
@@ -93,7 +92,6 @@ def make_run(
     """A run folder by hand. scores: right of ten, of the arm without and with the generator."""
     folder = root / f"{model}-{regime}-{size}-{seed}"
     folder.mkdir(parents=True)
-    seeds = seeds_of(seed)
     good, with_generator = scores
     delta = 10.0 * (with_generator - good)
     words = "No evidence that it helps: made by hand." if passed else "Invalid: the guard 'equal updates' failed."
@@ -107,9 +105,9 @@ def make_run(
         regime=RegimeInfo(regime, size, counts, {"many": classes}, seed, "c" * 64),
         generators=(generator_info(model, config={"steps": 20, "lr": 0.1}),),
         synthetic=(added_images(model, counts, generator=model),),
-        seeds=(seeds,),
+        seeds=(seed,),
         arms=tuple(
-            arm_scores(name, "cnn", family, seed=seeds.classifier, accuracy=right / 10, classes=classes)
+            arm_scores(name, "cnn", family, seed=seed, accuracy=right / 10, classes=classes)
             for name, family, right in (("real", "classical", good), (model, "generative", with_generator))
         ),
         fidelity=fidelity_scores(
@@ -370,7 +368,7 @@ def test_what_failed_is_unfinished_or_damaged_is_named(tmp_path):
     begun = make_run(sweep, "begun")
     (begun / "result.json").unlink()
     broken = make_run(sweep, "broken")
-    (broken / "result.json").write_text('{"schema": "augment.run/6", "arms"')
+    (broken / "result.json").write_text('{"schema": "augment.run/7", "arms"')
     cells = [{"key": "k1", "coordinates": {"model": "m", "seed": 3}}]
     cells += [{"key": key, "coordinates": {}} for key in ("k2", "k3", "k4")]
     (sweep / "sweep.json").write_text(json.dumps({"cells": cells}))

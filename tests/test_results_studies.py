@@ -61,10 +61,10 @@ def with_accuracies(record: RunRecord, accuracy) -> RunRecord:
 
 def one_seed(record: RunRecord, index: int) -> RunRecord:
     """The run that would have been made of one seed alone, with the same classes rare."""
-    seeds = record.result.seeds[index]
-    rows = tuple(row for row in record.result.arms if row.seed == seeds.classifier)
-    single = edited(record, arms=rows, seeds=(seeds,), comparisons=(), verdicts=(), effects=())
-    single = asked(single, seed=seeds.subset, seeds=1, regime_seed=0)
+    seed = record.result.seeds[index]
+    rows = tuple(row for row in record.result.arms if row.seed == seed)
+    single = edited(record, arms=rows, seeds=(seed,), comparisons=(), verdicts=(), effects=())
+    single = asked(single, seed=seed, seeds=1, regime_seed=0)
     return replace(single, folder=with_predictions(record.folder, index))
 
 

@@ -18,7 +18,6 @@ from made_results import (
     generator_info,
     identity,
     run_result,
-    seeds_of,
 )
 
 from augment.errors import UsageError
@@ -60,11 +59,9 @@ def made(model, regime, size, gain, *, kid=0.25, **scores) -> RunResult:
     result = run_result(
         dataset=dataset_info("blobs"),
         generators=(generator_info(model),),
-        seeds=tuple(seeds_of(seed, 100 + seed) for seed in seeds),
+        seeds=tuple(seeds),
         arms=tuple(
-            arm_scores(
-                arm, classifier, "generative" if arm == model else "classical", seed=100 + seed, accuracy=values[seed]
-            )
+            arm_scores(arm, classifier, "generative" if arm == model else "classical", seed=seed, accuracy=values[seed])
             for seed in seeds
             for (classifier, arm), values in accuracies.items()
         ),
@@ -78,7 +75,7 @@ def made(model, regime, size, gain, *, kid=0.25, **scores) -> RunResult:
 
 def one_seed(whole, seed, **changes):
     """The run that would have been made of one seed alone."""
-    rows = tuple(one for one in whole.arms if one.seed == 100 + seed)
+    rows = tuple(one for one in whole.arms if one.seed == seed)
     return replace(whole, seeds=(whole.seeds[seed],), arms=rows, comparisons=(), **changes)
 
 

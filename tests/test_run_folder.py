@@ -87,7 +87,7 @@ def keys(images):
 
 def test_predictions_make_the_accuracies_of_the_result(finished, digits):
     found = Predictions.load(finished.folder)
-    seeds = [row["classifier"] for row in finished.to_json()["seeds"]]
+    seeds = finished.to_json()["seeds"]
     assert len(found.predicted) == len(finished.to_json()["arms"]) == 12
     for row in finished.to_json()["arms"]:
         index = seeds.index(row["seed"])
@@ -143,7 +143,7 @@ def test_a_model_that_restores_nothing_leaves_samples_alone(tmp_path):
 
 def test_the_result_says_where_when_and_at_what_cost(finished):
     document = json.loads((finished.folder / "result.json").read_text())
-    assert document == finished.to_json() and document["schema"] == "augment.run/6"
+    assert document == finished.to_json() and document["schema"] == "augment.run/7"
     assert document["environment"] == asdict(environment("cpu"))
     ended = datetime.fromisoformat(document["finished_at"])
     assert ended.utcoffset() == timedelta(0) and timedelta(0) <= datetime.now(UTC) - ended < timedelta(hours=1)
@@ -270,7 +270,7 @@ def test_a_feature_study_leaves_its_maps_as_numbers(studied, digits):
 
 def test_a_feature_study_says_where_when_and_at_what_cost(studied):
     document = json.loads((studied.folder / "result.json").read_text())
-    assert document["schema"] == "augment.features/4" and document["environment"] == asdict(environment("cpu"))
+    assert document["schema"] == "augment.features/5" and document["environment"] == asdict(environment("cpu"))
     rows = document["rows"]
     assert document["cost"]["classifier_seconds"] == pytest.approx(sum(row["seconds"] for row in rows), abs=0.01)
     assert document["cost"]["generator_seconds"] == pytest.approx(document["generator"]["seconds"], abs=0.01)

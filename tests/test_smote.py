@@ -6,6 +6,7 @@ from imblearn.over_sampling import SMOTE
 
 from augment.errors import DataError, UsageError
 from augment.generator import GeneratorConfig, ImageSpec, Tags
+from augment.seeds import random_state
 from augment.synthetic.smote import latent_smote, smote_images
 from augment.testing import MinimalGenerator
 
@@ -75,7 +76,7 @@ def test_images_lie_between_two_of_their_class():
 def test_it_is_what_imbalanced_learn_makes():
     x, y = images(7, 30, 9)
     made = smote_images(x, y, (12, 0, 0), neighbours=3, seed=5)
-    theirs, _ = SMOTE(sampling_strategy={0: 19}, k_neighbors=3, random_state=5).fit_resample(
+    theirs, _ = SMOTE(sampling_strategy={0: 19}, k_neighbors=3, random_state=random_state(5, "smote", 0)).fit_resample(
         x.flatten(1).numpy().astype("float32"), y.numpy()
     )
     assert torch.equal(made.images.flatten(1), torch.from_numpy(theirs[len(x) :]).round().to(torch.uint8))

@@ -5,8 +5,9 @@ import torch
 
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, PluginError, UsageError
-from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, Tags, chunk_seed, draw
+from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, Tags, draw
 from augment.sampling import as_uint8
+from augment.seeds import derived_seed
 from augment.synthetic.sources import make_from_real
 from augment.synthetic.strategies import Neighbourhood, PartialNoise, Translation
 from augment.synthetic.synthesis import (
@@ -59,7 +60,7 @@ def test_nothing_asked_for_is_nothing_drawn():
 def test_images_are_the_generators_rounded():
     counts = (2, 3, 4)
     drawn = synthesise(generator(), counts, seed=7)
-    rng = torch.Generator().manual_seed(chunk_seed(7, 0))
+    rng = torch.Generator().manual_seed(derived_seed(7, "chunk", 0))
     with torch.no_grad():
         floats = generator().sample(9, drawn.labels, rng=rng)
     assert torch.equal(drawn.images, (floats * 255).round().to(torch.uint8))
@@ -101,7 +102,7 @@ def test_a_row_for_every_image():
     assert {row["generator"] for row in drawn.rows} == {"minimal"}
     assert {row["config_sha256"] for row in drawn.rows} == {config_sha256(generator())}
     seeds = [row["chunk_seed"] for row in drawn.rows]
-    assert seeds == [chunk_seed(9, 0)] * SAMPLE_CHUNK + [chunk_seed(9, 1)] * 4
+    assert seeds == [derived_seed(9, "chunk", 0)] * SAMPLE_CHUNK + [derived_seed(9, "chunk", 1)] * 4
 
 
 def test_a_row_is_enough_to_draw_its_image_again():
@@ -190,7 +191,7 @@ def test_rare_classes_are_made_from_real_images_and_the_others_from_noise(source
     drawn = synthesise(generator(Editing), (0, 300, 0), seed=3)
     assert torch.equal(made.images[3:-2], drawn.images)  # as without a source
     rare = torch.tensor([0] * 3 + [2] * 2)
-    alone = make_from_real(generator(Editing), rare, REAL, source, seed=chunk_seed(3, FROM_REAL))
+    alone = make_from_real(generator(Editing), rare, REAL, source, seed=derived_seed(3, FROM_REAL))
     ends = [*range(3), 303, 304]
     assert torch.equal(made.images[ends], alone.images) and torch.equal(made.parents[ends], alone.parents)
     assert set(made.parents[3:-2].tolist()) == {-1}

@@ -160,16 +160,16 @@ def test_distances_agree_with_scikit_learn():
 
 def test_parts_are_stratified_and_leave_every_class_an_image():
     labels = torch.repeat_interleave(torch.arange(5), torch.tensor([31, 9, 2, 2, 1]))
-    parts = stratified_parts(labels, 3, torch.Generator().manual_seed(0))
+    parts = stratified_parts(labels, 3, seed=0)
     table = torch.stack([torch.bincount(parts[(labels == label) & (parts >= 0)], minlength=3) for label in range(5)])
     assert bool((table.amax(dim=1) - table.amin(dim=1) <= 1).all())
     assert table.sum(dim=1).tolist() == [31, 9, 2, 2, 0]
     assert int(table.sum(dim=0).max() - table.sum(dim=0).min()) <= 1
     assert parts[-1] == SEEN_BY_ALL
     assert bool((table < torch.bincount(labels)[:, None]).all())
-    again = stratified_parts(labels, 3, torch.Generator().manual_seed(0))
+    again = stratified_parts(labels, 3, seed=0)
     assert parts.tolist() == again.tolist()
-    assert parts.tolist() != stratified_parts(labels, 3, torch.Generator().manual_seed(1)).tolist()
+    assert parts.tolist() != stratified_parts(labels, 3, seed=1).tolist()
 
 
 def test_teachers_are_trained_without_their_part(teachers):

@@ -15,6 +15,7 @@ from augment.errors import ConfigError, DataError, UsageError
 from augment.generator import ImageSpec
 from augment.progress import Reporter
 from augment.regimes import draw_split
+from augment.seeds import derived_seed
 from augment.source_code import imported_sources
 from augment.trained import KEPT, fit_into, generator_parts, make_recipe, obtain, plugin_code
 from augment.training import fit
@@ -157,7 +158,7 @@ def test_progress_names_the_terms(sources, data, tmp_path, monkeypatch):
 
 def interrupted(folder, data, recipe, stop_at):
     with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
+        torch.manual_seed(derived_seed(recipe.seed, "weights"))
         generator = registry.create(recipe.model, SPEC, dict(recipe.options))
     given = {"seed": recipe.seed, "steps": recipe.steps, "device": "cpu", "precision": "fp32"}
     fit(generator, data, data, folder=folder, stop_at=stop_at, **given)

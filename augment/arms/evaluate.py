@@ -19,6 +19,7 @@ from augment.classifiers import CNN, Scores, fit_cart, fit_cnn, mean_scores, sco
 from augment.classifiers.cart import Features
 from augment.datasets import LabelledImages
 from augment.errors import UsageError, unknown_name
+from augment.seeds import derived_seed
 
 CLASSIFIERS = ("cnn", "cart-pixels", "cart-pca", "cart-cnn")
 DEFAULT_CLASSIFIERS = ("cnn", "cart-pca")
@@ -43,11 +44,7 @@ class Budget:
 
     def training(self, number: int) -> Budget:
         """The same with the seed of another training; 0 is this one."""
-        return replace(self, seed=self.seed + number * APART)
-
-
-APART = 1_000_003
-"""Between the seeds of two trainings; more than there are repetitions, whose seeds follow each other."""
+        return replace(self, seed=derived_seed(self.seed, "training", number)) if number else self
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ from augment.compute import Compute
 from augment.datasets import LabelledImages
 from augment.device import choose_device, choose_precision
 from augment.errors import UsageError
-from augment.generator import ImageSpec, chunk_seed
+from augment.generator import ImageSpec
 from augment.progress import reporter
+from augment.seeds import derived_seed
 from augment.strategy import Slot
 from augment.synthetic.acceptance import FilterReport, filtered
 from augment.synthetic.strategies import CountStrategy, SourceStrategy, Teacher
@@ -204,7 +205,7 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
                 wanted,
                 real=real,
                 source=source,
-                seed=chunk_seed(seed, turn),
+                seed=derived_seed(seed, "turn", turn),
                 compute=compute,
                 on_progress=report.advance,
             )

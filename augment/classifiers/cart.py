@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment.errors import ConfigError, DataError, unknown_name
+from augment.seeds import numpy_rng, random_state, torch_rng
 
 if TYPE_CHECKING:
     from augment.classifiers import CNN
@@ -118,7 +119,7 @@ class _Training:
         tree = DecisionTreeClassifier(
             min_samples_leaf=leaf,
             class_weight="balanced" if self.balanced else None,
-            random_state=self.seed % 2**32,
+            random_state=random_state(self.seed, "tree"),
         )
         chosen = slice(None) if rows is None else rows
         return tree.fit(self.points[chosen], self.labels[chosen], sample_weight=self.weights[chosen])
@@ -138,7 +139,7 @@ def _chosen_leaf(training: _Training, nearest: NDArray[np.int64]) -> int:
 
     def recall(leaf: int) -> float:
         right = np.zeros(len(real))
-        for held in range(FOLDS):
+        for held in np.unique(fold):
             asked = np.flatnonzero(fold == held)
             tree = training.tree(leaf, of_each != held)
             right[asked] = tree.predict(training.points[asked]) == real[asked]
@@ -149,11 +150,11 @@ def _chosen_leaf(training: _Training, nearest: NDArray[np.int64]) -> int:
 
 def _folds(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """A fold for every image ``(N,)``, every class spread over all as evenly as it goes."""
-    rng = np.random.default_rng([seed, FOLDS])
+    shuffles = numpy_rng(seed, "folds of a tree")
     fold = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        fold[members] = (np.arange(len(members)) + rng.integers(FOLDS)) % FOLDS
+        members = shuffles.permutation(np.flatnonzero(labels == label))
+        fold[members] = (np.arange(len(members)) + shuffles.integers(FOLDS)) % FOLDS
     return fold
 
 
@@ -190,11 +191,11 @@ def _principal_components(images: Tensor, seed: int) -> Encoder:
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
 
-    rng = torch.Generator().manual_seed(seed)
-    drawn = images[torch.randperm(len(images), generator=rng)[:PCA_IMAGES]]
+    order = torch.randperm(len(images), generator=torch_rng(seed, "images of the components"))
+    drawn = images[order[:PCA_IMAGES]]
     check_components(drawn)
     chosen = _pixels(drawn)
-    pca = PCA(min(COMPONENTS, *chosen.shape), random_state=seed % 2**32)
+    pca = PCA(min(COMPONENTS, *chosen.shape), random_state=random_state(seed, "components"))
     with threadpool_limits(1, user_api="blas"):
         pca.fit(chosen)
 

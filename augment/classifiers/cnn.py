@@ -13,6 +13,7 @@ from augment.classifiers.feed import Feed
 from augment.classifiers.learning import Learning
 from augment.classifiers.transforms import check_mixing, check_transforms
 from augment.errors import ConfigError, DataError, unknown_name
+from augment.seeds import derived_seed
 
 PEAK_LR = 1.2e-2
 WEIGHT_DECAY = 0.2
@@ -169,10 +170,9 @@ def fit_cnn(
     _check_options(updates, batch_size, augmentation, precision, learning)
     synthetic = torch.zeros(len(images), dtype=torch.bool) if synthetic is None else synthetic
     _check_data(images, labels, num_classes, synthetic)
-    rng = torch.Generator().manual_seed(seed)
     with torch.inference_mode(False), torch.enable_grad():
         cnn = _fresh(images, num_classes, seed).to(device)
-        feed = Feed(images.to(device), labels.cpu(), synthetic.cpu(), num_classes, learning, augmentation, rng)
+        feed = Feed(images.to(device), labels.cpu(), synthetic.cpu(), num_classes, learning, augmentation, seed)
         norms = _split_norms(cnn) if learning.norm is not None else []
         optimizer = _optimizer(cnn)
         total = torch.zeros((), device=device)
@@ -221,7 +221,7 @@ def one_cycle(progress: float) -> float:
 def _fresh(images: Tensor, num_classes: int, seed: int) -> CNN:
     channels, height, width = images.shape[1:]
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(derived_seed(seed, "weights of a classifier"))
         cnn = CNN(channels, num_classes, stem_stride=stride_for(height, width))
     return cnn.to(memory_format=torch.channels_last).train()
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from augment.classifiers.learning import Learning
+from augment.datasets.samplers import ClassBalanced, InTurn, RowsByClass, Sampler
+from augment.seeds import derived_seed
 
 Augmentation = Literal["none", "shift", "shift-flip"]
 
@@ -26,7 +28,7 @@ def batches(
     updates: int,
     batch_size: int,
     learning: Learning,
-    rng: torch.Generator,
+    seed: int,
     synthetic: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """``updates`` index tensors ``(batch_size,)`` into ``labels``, on the CPU.
@@ -44,29 +46,20 @@ def batches(
     from_made = round(batch_size * learning.share.share) if learning.share is not None and len(made) else None
     first_real = bisect_left(range(updates), True, key=lambda update: update / updates >= learning.real_from)
 
-    def draw(pool: Tensor, n: int, shares: Tensor | None = None) -> Iterator[Tensor]:
-        drawn = _balanced(labels[pool], n, rng, shares) if balanced else _as_is(labels[pool], n, rng)
-        return (pool[index] for index in drawn)
+    def sampler(rows: Tensor, name: str, shares: Tensor | None = None) -> Sampler:
+        own = derived_seed(seed, "classifier", name)
+        return ClassBalanced(rows, labels, own, shares) if balanced else InTurn(rows, own)
 
     if from_made is None:
-        both = draw(torch.arange(len(labels)), batch_size)
-        early = (next(both) for _ in range(first_real))
+        parts = [(sampler(torch.arange(len(labels)), "batches"), batch_size)]
     else:
         shares = _completing(labels[real], labels[made], from_made / batch_size) if balanced else None
-        apart = draw(real, batch_size - from_made, shares), draw(made, from_made)
-        early = (torch.cat([next(part) for part in apart]) for _ in range(first_real))
-    yield from early
-    late = draw(real, batch_size)
-    yield from (next(late) for _ in range(updates - first_real))
-
-
-def _as_is(labels: Tensor, n: int, rng: torch.Generator) -> Iterator[Tensor]:
-    order = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(order) < n:
-            order = torch.cat([order, torch.randperm(len(labels), generator=rng)])
-        yield order[:n]
-        order = order[n:]
+        parts = [(sampler(real, "real", shares), batch_size - from_made), (sampler(made, "synthetic"), from_made)]
+    for step in range(first_real):
+        yield torch.cat([part.draw(n, step) for part, n in parts])
+    last = sampler(real, "last phase")
+    for step in range(updates - first_real):
+        yield last.draw(batch_size, step)
 
 
 def _completing(real: Tensor, made: Tensor, share: float) -> Tensor:
@@ -81,37 +74,16 @@ def _completing(real: Tensor, made: Tensor, share: float) -> Tensor:
     return wanted.clamp(min=0)
 
 
-def _balanced(labels: Tensor, n: int, rng: torch.Generator, shares: Tensor | None = None) -> Iterator[Tensor]:
-    """Classes drawn uniformly among those that occur, or in proportion to ``shares`` of them in their order."""
-    by_class = labels.argsort(stable=True)
-    counts = labels.unique(return_counts=True)[1]
-    first = counts.cumsum(0) - counts
-    even = shares is None or bool((shares == shares[0]).all())
-    while True:
-        if even or shares is None:
-            drawn = torch.randint(len(counts), (n,), generator=rng)
-        else:
-            drawn = torch.multinomial(shares, n, replacement=True, generator=rng)
-        # float64: a product in float32 could round up to the next class
-        place = (torch.rand(n, generator=rng, dtype=torch.float64) * counts[drawn]).long()
-        yield by_class[first[drawn] + place]
-
-
 class SameClass:
-    """Draws real images of given classes, to mix with synthetic ones."""
+    """Draws images of given classes among those in ``among`` ``(N,)``, to mix others with."""
 
-    def __init__(self, labels: Tensor, synthetic: Tensor) -> None:
-        real = (~synthetic).nonzero()[:, 0]
-        self._by_class = real[labels[real].argsort(stable=True)]
-        counts = torch.bincount(labels[real], minlength=int(labels.max()) + 1)
-        self._counts, self._first = counts, counts.cumsum(0) - counts
+    def __init__(self, labels: Tensor, among: Tensor) -> None:
+        self._rows = RowsByClass(among.nonzero()[:, 0], labels)
 
     def partners(self, classes: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """``(found, index)``: which of ``classes`` ``(n,)`` have real images, ``(n,)``, and one of each that has."""
-        found = self._counts[classes] > 0
-        wanted = classes[found]
-        place = (torch.rand(len(wanted), generator=rng, dtype=torch.float64) * self._counts[wanted]).long()
-        return found, self._by_class[self._first[wanted] + place]
+        """``(found, index)``: which of ``classes`` ``(n,)`` have such images, ``(n,)``, and one of each that has."""
+        found = self._rows.counts[classes] > 0
+        return found, self._rows.one_of(classes[found], rng)
 
 
 def moved(images: Tensor, index: Tensor, augmentation: Augmentation, rng: torch.Generator) -> Tensor:

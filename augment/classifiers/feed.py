@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from augment.classifiers.draws import Augmentation, SameClass, batches, moved
 from augment.classifiers.learning import Learning
 from augment.classifiers.objective import Objective
 from augment.classifiers.transforms import mixed, transformed
+from augment.seeds import numpy_rng, torch_rng
 
 
 class Feed:
@@ -25,12 +25,13 @@ class Feed:
         num_classes: int,
         learning: Learning,
         augmentation: Augmentation,
-        rng: torch.Generator,
+        seed: int,
     ) -> None:
         self.pool, self.labels, self.synthetic = pool, labels, synthetic
-        self.learning, self.augmentation, self.rng = learning, augmentation, rng
+        self.learning, self.augmentation, self.seed = learning, augmentation, seed
+        self.rng, self._shares = torch_rng(seed, "images of a batch"), numpy_rng(seed, "shares of a mix")
         self.objective = Objective(labels, synthetic, num_classes, learning)
-        self._same_class = SameClass(labels, synthetic)
+        self._same_class = SameClass(labels, ~synthetic)
 
     def indices(self, updates: int, batch_size: int) -> Iterator[Tensor]:
         """See :func:`augment.classifiers.draws.batches`."""
@@ -39,7 +40,7 @@ class Feed:
             updates=updates,
             batch_size=batch_size,
             learning=self.learning,
-            rng=self.rng,
+            seed=self.seed,
             synthetic=self.synthetic,
         )
 
@@ -64,7 +65,7 @@ class Feed:
         places = self.synthetic[index].nonzero()[:, 0]
         found, partners = self._same_class.partners(self.labels[index[places]], self.rng)
         places = places[found]
-        share = _beta(alpha, len(places), self.rng)
+        share = torch.from_numpy(self._shares.beta(alpha, alpha, len(places))).float()
         real = moved(self.pool, partners, self.augmentation, self.rng).float()
         ours = share.to(images.device)[:, None, None, None]
         where = places.to(images.device)
@@ -74,9 +75,3 @@ class Feed:
         of_real = torch.cat(self.objective.targets(partners, progress), dim=1)
         targets[places] = share[:, None] * of_real + (1 - share[:, None]) * targets[places]
         return images, targets
-
-
-def _beta(alpha: float, n: int, rng: torch.Generator) -> Tensor:
-    """Draws of Beta(alpha, alpha), ``(n,)``; torch's own distribution takes no generator."""
-    seed = int(torch.randint(2**62, (1,), generator=rng))
-    return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, n)).float()

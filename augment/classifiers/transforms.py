@@ -123,11 +123,11 @@ def mixed(
 
 @contextmanager
 def _drawing_from(rng: torch.Generator) -> Iterator[None]:
-    """Torch's global random state, seeded by one draw from ``rng`` and put back after; all draws are on the CPU."""
-    seed = int(torch.randint(2**62, (), generator=rng))
+    """``rng`` in the place of torch's global generator, for draws on the CPU by what takes no generator."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.set_rng_state(rng.get_state())
         yield
+        rng.set_state(torch.get_rng_state())
 
 
 def _applied(name: str, images: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from augment.datasets import LabelledImages
 from augment.errors import DataError
 from augment.evidence.near_copies import PerceptualHashes, near_copies, perceptual_hashes
 from augment.evidence.verdict import Guard
+from augment.seeds import torch_rng
 
 LEVELS = 256
 
@@ -237,13 +238,13 @@ def _spoiled(shares: Tensor, becomes: Tensor) -> Tensor:
 
 def _exchanged(part: LabelledImages, train: LabelledImages) -> tuple[Tensor, Tensor]:
     """:func:`_mixtures` ``(EXCHANGES, LEVELS)`` of sides as large, drawn from the images of both, class by class."""
-    rng = torch.Generator().manual_seed(0)
+    own = torch_rng(0, "images to compare")
     seen, expected = torch.zeros(2, EXCHANGES, LEVELS, dtype=torch.float64)
     for weight, ours, theirs in _pairs(part, train):
         drawn = [_evenly(images, max(2, round(COMPARED * weight))) for images in (ours, theirs)]
         mine, others = map(len, drawn)
         shares = _image_shares(torch.cat(drawn))
-        taken = torch.rand(EXCHANGES, mine + others, generator=rng).argsort(1) < mine
+        taken = torch.rand(EXCHANGES, mine + others, generator=own).argsort(1) < mine
         mean, first = shares.mean(0), taken.float() @ shares
         fewer = ((1 / len(ours) + 1 / len(theirs)) / (1 / mine + 1 / others)) ** 0.5
         seen += weight * (mean + fewer * (first / mine - mean))

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.errors import DataError
+from augment.seeds import numpy_rng
 
 EXACT_UP_TO = 16
 """So many differences have their sign patterns tried one and all; of more, some patterns are drawn."""
@@ -248,7 +249,7 @@ def permutation(differences: Sequence[float]) -> float:
         bits = np.arange(2 ** max(n - 1, 0))[:, None] >> np.arange(n) & 1
         drawn = 0
     else:
-        bits = np.random.default_rng(0).integers(0, 2, size=(DRAWN_PATTERNS, n))
+        bits = numpy_rng(0, "signs").integers(0, 2, size=(DRAWN_PATTERNS, n))
         drawn = 1  # the observed pattern is one of those possible (Phipson and Smyth 2010, arXiv:1603.05766)
     sums = np.abs((1 - 2 * bits) @ values)
     extreme = int((sums >= abs(values.sum()) - 1e-9 * np.abs(values).sum()).sum())

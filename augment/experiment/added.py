@@ -13,9 +13,10 @@ from augment.arms.grammar import COPIES, DUPLICATE, LATENT_SMOTE
 from augment.evidence import guards
 from augment.experiment.draw import Draw
 from augment.experiment.plan import Plan, counts_of
-from augment.generator import Generator, chunk_seed
+from augment.generator import Generator
 from augment.metrics.memorisation import nearest
 from augment.progress import Reporter
+from augment.seeds import derived_seed
 from augment.synthetic import cache
 from augment.synthetic.acceptance import filtered
 from augment.synthetic.duplicates import duplicates, transformed_copies
@@ -58,9 +59,9 @@ def make_added(
     identity = {
         "key": added_key(spec),
         "counts": counts,
-        "recipe": asdict(plan.recipe(spec.generator, draw.manifest, draw.seeds)) if spec.generator else None,
+        "recipe": asdict(plan.recipe(spec.generator, draw.manifest, draw.seed)) if spec.generator else None,
         "data": draw.manifest.sha256,
-        "seeds": asdict(draw.seeds),
+        "seed": draw.seed,
         "updates": plan.updates if spec.usage["filter"] else None,  # of the filter's teachers
         "precision": plan.compute.precision,
     }
@@ -84,7 +85,7 @@ def _made(
     counts: tuple[int, ...],
     report: Reporter,
 ) -> cache.Drawn:
-    seed = draw.seeds.sampling
+    seed = draw.seed
     if spec.adds == DUPLICATE:
         return duplicates(draw.real, counts, seed), None
     if spec.adds == COPIES and spec.transform is not None:
@@ -98,7 +99,7 @@ def _made(
     how = {**how, "real": draw.real, "source": source if isinstance(source, SourceStrategy) else None}
 
     def drawn(wanted: tuple[int, ...], turn: int) -> SyntheticSet:
-        own = chunk_seed(seed, turn) if turn else seed
+        own = derived_seed(seed, "turn", turn) if turn else seed
         return synthesise(generator, wanted, seed=own, on_progress=report.advance, **how)
 
     if not isinstance(rule, Teacher):
@@ -110,7 +111,7 @@ def _made(
         len(plan.data.classes),
         rule,
         updates=plan.updates,
-        seed=draw.seeds.sampling,
+        seed=draw.seed,
         compute=plan.compute,
     )
     kept, found = filtered(drawn, counts, teachers)

@@ -48,7 +48,7 @@ def result_of(
         regime=_regime(plan, repetitions[0]),
         generators=tuple(_generator(plan, repetitions, model) for model in plan.models),
         synthetic=tuple(_synthetic(plan, repetitions)),
-        seeds=tuple(repetition.draw.seeds for repetition in repetitions),
+        seeds=tuple(repetition.draw.seed for repetition in repetitions),
         drawn=_drawn(plan, repetitions),
         arms=tuple(_rows(plan, repetitions)),
         fidelity=fidelity,
@@ -69,7 +69,7 @@ def _rows(plan: Plan, repetitions: Sequence[Repetition]) -> Iterator[ArmScores]:
             yield ArmScores(
                 arm=result.arm,
                 classifier=result.classifier,
-                seed=repetition.draw.seeds.classifier,
+                seed=repetition.draw.seed,
                 updates=result.updates,
                 accuracy=scores.accuracy,
                 trainings=(*result.trainings, *_again(repetition, result.classifier, result.arm)),
@@ -172,7 +172,7 @@ def _regime(plan: Plan, first: Repetition) -> RegimeInfo:
 def _generator(plan: Plan, repetitions: Sequence[Repetition], model: str) -> GeneratorInfo:
     """Settings of one generator, and what its trainings cost."""
     draw = repetitions[0].draw
-    recipe = plan.recipe(model, draw.manifest, draw.seeds)
+    recipe = plan.recipe(model, draw.manifest, draw.seed)
     trained = [repetition.trained[model] for repetition in repetitions]
     first = trained[0]
     return GeneratorInfo(

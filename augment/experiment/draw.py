@@ -1,4 +1,4 @@
-"""The draw of one repetition: its split, its seeds, its budget, and the images it is scored on."""
+"""The draw of one repetition: its split, its seed, its budget, and the images it is scored on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from augment.datasets import ImageSet, LabelledImages
 from augment.experiment.plan import Plan
 from augment.experiment.scored import held_out
 from augment.regimes import Manifest
-from augment.results.run_result import Seeds
 from augment.run_folder.places import MANIFEST, repetition_folder
 from augment.storage import files
 
@@ -24,7 +23,7 @@ class Draw:
 
     label: str
     folder: Path
-    seeds: Seeds
+    seed: int
     manifest: Manifest
     data: ImageSet
     real: LabelledImages
@@ -32,21 +31,21 @@ class Draw:
 
 
 def draw_of(plan: Plan, index: int) -> Draw:
-    """The split and seeds of repetition ``index``."""
+    """The split and seed of repetition ``index``."""
     config = plan.config
-    seeds = Seeds.of(config.seed + index)
-    manifest = plan.manifest(seeds)
+    seed = config.seed + index
+    manifest = plan.manifest(seed)
     folder = repetition_folder(plan.folder, index)
     with files.writing(folder):
         files.write_json(folder / MANIFEST, manifest.to_json())
     return Draw(
         label=f" (seed {index + 1} of {config.seeds})" if config.seeds > 1 else "",
         folder=folder,
-        seeds=seeds,
+        seed=seed,
         manifest=manifest,
         data=_scored_on(plan, manifest),
         real=plan.data.train.subset(manifest.train),
-        budget=Budget(plan.updates, seeds.classifier, plan.compute.device, plan.compute.precision),
+        budget=Budget(plan.updates, seed, plan.compute.device, plan.compute.precision),
     )
 
 

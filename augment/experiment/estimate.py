@@ -25,7 +25,6 @@ from augment.experiment.seed_spread import repeated
 from augment.generator import Generator
 from augment.locations import cache_folder
 from augment.progress import Reporter
-from augment.results.run_result import Seeds
 from augment.sampling import sample_images
 from augment.scoring import Scoring, reconstructions, split_references
 from augment.synthetic.strategies import Teacher
@@ -84,8 +83,7 @@ def estimate(config: RunConfig, report: Reporter) -> Estimate:
 
 def estimate_plan(plan: Plan, report: Reporter) -> Estimate:
     """The estimate of a plan. Single arms that are cached are counted as if they were not."""
-    seeds = Seeds.of(plan.config.seed)
-    manifest = plan.manifest(seeds)
+    manifest = plan.manifest(plan.config.seed)
     real = plan.data.train.subset(manifest.train)
     stages: list[Stage] = []
     for model in plan.models:
@@ -122,7 +120,7 @@ def within(plan: Plan, report: Reporter) -> float | None:
 
 def _of_generator(plan: Plan, model: str, real: LabelledImages) -> list[Stage]:
     """Training, drawing what arms add, and drawing and scoring samples of the run's own model."""
-    recipes = [plan.recipe(model, plan.manifest(seeds), seeds) for seeds in map(Seeds.of, _bases(plan))]
+    recipes = [plan.recipe(model, plan.manifest(seed), seed) for seed in _seeds(plan)]
     missing = [one for one in recipes if not trained.reusable(cache_folder() / "generators" / one.key, one)]
     with torch.random.fork_rng(devices=[]), threads(1):
         generator = registry.create(model, plan.data.spec, dict(recipes[0].options))
@@ -148,7 +146,7 @@ def _trainings(plan: Plan, model: str) -> int:
     return plan.config.seeds + (plan.config.seeds - 1 if again else 0)
 
 
-def _bases(plan: Plan) -> range:
+def _seeds(plan: Plan) -> range:
     return range(plan.config.seed, plan.config.seed + plan.config.seeds)
 
 

@@ -13,6 +13,7 @@ from augment.run_folder.gallery import Gallery
 from augment.run_folder.gallery_choice import restored_beside_originals, samples_beside_nearest
 from augment.sampling import as_uint8
 from augment.scoring import Scoring, reconstructions, sample_like, split_references
+from augment.seeds import derived_seed
 from augment.storage import files
 
 PICTURED = 12
@@ -21,14 +22,14 @@ PICTURED = 12
 
 def scoring(plan: Plan, repetition: Repetition, report: Reporter) -> Scoring:
     """Draw samples of the run's model, as many of each class as held-out images, and show some of them."""
-    data, seed = repetition.draw.data, repetition.draw.seeds.sampling
+    data, seed = repetition.draw.data, repetition.draw.seed
     generator = repetition.trained[plan.config.model].generator
     references = split_references(data.test, plan.config.fidelity_images, seed)
     report.stage("Draw samples to score")
     fake = sample_like(
         generator,
         references.held_out.labels,
-        seed + 1,
+        derived_seed(seed, "samples to score"),
         compute=plan.compute,
         on_progress=report.advance,
     )

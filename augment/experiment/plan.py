@@ -29,7 +29,7 @@ from augment.progress import Reporter
 from augment.recipe import Recipe
 from augment.regimes import Manifest
 from augment.results.identity import Identity
-from augment.results.run_result import RunResult, Seeds
+from augment.results.run_result import RunResult
 from augment.storage import files
 from augment.studies.identity import DataFacts
 from augment.synthetic.smote import check_decodes
@@ -66,7 +66,7 @@ class Plan:
         others = (arm.generator for arm in self.arms if arm.generator is not None)
         return tuple(dict.fromkeys([self.config.model, *others]))
 
-    def manifest(self, seeds: Seeds) -> Manifest:
+    def manifest(self, seed: int) -> Manifest:
         """The split of one repetition; which classes are rare is the same in all."""
         return regimes.draw_split(
             self.data.train.labels,
@@ -75,17 +75,17 @@ class Plan:
             dataset_sha256=self.data.sha256,
             regime=self.config.regime,
             imbalance_factor=self.config.imbalance_factor,
-            seed=seeds.subset,
+            seed=seed,
         )
 
-    def recipe(self, model: str, manifest: Manifest, seeds: Seeds) -> Recipe:
+    def recipe(self, model: str, manifest: Manifest, seed: int) -> Recipe:
         """How a generator of one repetition is trained."""
         return trained.make_recipe(
             model,
             self.config.options_of(model),
             classes=self.data.classes,
             data_sha256=manifest.sha256,
-            seed=seeds.generator,
+            seed=seed,
             steps=self.config.steps,
             max_minutes=self.generator_minutes,
             device=self.compute.device,
@@ -156,7 +156,7 @@ def _arms(config: RunConfig, usage: Usage) -> Iterator[ArmSpec]:
 
 def _check_images(plan: Plan) -> None:
     """Raise DataError for a repetition that something after the generators' training would refuse for its images."""
-    manifests = [plan.manifest(Seeds.of(plan.config.seed + index)) for index in range(plan.config.seeds)]
+    manifests = [plan.manifest(plan.config.seed + index) for index in range(plan.config.seeds)]
     check_scored(plan.data, manifests, plan.config.score_on)
     of_real = any(spec.adds is None and spec.suits("cart-pca") for spec in plan.arms)
     if of_real and "cart-pca" in plan.config.classifiers:

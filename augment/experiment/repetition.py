@@ -47,7 +47,7 @@ def obtain_generator(plan: Plan, draw: Draw, model: str, report: Reporter) -> Tr
     fit, validation = trained.generator_parts(draw.manifest, plan.data.train)
     if validation is not None:
         guards.refuse_test_images(validation.images, plan.test, f"the weights of {model} that are kept")
-    recipe = plan.recipe(model, draw.manifest, draw.seeds)
+    recipe = plan.recipe(model, draw.manifest, draw.seed)
     folder = draw.folder / generator_folder(plan, model)
     result = trained.obtain(recipe, plan.data.spec, fit, validation, folder, report, reuse=plan.config.resume)
     if model == plan.config.model:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from augment.datasets import ImageSet
 from augment.errors import DataError
 from augment.regimes import Manifest
 from augment.scoring import FEWEST
+from augment.seeds import numpy_rng
 
 Part = Literal["test", "validation"]
 
@@ -24,9 +24,9 @@ def held_out(labels: Tensor, manifest: Manifest, most: int) -> tuple[int, ...]:
     """
     free = torch.ones(len(labels), dtype=torch.bool)
     free[list(manifest.train)] = False
-    rng = np.random.default_rng([manifest.seed, 1])  # another stream than the split's own
+    shuffles = numpy_rng(manifest.seed, "validation of a run")
     classes = [
-        rng.permutation(torch.nonzero(free & (labels == label)).flatten().numpy())
+        shuffles.permutation(torch.nonzero(free & (labels == label)).flatten().numpy())
         for label in range(len(manifest.class_counts))
     ]
     each = min(max(1, most // len(classes)), *(len(members) for members in classes))

@@ -39,10 +39,9 @@ def begin(plan: Plan, repetitions: list[Repetition], report: Reporter) -> list[R
         for spec in chosen:
             begun.append(Repeat(spec, True, draw, begin_one(plan, draw, arm_of(first, spec), spec)))
         if plan.config.spread:
-            seeds = replace(other.draw.seeds, subset=first.draw.seeds.subset)
             label = f" (first subset, generator seed of {other.draw.label.strip(' ()')})"
             folder = first.draw.folder / "spread" / other.draw.folder.name
-            again = Repetition(replace(draw, seeds=seeds, label=label, folder=folder))
+            again = Repetition(replace(draw, seed=other.draw.seed, label=label, folder=folder))
             for spec in chosen:
                 if spec.generator is not None:
                     again.trained[spec.generator] = obtain_generator(plan, again.draw, spec.generator, report)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from augment.errors import ConfigError, DataError
+from augment.seeds import derived_seed, numpy_rng
 
 DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 VALIDATION_PER_CLASS = 100
@@ -101,7 +102,9 @@ def draw_search(labels: Tensor, num_classes: int, *, seed: int) -> SearchDraw:
     held = min(VALIDATION_PER_CLASS, spare - fitted)
     order = _draw(members, held, seed)
     validation = torch.from_numpy(order).flatten().sort().values
-    fit = draw_episodes(labels, num_classes, (fitted,), SEARCH_EPISODES, seed=seed + 1_000_003, taken=validation)
+    fit = draw_episodes(
+        labels, num_classes, (fitted,), SEARCH_EPISODES, seed=derived_seed(seed, "search"), taken=validation
+    )
     return SearchDraw(fit, validation)
 
 
@@ -122,5 +125,5 @@ def _members(labels: Tensor, num_classes: int, taken: Tensor | None) -> list[np.
 
 def _draw(members: Sequence[np.ndarray], k: int, seed: int) -> np.ndarray:
     """``k`` of each class in random order, ``(C, k)``; a smaller k gives the first of these."""
-    rng = np.random.default_rng([len(members), seed])
-    return np.stack([rng.permutation(rows)[:k] for rows in members])
+    shuffles = numpy_rng(seed, "labelled images")
+    return np.stack([shuffles.permutation(rows)[:k] for rows in members])

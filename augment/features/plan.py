@@ -35,6 +35,7 @@ from augment.recipe import Recipe
 from augment.regimes import Manifest
 from augment.results.features_result import FeaturesResult
 from augment.results.identity import Identity
+from augment.seeds import torch_rng
 from augment.storage import files
 from augment.storage.hashing import content_hash
 from augment.studies.identity import DataFacts
@@ -96,8 +97,8 @@ class FeaturesPlan:
     @cached_property
     def reference(self) -> Tensor:
         """Indices, ascending, of the unlabelled training images that features are standardised by."""
-        rng = torch.Generator().manual_seed(self.config.seed)
-        rows: Tensor = torch.randperm(len(self.data.train), generator=rng)[:REFERENCE_IMAGES].sort().values
+        order = torch.randperm(len(self.data.train), generator=torch_rng(self.config.seed, "reference"))
+        rows: Tensor = order[:REFERENCE_IMAGES].sort().values
         return rows
 
     @cached_property

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment.errors import ConfigError, DataError, UsageError, unknown_name
+from augment.seeds import numpy_rng, random_state
 
 METHODS = ("pca", "tsne", "umap")
 TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
@@ -65,7 +66,7 @@ def project(features: Tensor, method: str, dimensions: int, *, seed: int) -> Poi
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(torch.get_num_threads()):
-        points = {"pca": _pca, "tsne": _tsne, "umap": _umap}[method](x, dimensions, seed)
+        points = {"pca": _pca, "tsne": _tsne, "umap": _umap}[method](x, dimensions, random_state(seed, "projection"))
     return np.ascontiguousarray(points, dtype=np.float32)
 
 
@@ -100,14 +101,20 @@ def _tsne(x: Points, dimensions: int, seed: int) -> Points:
     reduced = _pca(x, max(dimensions, min(PCA_FIRST, *x.shape)), seed)
     perplexity = min(PERPLEXITY, (len(x) - 1) / 3)
     start = reduced[:, :dimensions] / reduced[:, 0].std() * 1e-4
-    tsne = TSNE(dimensions, perplexity=perplexity, init=start, random_state=seed, n_jobs=torch.get_num_threads())
+    tsne = TSNE(
+        dimensions,
+        perplexity=perplexity,
+        init=start,
+        random_state=seed,
+        n_jobs=torch.get_num_threads(),
+    )
     return np.asarray(tsne.fit_transform(reduced / reduced.std()))
 
 
 def _umap(x: Points, dimensions: int, seed: int) -> Points:
     umap = _import_umap()
     start = _pca(x, dimensions, seed)
-    noise = np.random.default_rng(seed).normal(scale=1e-4 * start.std(), size=start.shape)
+    noise = numpy_rng(seed, "start of umap").normal(scale=1e-4 * start.std(), size=start.shape)
     model = umap.UMAP(
         n_neighbors=min(NEIGHBOURS, len(x) - 1),
         n_components=dimensions,

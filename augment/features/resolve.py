@@ -15,6 +15,7 @@ from augment.features.config import AUTO, FeaturesConfig
 from augment.features.layer_search import Candidates, timestep_grid
 from augment.generator import Generator, ImageSpec, read_saved
 from augment.progress import Reporter
+from augment.seeds import derived_seed
 
 
 def layers_of(config: FeaturesConfig, report: Reporter) -> dict[str, Any]:
@@ -69,10 +70,10 @@ def untrained_model(config: FeaturesConfig, model: str, data: ImageSet) -> Gener
                 f"{data.name} has {data.spec.shape}. Choose the data it was trained on, or --image-size."
             )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(derived_seed(config.seed, "weights"))
         generator = registry.create(model, spec, options)
         if generator.tags.semi_supervised and config.generator is None:
-            torch.manual_seed(config.seed)
+            torch.manual_seed(derived_seed(config.seed, "weights"))
             generator = registry.create(model, data.spec, options)
     return generator.eval()
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from augment.heads.outcome import Outcome, as_floats
 from augment.heads.rowspace import RowSpace, row_space
 from augment.heads.selection import best, held_log_likelihood, held_out, row_shares
+from augment.seeds import torch_rng
 
 AXES = 128
 """Principal coordinates that the network sees. On MNIST with 64 labels per class 100 gave 84.8% on pixels, all 81.6%
@@ -97,7 +98,7 @@ def _decays(rows: Tensor, targets: Tensor, held: Tensor, seeds: Sequence[int]) -
 
 def _train(rows: Tensor, targets: Tensor, shares: Tensor, decays: Tensor, seeds: Sequence[int]) -> _Net:
     """Train a network for each column of ``shares`` ``(E, n, M)``, with weight decay ``(E, M)``; AdamW (1711.05101)."""
-    rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
+    rngs = [torch_rng(seed, "mlp") for seed in seeds]
     n, models = shares.shape[1:]
     net = _initial(rows.shape[2], targets.shape[2], models, rngs)
     parameters = (net.first, net.first_bias, net.second, net.second_bias)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from augment.seeds import torch_rng
+
 PARTS = 4
 """Parts the rows of each class are cut into; a class of fewer rows has as many parts as rows."""
 ONE_SPLIT = 16
@@ -60,11 +62,9 @@ def _counts(labels: Tensor, num_classes: int) -> Tensor:
 
 def _ranks(labels: Tensor, num_classes: int, seeds: Sequence[int]) -> Tensor:
     """Place ``(E, n)`` of each row among those of its class in a random order."""
-    order = torch.stack([torch.randperm(labels.shape[1], generator=_rng(seed)) for seed in seeds])
+    order = torch.stack(
+        [torch.randperm(labels.shape[1], generator=torch_rng(seed, "folds of a head")) for seed in seeds]
+    )
     places = torch.nn.functional.one_hot(labels.gather(1, order), num_classes).cumsum(1)
     ranks = places.gather(2, labels.gather(1, order).unsqueeze(2)).squeeze(2) - 1
     return torch.empty_like(ranks).scatter_(1, order, ranks)
-
-
-def _rng(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

@@ -23,6 +23,7 @@ from augment.metrics.floors import floor
 from augment.metrics.memorisation import Memorisation, memorisation
 from augment.metrics.scores import Score
 from augment.metrics.similarity import ms_ssim_reduced, psnr, ssim, ssim_diversity
+from augment.seeds import random_state, torch_rng
 
 KID_SUBSETS = 10
 KID_SUBSET_SIZE = 1000
@@ -74,9 +75,9 @@ class SampleImages:
     @cached_property
     def _drawn(self) -> tuple[Tensor, Tensor | None]:
         """As many samples as held-out images."""
-        rng = torch.Generator().manual_seed(self.seed)
-        fake = _drawn(self.fake, self.n, rng)
-        return fake, None if self.held_out is None else _drawn(self.held_out, self.n, rng)
+        drawn = torch_rng(self.seed, "images to score")
+        fake = _drawn(self.fake, self.n, drawn)
+        return fake, None if self.held_out is None else _drawn(self.held_out, self.n, drawn)
 
     @cached_property
     def reference(self) -> Tensor:
@@ -216,7 +217,7 @@ def kernel_distance(real: Tensor, fake: Tensor, *, seed: int) -> tuple[float, fl
         fake.double(),
         kid_subsets=KID_SUBSETS,
         kid_subset_size=min(KID_SUBSET_SIZE, min(len(real), len(fake)) // 2),
-        rng_seed=seed % 2**32,
+        rng_seed=random_state(seed, "kid"),
         verbose=False,
     )
     return float(found[KEY_METRIC_KID_MEAN]), float(found[KEY_METRIC_KID_STD])

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from augment.seeds import torch_rng
+
 HALVINGS, FEW_HALVINGS = 20, 5
 """Of the real images; the second where there are more than :data:`MANY_FEATURES`, of which one FID takes 10 seconds."""
 
@@ -42,7 +44,7 @@ def halvings(count: int, reference: int, several: int) -> Iterator[tuple[Tensor,
     with equal classes are nearer to each other than two samples can be expected to be: their KID is below 0 on average,
     and other real images look as if they were none.
     """
-    rng = torch.Generator().manual_seed(0)
+    shuffles = torch_rng(0, "halvings")
     for _ in range(several):
-        order = torch.randperm(count, generator=rng)
+        order = torch.randperm(count, generator=shuffles)
         yield order[:reference], order[reference:]

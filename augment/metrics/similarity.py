@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from augment.errors import DataError
+from augment.seeds import torch_rng
 
 WINDOW = 11
 SIGMA = 1.5
@@ -80,11 +81,11 @@ def ssim_diversity(images: Tensor, labels: Tensor, *, pairs: int = 1000, seed: i
 
     images: uint8 ``(N, C, H, W)``.  labels: int64 ``(N,)``.  Source: arXiv:1610.09585, section 4.2 (with MS-SSIM).
     """
-    rng = torch.Generator().manual_seed(seed)
+    own = torch_rng(seed, "pairs")
     members = [index for label in labels.unique() if len(index := (labels == label).nonzero().flatten()) > 1]
     if not members:
         return None
-    drawn = [index[_pairs(len(index), max(1, pairs // len(members)), rng)] for index in members]
+    drawn = [index[_pairs(len(index), max(1, pairs // len(members)), own)] for index in members]
     first, second = torch.cat(drawn).unbind(dim=1)
     values = ssim(images[first].float() / 255, images[second].float() / 255)
     return values.double().mean().item()

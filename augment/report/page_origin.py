@@ -72,12 +72,7 @@ def _generators(record: AnyRecord) -> list[tuple[str, Pairs]]:
 
 
 def _seeds(record: AnyRecord) -> Pairs:
-    if isinstance(record, FeaturesRecord):
-        return [("episodes", ", ".join(map(str, record.seeds)))]
-    return [
-        (f"repetition {number}", ", ".join(f"{part} {seed}" for part, seed in vars(seeds).items()))
-        for number, seeds in enumerate(record.result.seeds, start=1)
-    ]
+    return [("episodes" if isinstance(record, FeaturesRecord) else "repetitions", ", ".join(map(str, record.seeds)))]
 
 
 def _hashes(record: AnyRecord) -> Pairs:

@@ -141,7 +141,7 @@ class RunRecord(Record[RunResult]):
     @cached_property
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the repetitions, in order."""
-        return tuple(seeds.subset for seeds in self.result.seeds)
+        return self.result.seeds
 
     @property
     def class_counts(self) -> tuple[int, ...]:

@@ -59,21 +59,6 @@ class AddedImages:
 
 
 @dataclass(frozen=True)
-class Seeds:
-    """The seeds of one repetition; they differ so that no two parts share a stream."""
-
-    subset: int
-    generator: int
-    sampling: int
-    classifier: int
-
-    @classmethod
-    def of(cls, base: int) -> Seeds:
-        """Seeds of repetition ``base``."""
-        return cls(*(part * 1_000_003 + base for part in range(4)))
-
-
-@dataclass(frozen=True)
 class ClassScores:
     """Scores of one class in [0, 1], and its images."""
 
@@ -88,7 +73,7 @@ class ClassScores:
 class ArmScores:
     """One arm with one classifier in one repetition; scores in [0, 1].
 
-    seed: of the classifier.  updates: optimizer steps of each training; None for a tree.  accuracy: mean over
+    seed: of the repetition.  updates: optimizer steps of each training; None for a tree.  accuracy: mean over
     ``trainings``, which holds that of each, with a second training that is not in the mean where there is one seed.
     confusion: counts ``[truth][predicted]``, summed over trainings.  seconds: of all.
     """
@@ -145,13 +130,13 @@ class RunResult(StudyResult):
     classifier, or one in all.
     """
 
-    schema: ClassVar[str] = "augment.run/6"
+    schema: ClassVar[str] = "augment.run/7"
 
     scored_on: ScoredOn
     regime: RegimeInfo
     generators: Annotated[tuple[GeneratorInfo, ...], Some]
     synthetic: tuple[AddedImages, ...]
-    seeds: Annotated[tuple[Seeds, ...], Some]
+    seeds: Annotated[tuple[int, ...], Some]
     drawn: Drawn
     arms: tuple[ArmScores, ...]
     fidelity: Fidelity

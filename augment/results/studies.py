@@ -47,9 +47,7 @@ class SeedOfStudy:
     @cached_property
     def rows(self) -> dict[tuple[str, str], ArmScores]:
         """Rows of this seed by classifier and arm."""
-        result = self.record.result
-        seed = result.seeds[self.index].classifier
-        return {(row.classifier, row.arm): row for row in result.arms if row.seed == seed}
+        return {(row.classifier, row.arm): row for row in self.record.result.arms if row.seed == self.seed}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from augment.encoding import encode_set
 from augment.errors import DataError, UsageError
 from augment.generator import Generator
 from augment.sampling import OnProgress, as_uint8, decode_codes
+from augment.seeds import random_state
 from augment.synthetic.synthesis import NO_PARENT, SyntheticSet, provenance
 
 PIXELS, CODES = "smote", "latent-smote"
@@ -82,13 +82,12 @@ def _between(
     _check(real, counts)
     made = points.new_empty(sum(counts), points.shape[1])
     parents, drawn = torch.full((len(made),), NO_PARENT), _labels(counts)
-    rng = np.random.RandomState(seed)  # one stream for all: imbalanced-learn would begin every class with the seed
     for label, count in enumerate(counts):
         if count and real[label] == 1:
             only = torch.nonzero(labels == label).flatten()
             made[drawn == label], parents[drawn == label] = points[only], only
         elif count:
-            made[drawn == label] = _smote(points, labels, label, count, min(neighbours, real[label] - 1), rng)
+            made[drawn == label] = _smote(points, labels, label, count, min(neighbours, real[label] - 1), seed)
     return made, parents
 
 
@@ -103,12 +102,10 @@ def _check(real: Sequence[int], counts: Sequence[int]) -> None:
         raise DataError("SMOTE needs images of at least two classes; these are of one.")
 
 
-def _smote(
-    points: Tensor, labels: Tensor, label: int, count: int, neighbours: int, rng: np.random.RandomState
-) -> Tensor:
+def _smote(points: Tensor, labels: Tensor, label: int, count: int, neighbours: int, seed: int) -> Tensor:
     from imblearn.over_sampling import SMOTE
 
     wanted = {label: int((labels == label).sum()) + count}
-    smote = SMOTE(sampling_strategy=wanted, k_neighbors=neighbours, random_state=rng)
+    smote = SMOTE(sampling_strategy=wanted, k_neighbors=neighbours, random_state=random_state(seed, "smote", label))
     resampled, _ = smote.fit_resample(points.numpy(), labels.numpy())
     return torch.from_numpy(resampled[len(points) :])

@@ -17,8 +17,9 @@ from augment.compute import CPU, Compute
 from augment.datasets import LabelledImages
 from augment.encoding import encode_set
 from augment.errors import ConfigError, UsageError
-from augment.generator import Generator, chunk_seed
+from augment.generator import Generator
 from augment.sampling import OnProgress, decode_codes, edit_images
+from augment.seeds import torch_rng
 from augment.synthetic.strategies import Neighbourhood, PartialNoise, SourceStrategy, Translation
 from augment.workers import threads
 
@@ -28,9 +29,6 @@ NEEDED_TAGS: dict[type[SourceStrategy], tuple[str, ...]] = {
     Translation: ("edits", "conditional"),
 }
 """What a generator must be able to do for a source."""
-
-PARENTS = -1
-"""Stream of a seed that parents are drawn from; the chunks' own streams count from 0."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def _parents(labels: Tensor, real: LabelledImages, source: SourceStrategy, seed:
     for label in labels.unique().tolist():
         candidates = torch.nonzero(real.labels == label).flatten() if lenders is None else lenders
         wanted = labels == label
-        parents[wanted] = candidates[_in_turn(len(candidates), int(wanted.sum()), _class_rng(seed, label))]
+        parents[wanted] = candidates[_in_turn(len(candidates), int(wanted.sum()), torch_rng(seed, "parents", label))]
     return parents
 
 
@@ -127,11 +125,6 @@ def _in_turn(candidates: int, n: int, rng: torch.Generator) -> Tensor:
     return torch.randperm(candidates, generator=rng)[torch.arange(n) % candidates]
 
 
-def _class_rng(seed: int, label: int) -> torch.Generator:
-    """A class's own stream: its images do not depend on which other classes are wanted."""
-    return torch.Generator().manual_seed(chunk_seed(chunk_seed(seed, PARENTS), label))
-
-
 def _neighbourhoods(
     codes: Tensor, labels: Tensor, real: LabelledImages, source: Neighbourhood, seed: int
 ) -> tuple[Tensor, Tensor]:
@@ -142,8 +135,8 @@ def _neighbourhoods(
         known = real.labels >= 0
         alone = len(rows) == 1
         deviation = within_class_deviation(codes[known], real.labels[known]) if alone else codes[rows].std(0)
-        wanted, rng = labels == label, _class_rng(seed, label)
-        chosen, points[wanted] = between_neighbours(codes[rows], int(wanted.sum()), deviation, source, rng)
+        wanted, own = labels == label, torch_rng(seed, "parents", label)
+        chosen, points[wanted] = between_neighbours(codes[rows], int(wanted.sum()), deviation, source, own)
         parents[wanted] = rows[chosen]
     return parents, points
 

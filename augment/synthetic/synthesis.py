@@ -18,16 +18,17 @@ from torch import Tensor
 from augment.compute import CPU, Compute
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, UsageError
-from augment.generator import SAMPLE_CHUNK, Generator, chunk_seed
+from augment.generator import SAMPLE_CHUNK, Generator
 from augment.sampling import OnProgress, sample_images
+from augment.seeds import derived_seed
 from augment.synthetic.sources import check_parents, check_source, classes_from_real, make_from_real
 from augment.synthetic.strategies import Counts, Neighbourhood, SourceStrategy
 
 FROM_NOISE = "noise"
 """Source of images that start from no other image."""
 
-FROM_REAL = -1
-"""Stream of a seed for images made from real ones; chunks drawn from noise count from 0."""
+FROM_REAL = "made from real images"
+"""Stream of a seed for such images."""
 
 NO_PARENT = -1
 """Parent of an image from noise, and of one whose parent is not known."""
@@ -161,7 +162,7 @@ def _from_real(
     compute: Compute,
     on_progress: OnProgress | None,
 ) -> SyntheticSet:
-    stream = chunk_seed(seed, FROM_REAL)
+    stream = derived_seed(seed, FROM_REAL)
     how: dict[str, Any] = {"compute": compute, "on_progress": on_progress}
     made = make_from_real(generator, labels, real, source, seed=stream, **how)
     noisy = not isinstance(source, Neighbourhood)
@@ -197,7 +198,7 @@ def provenance(
         "source": source,
     }
     chunks = range(-(-len(labels) // SAMPLE_CHUNK))
-    seeds = [None if stream is None else chunk_seed(stream, chunk) for chunk in chunks]
+    seeds = [None if stream is None else derived_seed(stream, "chunk", chunk) for chunk in chunks]
     return tuple(
         {
             **origin,

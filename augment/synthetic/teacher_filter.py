@@ -23,6 +23,7 @@ from augment.compute import CPU, Compute
 from augment.datasets import LabelledImages
 from augment.errors import DataError
 from augment.metrics.memorisation import pixel_copies
+from augment.seeds import derived_seed, torch_rng
 from augment.synthetic.strategies import Teacher
 from augment.workers import threads
 
@@ -130,14 +131,14 @@ class Teachers:
         then none can be held out.
         """
         start = time.perf_counter()
-        rng = torch.Generator().manual_seed(seed)
         check_held_out(real.counts(num_classes))
-        parts = stratified_parts(real.labels, strategy.folds, rng)
-        seeds = torch.randint(2**31, (strategy.folds,), generator=rng).tolist()
+        parts = stratified_parts(real.labels, strategy.folds, seed)
         workers = compute.queue
         jobs = [
-            workers.submit(_fit_fold, real, num_classes, parts != fold, updates, seeds[fold], compute)
-            for fold in range(strategy.folds)
+            workers.submit(
+                _fit_fold, real, num_classes, parts != fold, updates, derived_seed(seed, "teacher", fold), compute
+            )
+            for fold, own in enumerate(derived_seed(seed, "teacher", fold) for fold in range(strategy.folds))
         ]
         members = tuple(workers.results(jobs))
         return cls(real, num_classes, strategy, parts, members, time.perf_counter() - start)
@@ -248,18 +249,19 @@ def check_held_out(counts: Sequence[int]) -> None:
         )
 
 
-def stratified_parts(labels: Tensor, count: int, rng: torch.Generator) -> Tensor:
+def stratified_parts(labels: Tensor, count: int, seed: int) -> Tensor:
     """The part 0..count-1 in which each image is held out, int64 ``(N,)``; sizes differ by one at most in each class.
 
     A class with fewer images than parts is held out of as many parts as it has images, and no part takes its last
     one: a single image is ``SEEN_BY_ALL``.
     """
     parts = torch.full((len(labels),), SEEN_BY_ALL)
+    shuffles = torch_rng(seed, "parts without a teacher")
     first = 0  # goes on from class to class, so that rare classes do not all miss in the same part
     for label in labels.unique():
         members = (labels == label).nonzero()[:, 0]
         if len(members) > 1:
-            order = members[torch.randperm(len(members), generator=rng)]
+            order = members[torch.randperm(len(members), generator=shuffles)]
             parts[order] = (first + torch.arange(len(members))) % count
             first += len(members)
     return parts

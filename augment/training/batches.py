@@ -1,15 +1,16 @@
-"""Batches by step: which images step ``s`` sees is a function of seed and step alone, so resuming needs no state."""
+"""Batches of a generator's training on their device, by step, and which images are left for what comes after it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from augment.datasets.samplers import ClassBalanced, InTurn, Sampler
 from augment.errors import ConfigError
 from augment.generator import UNLABELLED
-from augment.training.isolation import seed_of
+from augment.seeds import torch_rng
 from augment.training.processes import Processes
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Batches:
         self.size = batch_size
         self.seed = seed
         self.processes = processes
-        self._order = _order(data.labels, seed, class_balanced=class_balanced)
+        self._sampler = _sampler(data.labels.cpu(), seed, class_balanced=class_balanced)
         resident = data.images.numel() < RESIDENT_BYTES
         self._home = processes.device if resident else torch.device("cpu")
         self._images, self._labels = data.images.to(self._home), data.labels.to(self._home)
@@ -68,65 +69,22 @@ class Batches:
 
     def indices(self, step: int) -> Tensor:
         """Indices of the joint batch ``step``, ``(batch_size,)`` int64."""
-        return self._order.draw(self.size, step)
+        return self._sampler.draw(self.size, step)
 
 
-class _Order(Protocol):
-    def draw(self, n: int, step: int) -> Tensor:
-        """Indices ``(n,)`` of step ``step``, all steps having the same ``n``."""
-
-
-def _order(labels: Tensor, seed: int, *, class_balanced: bool) -> _Order:
+def _sampler(labels: Tensor, seed: int, *, class_balanced: bool) -> Sampler:
     unlabelled = labels == UNLABELLED
-    if not unlabelled.any():
-        return _ByClass(labels, seed) if class_balanced else _InTurn(torch.arange(len(labels)), seed)
-    in_turn = _InTurn(unlabelled.nonzero().squeeze(1), seed)
-    return in_turn if unlabelled.all() else _Halves(in_turn, _ByClass(labels, seed))
-
-
-class _InTurn:
-    """All of some rows in a new random order every epoch; epochs follow each other without a gap."""
-
-    def __init__(self, rows: Tensor, seed: int) -> None:
-        self._rows, self._seed = rows, seed
-        self._shuffled = (-1, torch.empty(0))
-
-    def draw(self, n: int, step: int) -> Tensor:
-        parts, position, missing = [], step * n, n
-        while missing:
-            epoch, start = divmod(position, len(self._rows))
-            parts.append(self._epoch(epoch)[start : start + missing])
-            position, missing = position + len(parts[-1]), missing - len(parts[-1])
-        return torch.cat(parts)
-
-    def _epoch(self, epoch: int) -> Tensor:
-        if self._shuffled[0] != epoch:
-            rng = torch.Generator().manual_seed(seed_of(self._seed, "epoch", epoch))
-            self._shuffled = (epoch, self._rows[torch.randperm(len(self._rows), generator=rng)])
-        return self._shuffled[1]
-
-
-class _ByClass:
-    """Labelled rows, each of a class drawn uniformly; absent classes are left out."""
-
-    def __init__(self, labels: Tensor, seed: int) -> None:
-        self._seed = seed
-        rows = (labels != UNLABELLED).nonzero().squeeze(1)
-        self._by_class = rows[torch.argsort(labels[rows], stable=True)]
-        _, self._counts = torch.unique(labels[rows], sorted=True, return_counts=True)
-        self._starts = self._counts.cumsum(0) - self._counts
-
-    def draw(self, n: int, step: int) -> Tensor:
-        rng = torch.Generator().manual_seed(seed_of(self._seed, "batch", step))
-        chosen = torch.randint(len(self._counts), (n,), generator=rng)
-        share = torch.rand(n, generator=rng, dtype=torch.float64)
-        return self._by_class[self._starts[chosen] + (share * self._counts[chosen]).long()]
+    known, unknown = (~unlabelled).nonzero()[:, 0], unlabelled.nonzero()[:, 0]
+    if not len(unknown):
+        return ClassBalanced(known, labels, seed) if class_balanced else InTurn(known, seed)
+    in_turn = InTurn(unknown, seed)
+    return in_turn if not len(known) else _Halves(in_turn, ClassBalanced(known, labels, seed))
 
 
 class _Halves:
     """Unlabelled rows in even places, labelled ones in odd places: every process's slice of a batch has both."""
 
-    def __init__(self, unlabelled: _InTurn, labelled: _ByClass) -> None:
+    def __init__(self, unlabelled: Sampler, labelled: Sampler) -> None:
         self._unlabelled, self._labelled = unlabelled, labelled
 
     def draw(self, n: int, step: int) -> Tensor:
@@ -144,7 +102,6 @@ def per_class_sample(labels: Tensor, *, per_class: int, total: int, seed: int) -
     present = torch.unique(labels).tolist()
     classes = sum(label != UNLABELLED for label in present)
     limit = max(1, min(per_class, total // max(classes, 1)))
-    rng = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(labels), generator=rng)
+    order = torch.randperm(len(labels), generator=torch_rng(seed, "part of each class"))
     chosen = [order[labels[order] == label][:limit] for label in present]
     return torch.cat(chosen).sort().values

@@ -1,12 +1,11 @@
 """Randomness that derives from a seed and a place in the work, and a caller who finds everything as it was.
 
-Every random number of step ``s`` comes from ``seed_of(seed, "step", s, process)``: no generator state has to be kept to
-resume exactly.
+Every random number of step ``s`` comes from the stream ``"step", s, process`` of the seed: no generator state has to
+be kept to resume exactly.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
 import signal
 import threading
@@ -21,16 +20,12 @@ import torch
 from torch import Tensor
 
 from augment.errors import Stopped
+from augment.seeds import derived_seed
 
 
-def seed_of(*parts: int | str) -> int:
-    """A 63-bit seed: a hash, so that neighbouring seeds and steps share no stream."""
-    digest = hashlib.sha256(":".join(map(str, ("augment", *parts))).encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
-
-
-def seed_all(seed: int, device: torch.device) -> None:
-    """Seed the global generators of Python, NumPy and PyTorch (CPU and ``device``)."""
+def seed_all(device: torch.device, seed: int, *names: int | str) -> None:
+    """Put the global generators of Python, NumPy and PyTorch (CPU and ``device``) at the start of a stream."""
+    seed = derived_seed(seed, *names)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.default_generator.manual_seed(seed)  # torch.manual_seed also asks every absent accelerator, in 0.1 ms

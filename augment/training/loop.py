@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from augment.errors import Stopped
 from augment.generator import StopTraining
+from augment.seeds import derived_seed, torch_rng
 from augment.training.averaging import WeightAverage
 from augment.training.batches import Batches, as_input, per_class_sample
 from augment.training.history import Meter, Progress, checked_terms
-from augment.training.isolation import Interruption, seed_all, seed_of
+from augment.training.isolation import Interruption, seed_all
 from augment.training.persistence import not_finite, save, weights_are_finite
 from augment.training.processes import Processes
 from augment.training.state import NUMERICAL, OUT_OF_TIME, Diverged, Plan, Reason, State
@@ -74,12 +75,11 @@ class Loop:
         self.batches = Batches(
             train,
             batch_size=config.batch_size,
-            seed=plan.seed,
+            seed=derived_seed(plan.seed, "batches"),
             class_balanced=config.class_balanced,
             processes=processes,
         )
-        seed = seed_of(plan.seed, "validation")
-        self.validation = None if validation is None else Validation(validation, seed=seed, device=self.device)
+        self.validation = None if validation is None else Validation(validation, seed=plan.seed, device=self.device)
         self.optimizers = generator.configure_optimizers()
         self.updates = self.guarded()
         self.average = WeightAverage(generator, config.ema_decay)
@@ -124,7 +124,7 @@ class Loop:
         warmup = self.generator.config.warmup
         self.updates.begin(learning_rate_factor(share, warmup=warmup, first=1 / plan.steps))
         images, labels = self.batches(state.step)
-        seed_all(seed_of(plan.seed, "step", state.step, self.processes.index), self.device)
+        seed_all(self.device, plan.seed, "step", state.step, self.processes.index)
         try:
             with self._autocast():
                 terms = self.generator.training_step(images, labels, self.updates.guards)
@@ -262,10 +262,8 @@ class Loop:
         for parameter in generator.parameters():
             parameter.grad = None
         generator.eval()
-        rows = per_class_sample(
-            train.labels, per_class=PRIOR_PER_CLASS, total=PRIOR_TOTAL, seed=seed_of(plan.seed, "prior images")
-        )
-        seed_all(seed_of(plan.seed, "after training"), self.device)
+        rows = per_class_sample(train.labels, per_class=PRIOR_PER_CLASS, total=PRIOR_TOTAL, seed=plan.seed)
+        seed_all(self.device, plan.seed, "after training")
         try:
             with torch.no_grad():
                 generator.after_training(as_input(train.images[rows], self.device), train.labels[rows].to(self.device))
@@ -281,13 +279,15 @@ class Loop:
 
         A short training diverges without the row of steps that would tell, and so may what is fitted afterwards.
         """
-        generator, seed = self.generator, seed_of(self.plan.seed, "finite")
+        generator, seed = self.generator, self.plan.seed
         with self._autocast():
             loss = Validation(images, seed=seed, device=self.device)(generator).get("val_loss", 0.0)
         if not math.isfinite(loss):
             return WEIGHTS
         labels = torch.arange(min(generator.spec.num_classes, DRAWN), device=self.device)
-        drawn = generator.eval().sample(len(labels), labels, rng=torch.Generator(self.device).manual_seed(seed))
+        drawn = generator.eval().sample(
+            len(labels), labels, rng=torch_rng(seed, "samples to check", device=self.device)
+        )
         if not bool(torch.isfinite(drawn).all()):
             return "samples"
         return WEIGHTS if not_finite(generator) - self.unset else None

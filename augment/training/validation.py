@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from augment.generator import UNLABELLED, Generator
+from augment.seeds import torch_rng
 from augment.training.batches import as_input
 from augment.training.isolation import seed_all
 from augment.training.state import NUMERICAL
@@ -31,7 +32,7 @@ class Validation:
 
     def __init__(self, data: LabelledImages, *, seed: int, device: torch.device) -> None:
         rows = _rows(data.labels)
-        rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
+        rows = rows[torch.randperm(len(rows), generator=torch_rng(seed, "order of validation"))]
         self.seed = seed
         self.device = device
         self._images, self._labels = data.images[rows].to(device), data.labels[rows].to(device)
@@ -43,7 +44,7 @@ class Validation:
         ``val_loss`` is NaN where a plugin's arithmetic breaks down.
         """
         generator.eval()
-        seed_all(self.seed, self.device)
+        seed_all(self.device, self.seed, "validation")
         try:
             return {**self._loss_terms(generator), **self._pictures(generator)}
         except NUMERICAL:
