@@ -1,8 +1,10 @@
-"""Where training runs and how precisely: the device, and bf16 or fp32."""
+"""How numbers are computed: on which device, in which precision (bf16 or fp32), with which processes to help."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -13,6 +15,7 @@ from augment.errors import ConfigError, unknown_name
 from augment.locations import cache_folder
 from augment.storage.cache import kept
 from augment.storage.files import read_json, write_json
+from augment.workers import Workers
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -129,3 +132,25 @@ def _timed_step(images: Tensor, weight: Tensor, *, half: bool) -> float:
             loss = functional.conv2d(hidden, filters, padding=1).float().square().mean()
         torch.autograd.grad(loss, (inputs, filters))
     return max(time.thread_time() - start, 1e-6)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What a computation runs on; results depend on the device and the precision, never on the workers.
+
+    device: of networks that are made here; a generator stays where it is.  precision: "bf16" computes under autocast,
+    "fp32" does not.  workers: processes that help; without any, some are started where the work is slow.
+    """
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    workers: Workers | None = None
+
+    @cached_property
+    def queue(self) -> Workers:
+        """Where calls wait for a worker; without workers, whoever asks for their results runs them."""
+        return self.workers or Workers(0)
+
+
+CPU = Compute()
+"""Full precision on the CPU."""

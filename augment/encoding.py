@@ -11,10 +11,10 @@ from torch import Tensor
 
 from augment.capabilities import REQUIRED, encode_options
 from augment.cards import kept_cards
-from augment.compute import CPU, Compute
+from augment.device import CPU, Compute
 from augment.errors import PluginError, UsageError, unknown_name
 from augment.generator import Generator, evaluating
-from augment.travelling import on_all_cores
+from augment.workers import on_all_cores
 
 ENCODE_CHUNK = 256
 """Images per pass."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 
 class AugmentError(Exception):
@@ -79,3 +81,37 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}."
+
+
+@dataclass(frozen=True)
+class InvalidValue:
+    """Why a value was refused.
+
+    where: its place, of what is within what; empty for values together.  unknown, missing: is there no such name, or no
+    value?  value: what was given.  message: what is wrong, without a full stop.
+    """
+
+    where: tuple[str | int, ...]
+    unknown: bool
+    missing: bool
+    value: Any
+    message: str
+
+    @property
+    def name(self) -> str:
+        """The place in one word."""
+        return ".".join(map(str, self.where))
+
+
+def invalid_values(error: Any) -> list[InvalidValue]:
+    """What a ``pydantic.ValidationError`` found wrong."""
+    return [
+        InvalidValue(
+            where=tuple(item["loc"]),
+            unknown=item["type"] == "extra_forbidden",
+            missing=item["type"] in ("missing", "missing_argument"),
+            value=item.get("input"),
+            message=item["msg"].removeprefix("Value error, ").removesuffix("."),
+        )
+        for item in error.errors()
+    ]

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from augment import class_folders, regimes, trained
-from augment.compute import Compute
 from augment.datasets import ImageSet
-from augment.device import choose_device, choose_precision
+from augment.device import Compute, choose_device, choose_precision
 from augment.errors import ConfigError, DataError
-from augment.model_card.card import Evidence, write_card
-from augment.model_card.sections import SAMPLES, near_copies, unscored
+from augment.model_card import SAMPLES, Evidence, near_copies, unscored, write_card
 from augment.progress import Reporter
 from augment.recipe import FILE, Recipe, TrainingRecord
 from augment.regimes import Manifest
 from augment.registry import load_generator
-from augment.run_folder.places import MANIFEST
+from augment.run_folder.predictions import MANIFEST
 from augment.storage import files, locks
 from augment.synthetic.synthesis import draw_unlabelled, synthesise
 from augment.tracking import check_tracker, tracked
 from augment.training import Processes
-from augment.typed_json import to_json
+
+
+@dataclass(frozen=True)
+class SampledFolder:
+    """Images that were drawn.  class_counts: one number where none have a class.  sheet: a picture of some."""
+
+    generator: str
+    n: int
+    class_counts: tuple[int, ...]
+    folder: Path
+    sheet: Path
+    seed: int
 
 
 def train(
@@ -45,7 +54,7 @@ def train(
     precision: str = "auto",
     tracker: str | None = None,
     report: Reporter | None = None,
-) -> dict[str, Any]:
+) -> TrainingRecord:
     """Train ``model`` on the training part of ``data`` and save it in ``folder``; returns what the training cost.
 
     counts: images per class to draw; None takes all. 5% of each class are held back for validation.  regime,
@@ -91,8 +100,7 @@ def train(
                 _describe(folder, manifest, data)
         training = processes.told(lambda: TrainingRecord.read(folder))
     assert training is not None, f"{folder} was trained, but holds no {FILE}"
-    told = {key: value for key, value in to_json(training).items() if key != "recipe"}
-    return {"model": model, "folder": str(folder), **told}
+    return training
 
 
 def _is_there(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> bool:
@@ -156,7 +164,7 @@ def sample(
     device: str = "auto",
     precision: str = "auto",
     report: Reporter | None = None,
-) -> dict[str, Any]:
+) -> SampledFolder:
     """Draw ``n`` images spread evenly over the classes, or ``counts[c]`` of each class, into PNG class folders.
 
     A generator without classes gives one folder, ``unlabelled``. Raises DataError when ``folder`` is not a saved
@@ -189,14 +197,14 @@ def sample(
     sheet = named.with_name(f"{named.name}.png")  # beside the folder, which then holds class folders only
     with files.writing(target.parent):
         class_grid(drawn.images, drawn.labels, classes).save(sheet)
-    return {
-        "generator": generator.name,
-        "n": len(drawn.labels),
-        "class_counts": list(drawn.counts(len(classes))),
-        "folder": str(target),
-        "sheet": str(sheet),
-        "seed": seed,
-    }
+    return SampledFolder(
+        generator=generator.name,
+        n=len(drawn.labels),
+        class_counts=drawn.counts(len(classes)),
+        folder=target,
+        sheet=sheet,
+        seed=seed,
+    )
 
 
 def _counts(folder: Path, n: int, counts: Sequence[int] | None, num_classes: int) -> Sequence[int]:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from augment.errors import ConfigError, DataError, PluginError, unknown_name
+from augment.errors import ConfigError, DataError, PluginError, invalid_values, unknown_name
 from augment.limits import LARGEST_BATCH, LARGEST_COUNT, LARGEST_OPTION, too_large
 from augment.seeds import torch_rng
 
@@ -120,14 +120,13 @@ class GeneratorConfig(BaseModel):
 
 def _explain(cls: type[GeneratorConfig], error: ValidationError) -> str:
     lines = []
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            lines.append(unknown_name(f"option of {cls.__name__}", key, cls.model_fields))
-        elif key:
-            lines.append(f"Option {key}={item.get('input')!r} of {cls.__name__}: {item['msg']}.")
+    for problem in invalid_values(error):
+        if problem.unknown:
+            lines.append(unknown_name(f"option of {cls.__name__}", problem.name, cls.model_fields))
+        elif problem.where:
+            lines.append(f"Option {problem.name}={problem.value!r} of {cls.__name__}: {problem.message}.")
         else:  # of options together
-            lines.append(f"Options of {cls.__name__}: {item['msg'].removeprefix('Value error, ')}.")
+            lines.append(f"Options of {cls.__name__}: {problem.message}.")
     return "\n".join(lines)
 
 

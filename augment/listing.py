@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from augment import registry
 from augment.errors import AugmentError
 from augment.progress import Reporter
-from augment.run_folder.environment import Environment, environment
+from augment.results.study_result import Environment, environment
 
 if TYPE_CHECKING:
     from augment.datasets import ImageSet

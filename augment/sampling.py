@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor
 
-from augment.compute import CPU, Compute
+from augment.device import CPU, Compute
 from augment.errors import PluginError
 from augment.generator import SAMPLE_CHUNK, Generator, draw, evaluating
 from augment.seeds import torch_rng
-from augment.travelling import Work, on_all_cores
+from augment.workers import Work, on_all_cores
 
 P = TypeVar("P")
 

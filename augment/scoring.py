@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from augment.compute import CPU, Compute
 from augment.datasets import ImageSet, LabelledImages, load_dataset
-from augment.device import choose_device, choose_precision
+from augment.device import CPU, Compute, choose_device, choose_precision
 from augment.errors import DataError
 from augment.evidence.guards import Fingerprint, no_test_images, same_scaling
 from augment.evidence.verdict import Guard

@@ -1,18 +1,21 @@
 """A decision on how synthetic images are used: a class with a name, a slot and options, written ``partial:share=0.5``.
 
 What is made is decided in :mod:`augment.synthetic.strategies`, how a classifier learns from it in
-:mod:`augment.classifiers.origins`; :mod:`augment.arms.strategies` knows both.
+:mod:`augment.classifiers.learning`; :mod:`augment.arms.grammar` knows both.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from augment.errors import ConfigError, UsageError, unknown_name
+from augment.errors import ConfigError, InvalidValue, UsageError, invalid_values, unknown_name
 
 Slot = Literal["counts", "source", "filter", "share", "weight", "mix", "norm", "last"]
+
+
+S = TypeVar("S", bound="Strategy")
 
 
 class Strategy(BaseModel):
@@ -28,7 +31,7 @@ class Strategy(BaseModel):
         return f"{self.name}:{','.join(given)}" if given else self.name
 
 
-def with_options(kind: type[Strategy], text: str) -> Strategy:
+def with_options(kind: type[S], text: str) -> S:
     """A strategy with the options of ``key=value,...``."""
     options: dict[str, str] = {}
     for item in filter(None, text.split(",")):
@@ -41,13 +44,13 @@ def with_options(kind: type[Strategy], text: str) -> Strategy:
     try:
         return kind(**options)  # pydantic turns text into numbers
     except ValidationError as error:
-        raise ConfigError("\n".join(_explained(kind, dict(item)) for item in error.errors())) from None
+        raise ConfigError("\n".join(_explained(kind, problem) for problem in invalid_values(error))) from None
 
 
-def _explained(kind: type[Strategy], item: dict[str, Any]) -> str:
-    if not item["loc"]:
-        return f"Strategy {kind.name!r}: {str(item['msg']).removeprefix('Value error, ')}."
-    return f"Strategy {kind.name!r}, option {item['loc'][0]}={item['input']!r}: {item['msg']}."
+def _explained(kind: type[Strategy], problem: InvalidValue) -> str:
+    if not problem.where:
+        return f"Strategy {kind.name!r}: {problem.message}."
+    return f"Strategy {kind.name!r}, option {problem.where[0]}={problem.value!r}: {problem.message}."
 
 
 def _shown(value: object) -> str:

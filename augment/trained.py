@@ -22,10 +22,9 @@ from augment.progress import Reporter
 from augment.recipe import FILE, Recipe, TrainingRecord
 from augment.regimes import Manifest
 from augment.seeds import derived_seed
-from augment.source_code import imported_sources
 from augment.storage.cache import kept
 from augment.storage.files import place, writing
-from augment.storage.hashing import code_fingerprint
+from augment.storage.hashing import code_fingerprint, imported_sources
 
 if TYPE_CHECKING:
     from augment.training import TrainingResult

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from augment.errors import DataError
+from augment.errors import DataError, invalid_values
 
 T = TypeVar("T")
 
@@ -41,12 +41,11 @@ def from_json(kind: type[T], document: Mapping[str, Any], called: str) -> T:
 
 
 def _told(error: ValidationError) -> str:
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    missing = [_place(item["loc"]) for item in problems if item["type"] in ("missing", "missing_argument")]
+    problems = invalid_values(error)
+    missing = [_place(problem.where) for problem in problems if problem.missing]
     if missing:
         return f"has no {', '.join(missing)}"
-    first = problems[0]
-    return f"is damaged at {_place(first['loc'])} ({first['msg']})"
+    return f"is damaged at {_place(problems[0].where)} ({problems[0].message})"
 
 
 def _place(location: tuple[int | str, ...]) -> str:

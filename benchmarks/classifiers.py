@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from augment.classifiers import default_updates, fit_cnn, score_predictions
-from augment.classifiers.draws import Augmentation
+from augment.classifiers.batches import Augmentation
 from augment.classifiers.learning import Learning
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.device import choose_precision

@@ -23,9 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from augment import create, load_dataset
-from augment.compute import Compute
 from augment.datasets import ImageSet
-from augment.device import choose_precision
+from augment.device import Compute, choose_precision
 from augment.encoding import encode_set
 from augment.features.episodes import DEFAULT_KS, default_ks, draw_episodes
 from augment.features.few_labels import FeatureTable, score_heads

@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from augment import create, load_dataset
-from augment.arms import Arm, Budget, evaluate
+from augment.arms import Arm, Budget
+from augment.arms.evaluation import evaluate
 from augment.classifiers import CNN, fit_cart
 from augment.classifiers.cart import Features
 from augment.datasets import ImageSet, LabelledImages

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from page_part import write_part
 from scipy.special import ndtri
 
-from augment.evidence.judgement import Scored, judged, pairs
 from augment.evidence.statistics import Drawn, holm, paired_interval
+from augment.evidence.verdict import Scored, judged, pairs
 
 ACCURACY = 0.85
 IMAGE, SUBSET, HABIT, REST = 0.7, 0.15, 0.1, 0.05

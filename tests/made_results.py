@@ -9,7 +9,6 @@ from augment.evidence.verdict import Guard, Verdict
 from augment.metrics.scores import FidelityScores, Score
 from augment.recipe import Recipe, TrainingRecord
 from augment.results.features_result import Chosen, EncoderInfo, FeaturesResult, FewLabelScores, Protocol
-from augment.results.identity import GeneratorIdentity, Identity
 from augment.results.run_result import (
     AddedImages,
     ArmScores,
@@ -18,8 +17,7 @@ from augment.results.run_result import (
     RunResult,
     ScoredOn,
 )
-from augment.results.study_result import Cost, DatasetInfo, GeneratorInfo
-from augment.run_folder.environment import Environment
+from augment.results.study_result import Cost, DatasetInfo, Environment, GeneratorIdentity, GeneratorInfo, Identity
 
 MADE_IN = Environment("0", "3.11.99", "2", "2", "somewhere", "some", "cpu", 1)
 

@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from augment.arms import FULL, QUICK, Arm, arms_of, components, parse_arm
-from augment.arms.strategies import Usage
-from augment.classifiers.learning import Learning
-from augment.classifiers.origins import Decay
+from augment.arms.grammar import Usage
+from augment.classifiers.learning import Decay, Learning
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, UsageError
-from augment.synthetic.duplicates import duplicates
+from augment.synthetic.copies import duplicates
 from augment.synthetic.strategies import Balance, Partial
 
 DEFAULT = Usage.parse("partial")
@@ -44,9 +43,9 @@ def test_model_stands_for_the_runs_model_and_order_does_not_matter():
 
 def test_strategies_in_an_arm_take_the_place_of_the_runs():
     found = arm("vae+balance+decay:end=0.5")
-    assert found.usage["counts"] == Balance() and found.learning.weight == Decay(end=0.5)
-    assert arm("vae+decay").usage["counts"] == Partial()
-    assert arm("duplicate", default=Usage.parse("partial+teacher+decay")).usage["filter"] is None
+    assert found.usage.counts == Balance() and found.learning.weight == Decay(end=0.5)
+    assert arm("vae+decay").usage.counts == Partial()
+    assert arm("duplicate", default=Usage.parse("partial+teacher+decay")).usage.filter is None
     assert arm("duplicate", default=Usage.parse("partial+teacher+decay")).learning.weight == Decay()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from augment.experiment.recipe import default_usage
+from augment.experiment.identity import default_usage
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -57,7 +57,7 @@ def test_the_page_holds_the_figures_of_its_runs_and_a_second_start_computes_noth
 
 def test_every_arm_of_the_experiments_can_be_read(bench):
     from augment.arms import parse_arm
-    from augment.arms.strategies import Usage
+    from augment.arms.grammar import Usage
 
     for one in bench.experiments("ddpm", "dvae"):
         for name in one.settings.get("arms", ()):

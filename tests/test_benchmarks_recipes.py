@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from augment.arms import parse_arm
-from augment.arms.strategies import Usage
+from augment.arms.grammar import Usage
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -10,11 +10,9 @@ from threadpoolctl import threadpool_limits
 
 from augment.classifiers import CNN, default_updates, fit_cart, fit_cnn, score_predictions
 from augment.classifiers import cnn as cnn_module
+from augment.classifiers.batches import Feed, batches, moved
 from augment.classifiers.cart import LEAVES
-from augment.classifiers.draws import batches, moved
-from augment.classifiers.feed import Feed
-from augment.classifiers.learning import Learning
-from augment.classifiers.origins import BatchShare, ClassMixUp, Decay, RealLast, RealNorm, Weight
+from augment.classifiers.learning import BatchShare, ClassMixUp, Decay, Learning, RealLast, RealNorm, Weight
 from augment.errors import ConfigError, DataError
 from augment.seeds import random_state
 

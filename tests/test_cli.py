@@ -338,7 +338,7 @@ def test_a_signal_outside_of_training_ends_with_one_message(augment, monkeypatch
     def interrupted(*_, **__):
         signal.raise_signal(number)
 
-    monkeypatch.setattr("augment.evaluation.begin", interrupted)
+    monkeypatch.setattr("augment.arms.evaluation.begin", interrupted)
     code, out, err = augment(*RUN, *QUICK)
     assert code == 128 + number
     assert out == ""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from augment import load_dataset, load_generator
-from augment.compute import Compute
+from augment.device import Compute
 from augment.encoding import encode_set
 from augment.export import read_features
 

@@ -8,7 +8,7 @@ import torch
 from augment import encoding, registry
 from augment.capabilities import Capabilities, EncodeOption
 from augment.cards import Card
-from augment.compute import Compute
+from augment.device import Compute
 from augment.encoding import ENCODE_CHUNK, check_encode_options, encode_set
 from augment.errors import PluginError, UsageError
 from augment.features import cache as cache_module

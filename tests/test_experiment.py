@@ -8,19 +8,18 @@ import pytest
 import torch
 
 from augment import api
-from augment.arms.strategies import Usage
+from augment.arms.grammar import Usage
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
 from augment.evidence.guards import Fingerprint
-from augment.experiment import estimate, seed_spread, study
+from augment.experiment import estimate, retraining, study
 from augment.experiment import plan as plans
 from augment.experiment.config import RunConfig
 from augment.experiment.estimate import Estimate, Stage, within
+from augment.experiment.identity import default_usage
 from augment.experiment.plan import prepare, without_test_images
-from augment.experiment.recipe import default_usage
 from augment.progress import Reporter
-from augment.run_folder.places import repetition_folder
-from augment.run_folder.predictions import Predictions
+from augment.run_folder.predictions import Predictions, repetition_folder
 from augment.storage import files
 from augment.synthetic import cache
 from augment.synthetic.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
@@ -82,7 +81,7 @@ def test_a_generator_is_not_validated_on_test_images(tmp_path, monkeypatch):
 
 def test_an_arm_that_took_fewer_updates_makes_the_verdict_invalid(tmp_path, monkeypatch):
     """What is compared is what was really done, not what was asked for."""
-    module = sys.modules["augment.arms.evaluate"]  # its function `evaluate` hides it from an import
+    module = sys.modules["augment.arms.evaluation"]  # its function `evaluate` hides it from an import
     full = module.fit_cnn
 
     def shortened(images, labels, num_classes, *, updates, learning, **how):
@@ -223,7 +222,7 @@ def test_with_spread_generators_are_trained_again_on_the_first_subset(tmp_path):
 def test_the_spread_is_that_of_a_balanced_arm_without_additions_and_of_the_runs_own_generator(tmp_path):
     arms = ("real", "duplicate", "oversample", "latent-smote", "ae", "vae+balanced-softmax", "vae")
     plan = prepare(config(tmp_path, arms=arms), Reporter())
-    assert [spec.name for spec in seed_spread.repeated(plan)] == ["oversample", "vae+balanced-softmax"]
+    assert [spec.name for spec in retraining.repeated(plan)] == ["oversample", "vae+balanced-softmax"]
 
 
 def test_run_takes_its_settings_as_keywords_too(tmp_path):

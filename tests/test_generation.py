@@ -68,12 +68,10 @@ def test_train_saves_a_generator_that_describes_itself(saved, digits):
 
 def test_train_tells_what_it_cost(digits, tmp_path):
     notes = Notes()
-    document = train(digits, tmp_path / "g", report=notes)
-    assert (document["model"], document["folder"]) == ("vae", str(tmp_path / "g"))
-    assert (document["steps"], document["stopped"]) == (5, "finished")
-    assert document["seconds"] > 0 and document["images_per_second"] > 0
+    found = train(digits, tmp_path / "g", report=notes)
+    assert (found.recipe.model, found.steps, found.stopped) == ("vae", 5, "finished")
+    assert found.seconds > 0 and found.images_per_second > 0
     assert notes.stages == ["Train vae"]
-    json.dumps(document, allow_nan=False)
 
 
 def test_train_takes_all_images_without_counts(digits, tmp_path):
@@ -97,7 +95,7 @@ def test_a_finished_generator_is_not_replaced(digits, tmp_path):
     assert "already" in notes.texts[0] and (folder / "model.safetensors").read_bytes() == before
     train(digits, folder, seed=4, overwrite=True)
     assert (folder / "model.safetensors").read_bytes() != before
-    assert again["key"] != json.loads((folder / "training.json").read_text())["key"]
+    assert again.key != json.loads((folder / "training.json").read_text())["key"]
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -117,7 +115,7 @@ def test_other_files_in_the_folder_do_not_matter(digits, tmp_path):
 
 def test_resume_starts_fresh_where_there_is_nothing_and_goes_on_where_there_is(digits, tmp_path, monkeypatch):
     whole = train(digits, tmp_path / "whole", resume=True)
-    assert whole["steps"] == 5
+    assert whole.steps == 5
 
     def killed(*args, **kwargs):
         raise KeyboardInterrupt
@@ -128,7 +126,7 @@ def test_resume_starts_fresh_where_there_is_nothing_and_goes_on_where_there_is(d
             train(digits, tmp_path / "parts")
     assert not (tmp_path / "parts" / "config.json").exists()
     resumed = train(digits, tmp_path / "parts", resume=True)
-    assert resumed["key"] == whole["key"]
+    assert resumed.key == whole.key
     parts, same = load_generator(tmp_path / "parts").state_dict(), load_generator(tmp_path / "whole").state_dict()
     assert all(torch.equal(parts[name], same[name]) for name in same)
 
@@ -168,17 +166,17 @@ def test_counts_of_a_regime(digits):
 
 def test_sample_spreads_over_the_classes(saved, tmp_path):
     document = generation.sample(saved, n=23, out=tmp_path / "x")
-    assert document["class_counts"] == [3, 3, 3, 2, 2, 2, 2, 2, 2, 2] and document["n"] == 23
+    assert document.class_counts == (3, 3, 3, 2, 2, 2, 2, 2, 2, 2) and document.n == 23
     assert class_folders(tmp_path / "x") == {
-        f"{digit}-{digit}": count for digit, count in enumerate(document["class_counts"])
+        f"{digit}-{digit}": count for digit, count in enumerate(document.class_counts)
     }
-    assert (tmp_path / "x.png").stat().st_size > 0 and document["sheet"] == str(tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 0 and document.sheet == tmp_path / "x.png"
 
 
 def test_sample_with_counts_is_exact_and_says_where_each_image_is_from(saved, tmp_path):
     counts = [0, 7, *[1] * 8]
     document = generation.sample(saved, counts=counts, out=tmp_path / "x", seed=11)
-    assert document["class_counts"] == counts
+    assert list(document.class_counts) == list(counts)
     assert list(class_folders(tmp_path / "x").values()) == counts
     rows = [json.loads(line) for line in (tmp_path / "x" / "metadata.jsonl").read_text().splitlines()]
     assert len(rows) == sum(counts)
@@ -201,7 +199,7 @@ def test_a_generator_without_classes_gives_one_folder_of_unlabelled_images(digit
     folder = tmp_path / "generator"
     train(digits, folder, options={**TINY, "conditional": False, "prior": "normal"})
     document = generation.sample(folder, n=7, device="cpu")
-    assert document["class_counts"] == [7] and Path(document["sheet"]).is_file()
+    assert document.class_counts == (7,) and document.sheet.is_file()
     assert class_folders(folder / "samples") == {"0-unlabelled": 7}
     rows = [json.loads(line) for line in (folder / "samples" / "metadata.jsonl").read_text().splitlines()]
     assert {(row["label"], row["class"]) for row in rows} == {("unlabelled", None)}
@@ -212,7 +210,7 @@ def test_a_generator_without_classes_gives_one_folder_of_unlabelled_images(digit
 def test_samples_lie_beside_the_generator_by_default(digits, tmp_path):
     train(digits, tmp_path / "g", steps=1)
     document = generation.sample(tmp_path / "g", n=10)
-    assert document["folder"] == str(tmp_path / "g" / "samples")
+    assert document.folder == tmp_path / "g" / "samples"
     with pytest.raises(DataError, match=r"samples is not empty.*--out"):
         generation.sample(tmp_path / "g", n=10)
 
@@ -222,7 +220,7 @@ def test_sample_into_the_current_folder(saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     document = generation.sample(saved, n=10, out=Path("."))
     assert sum(class_folders(tmp_path / "here").values()) == 10
-    assert document["sheet"] == str(tmp_path / "here.png")
+    assert document.sheet == tmp_path / "here.png"
 
 
 def test_sample_does_not_mix_with_what_is_there(saved, tmp_path):

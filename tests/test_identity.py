@@ -12,7 +12,7 @@ from augment.experiment.study import STUDY as RUN
 from augment.features.config import FeaturesConfig
 from augment.features.study import STUDY as FEATURES
 from augment.progress import Reporter
-from augment.results.identity import Identity
+from augment.results.study_result import Identity
 from augment.studies.identity import DataFacts
 from augment.sweep.config import SweepConfig
 from augment.sweep.grid import cells

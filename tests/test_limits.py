@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from augment import registry
-from augment.classifiers.draws import batches
-from augment.classifiers.learning import Learning
-from augment.classifiers.origins import RealLast
+from augment.classifiers.batches import batches
+from augment.classifiers.learning import Learning, RealLast
 from augment.errors import ConfigError
 from augment.experiment.config import RunConfig
 from augment.limits import LARGEST_BATCH, LARGEST_COUNT, LARGEST_SEED, no_room, too_large

@@ -12,14 +12,16 @@ from augment.errors import DataError
 from augment.metrics.extractor import Extractor
 from augment.metrics.extractors import load_extractor
 from augment.metrics.fidelity import (
+    HALVINGS,
     SampleImages,
     density_coverage,
+    floor,
     frechet_distance,
+    halvings,
     kernel_distance,
     neighbour_radii,
     precision_recall,
 )
-from augment.metrics.floors import HALVINGS, floor, halvings
 from augment.metrics.registration import register
 from augment.metrics.scores import compute_scores
 

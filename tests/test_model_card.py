@@ -16,16 +16,20 @@ from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.experiment.config import RunConfig
 from augment.features.config import FeaturesConfig
 from augment.metrics.scores import Score
-from augment.model_card.card import Evidence, write_card
-from augment.model_card.markdown import code, escaped, json_block, prose
-from augment.model_card.sections import (
+from augment.model_card import (
     HELPED,
     ONE_SEED,
     SAMPLES,
+    Evidence,
+    code,
+    escaped,
     fidelity_section,
     helped_section,
+    json_block,
     near_copies,
+    prose,
     unscored,
+    write_card,
 )
 from augment.regimes import Manifest
 

@@ -10,8 +10,8 @@ from torch.nn.functional import interpolate
 
 from augment.datasets import load_dataset
 from augment.errors import DataError
-from augment.evidence import near_copies as module
-from augment.evidence.near_copies import near_copies, perceptual_hashes
+from augment.evidence import guards as module
+from augment.evidence.guards import near_copies, perceptual_hashes
 
 
 def as_uint8(images):

@@ -4,9 +4,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from augment.classifiers.learning import Learning
-from augment.classifiers.objective import LABEL_SMOOTHING, Objective
-from augment.classifiers.origins import BatchShare, ClassMixUp, Decay, RealLast, Weight
+from augment.classifiers.learning import (
+    LABEL_SMOOTHING,
+    BatchShare,
+    ClassMixUp,
+    Decay,
+    Learning,
+    Objective,
+    RealLast,
+    Weight,
+)
 from augment.errors import ConfigError
 
 LABELS = torch.tensor([0] * 6 + [1] * 2 + [1] * 4 + [2] * 4)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from augment.errors import ConfigError, DataError, UsageError
-from augment.experiment.draw import held_out
+from augment.experiment.plan import held_out
 from augment.regimes import PRESETS, REGIMES, Manifest, class_counts, class_shares, draw_split
 
 PLENTY = (6000,) * 10

@@ -35,11 +35,11 @@ from augment.report import page_parts, page_pictures
 from augment.report.page import write_report
 from augment.report.page_content import detailed
 from augment.report.page_origin import command
-from augment.results.identity import Identity
 from augment.results.records import FeaturesRecord, RunRecord, load_records
 from augment.results.run_result import RegimeInfo
 from augment.results.selection import Condition
 from augment.results.studies import studies
+from augment.results.study_result import Identity
 from augment.run_folder.gallery import Gallery, Reconstructions, Samples
 from augment.typed_json import from_json, to_json
 

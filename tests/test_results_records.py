@@ -31,9 +31,9 @@ from augment.evidence.statistics import Drawn, compare
 from augment.evidence.verdict import Guard, decide
 from augment.metrics.scores import Score
 from augment.results.features_result import Candidate, Chosen, ComparisonAtK, FeaturesResult, SearchMap
-from augment.results.identity import Identity
 from augment.results.records import load_records
 from augment.results.run_result import ArmEffects, ArmSpread, RunResult
+from augment.results.study_result import Identity
 from augment.synthetic.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
 from augment.typed_json import to_json
 

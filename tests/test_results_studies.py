@@ -12,10 +12,10 @@ from made_results import with_options, with_settings
 from scipy import stats
 
 from augment.api import run
-from augment.results.identity import GeneratorIdentity
 from augment.results.records import RunRecord, load_records
 from augment.results.settings import settings_of
 from augment.results.studies import studies
+from augment.results.study_result import GeneratorIdentity
 from augment.run_folder.predictions import Predictions
 from augment.typed_json import to_json
 

@@ -25,9 +25,9 @@ from augment.evidence.statistics import compare, corrected, t_interval
 from augment.evidence.verdict import decide
 from augment.metrics.scores import SCORES, Score
 from augment.results.features_result import Chosen, ComparisonAtK, FeaturesResult, Protocol
-from augment.results.identity import Identity
 from augment.results.run_result import RunResult
 from augment.results.selection import Condition, select
+from augment.results.study_result import Identity
 from augment.typed_json import to_json
 
 SEEDS = 3

@@ -14,22 +14,20 @@ from augment.api import study_features
 from augment.datasets import load_dataset
 from augment.errors import DataError
 from augment.experiment.config import RunConfig
-from augment.experiment.draw import held_out
-from augment.experiment.kept import folder_name
+from augment.experiment.plan import held_out
+from augment.experiment.study import folder_name
 from augment.features.config import FeaturesConfig
 from augment.features.plan import prepare
 from augment.listing import doctor
 from augment.progress import Reporter
 from augment.regimes import Manifest
 from augment.results.study_result import Cost
-from augment.run_folder import tensor_file
 from augment.run_folder.embeddings import Embeddings
-from augment.run_folder.environment import environment
 from augment.run_folder.gallery import Gallery
 from augment.run_folder.predictions import Predictions
 from augment.storage import files
 from augment.storage.files import write_bytes, write_json
-from augment.studies.lifecycle import finish
+from augment.studies.lifecycle import environment, finish
 
 QUICK = {"dataset": "digits", "steps": 4, "device": "cpu", "precision": "fp32"}
 TINY = {"width": 8, "latent_dim": 4, "batch_size": 8}
@@ -203,7 +201,6 @@ def test_a_disk_that_fills_up_is_an_error_and_leaves_no_result(tmp_path, monkeyp
         write(path, content)
 
     monkeypatch.setattr(files, "write_bytes", full)
-    monkeypatch.setattr(tensor_file, "write_bytes", full)
     with pytest.raises(DataError, match=f"{name}: No space left on device"):
         run(tmp_path, arms=("oversample",))
     assert not list(tmp_path.rglob("result.json"))

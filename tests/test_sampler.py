@@ -198,6 +198,7 @@ def test_a_source_goes_with_sampling_strategy():
         ({"strategy": "batch-share"}, UsageError, "trains no classifier"),
         ({"strategy": "class-mixup"}, UsageError, "trains no classifier"),
         ({"strategy": "real-last"}, UsageError, "trains no classifier"),
+        ({"strategy": "real-norm"}, UsageError, "trains no classifier"),
         ({"strategy": "partail"}, UsageError, "Did you mean 'partial'"),
         ({"strategy": "partial:share=2"}, ConfigError, "share='2'"),
         ({"sampling_strategy": "majority"}, ValueError, "'sampling_strategy' parameter"),

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from augment import travelling
-from augment.compute import Compute
+from augment import workers
+from augment.device import Compute
 from augment.errors import PluginError
 from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, draw
 from augment.registry import create
@@ -53,14 +53,14 @@ def test_a_parametrised_network_travels_to_the_workers():
 @pytest.mark.parametrize("worth, started", [(1e9, 0), (-1.0, 2)])
 def test_processes_are_started_where_drawing_is_slow(expected, monkeypatch, worth, started):
     asked = []
-    original = travelling.side_by_side
+    original = workers.side_by_side
 
     def watched(jobs, device):
         asked.append(jobs)
         return original(0, device)
 
-    monkeypatch.setattr(travelling, "side_by_side", watched)
-    monkeypatch.setattr(travelling, "WORTH_WORKERS", worth)
+    monkeypatch.setattr(workers, "side_by_side", watched)
+    monkeypatch.setattr(workers, "WORTH_WORKERS", worth)
     assert torch.equal(sample_images(generator(), LABELS, seed=7), expected)
     assert asked == [started]
 

@@ -12,8 +12,8 @@ import filelock
 import pytest
 import torch
 
-from augment import evaluation, trained
-from augment.arms import Arm, Budget
+from augment import trained
+from augment.arms import Arm, Budget, evaluation
 from augment.datasets import LabelledImages, load_dataset
 from augment.errors import Stopped
 from augment.features import cache as feature_cache
@@ -87,7 +87,7 @@ def generator_of(folder, report):
 
 
 def arm_of(folder, report):
-    evaluation.arms.evaluate = slowly(folder, evaluation.arms.evaluate)
+    evaluation.evaluate = slowly(folder, evaluation.evaluate)
     data, budget, workers = load_dataset("digits"), Budget(2, 0, "cpu", "fp32"), Workers(0)
     arm = Arm("plain", data.train.subset(range(60)))
     pending = evaluation.begin(arm, ("cart-pca", "cart-pixels"), data, budget, workers, reuse=True)
@@ -127,7 +127,7 @@ spec.loader.exec_module(cases)
 def forks():
     """Processes forked from one server that has done the slow imports and holds no file of ours."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "augment.evaluation", "augment.training", "sklearn.tree"])
+    context.set_forkserver_preload(["torch._dynamo", "augment.arms.evaluation", "augment.training", "sklearn.tree"])
     return context
 
 
@@ -150,7 +150,7 @@ def child(forks):
 @pytest.mark.parametrize("kind", ["synthetic", "features", "generator", "arm"])
 def test_two_processes_that_want_the_same_make_it_once(kind, tmp_path, child):
     first = child(f"cases.ask({kind!r}, Path({str(tmp_path)!r}), 1)")
-    until((tmp_path / "log").exists, "the first process never began")
+    until(lambda: (tmp_path / "log").exists() or first.exitcode, "the first process never began")
     second = child(f"cases.ask({kind!r}, Path({str(tmp_path)!r}), 2)")
     for process in (first, second):
         process.join(WAIT)

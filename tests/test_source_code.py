@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from augment.source_code import imported_sources
+from augment.storage.hashing import imported_sources
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import cloudpickle
 import pytest
 import torch
 
-from augment.compute import Compute
 from augment.datasets import LabelledImages
+from augment.device import Compute
 from augment.errors import ConfigError, PluginError, UsageError
 from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, Tags
 from augment.sampling import edit_images

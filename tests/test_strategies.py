@@ -2,8 +2,8 @@
 
 import pytest
 
-from augment.arms.strategies import STRATEGIES, Usage, parse_strategy
-from augment.classifiers.origins import Decay, RealLast
+from augment.arms.grammar import STRATEGIES, Usage, parse_strategy
+from augment.classifiers.learning import Decay, RealLast
 from augment.errors import ConfigError, UsageError
 from augment.synthetic.strategies import Balance, Even, Partial, Ratio
 
@@ -62,8 +62,8 @@ def test_what_cannot_be_meant_is_refused(text, error, words):
 def test_a_usage_has_one_strategy_per_slot_in_one_order():
     usage = Usage.parse("real-last + decay:end=0.5+balance")
     assert str(usage) == "balance+decay:end=0.5+real-last"
-    assert usage["counts"] == Balance() and usage["weight"] == Decay(end=0.5) and usage["filter"] is None
-    assert usage["last"] == RealLast()
+    assert usage.counts == Balance() and usage.weight == Decay(end=0.5) and usage.filter is None
+    assert usage.last == RealLast()
     with pytest.raises(UsageError, match="'balance' and 'ratio' exclude each other"):
         Usage.parse("balance+ratio")
 

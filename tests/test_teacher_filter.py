@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from augment.compute import Compute
 from augment.datasets import LabelledImages
+from augment.device import Compute
 from augment.errors import DataError
 from augment.metrics.memorisation import pixel_copies
 from augment.synthetic.acceptance import MOST, filtered

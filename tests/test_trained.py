@@ -16,7 +16,7 @@ from augment.generator import ImageSpec
 from augment.progress import Reporter
 from augment.regimes import draw_split
 from augment.seeds import derived_seed
-from augment.source_code import imported_sources
+from augment.storage.hashing import imported_sources
 from augment.trained import KEPT, fit_into, generator_parts, make_recipe, obtain, plugin_code
 from augment.training import fit
 

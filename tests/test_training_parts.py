@@ -6,10 +6,9 @@ from torch import nn
 
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError
-from augment.training.averaging import WeightAverage
 from augment.training.batches import Batches, per_class_sample
 from augment.training.processes import Processes
-from augment.training.updates import learning_rate_factor
+from augment.training.updates import WeightAverage, learning_rate_factor
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from augment.evidence.judgement import Scored, against_best, judged, pairs
 from augment.evidence.statistics import compare, holm, paired_interval
-from augment.evidence.verdict import Verdict, decide
+from augment.evidence.verdict import Scored, Verdict, against_best, decide, judged, pairs
 from augment.typed_json import from_json, to_json
 
 PAIR = "gen against classical, the best arm without synthetic images"

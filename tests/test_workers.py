@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from augment.compute import Compute
+from augment.device import Compute
 from augment.workers import Workers, side_by_side, threads
 
 
@@ -91,8 +91,7 @@ def test_a_run_gives_the_same_numbers_with_and_without_workers(tmp_path):
 
 
 def test_a_finished_arm_is_kept_before_anyone_asks_for_it(tmp_path, monkeypatch):
-    from augment import evaluation
-    from augment.arms import Arm, Budget
+    from augment.arms import Arm, Budget, evaluation
     from augment.datasets import load_dataset
 
     monkeypatch.setenv("AUGMENT_HOME", str(tmp_path))

@@ -1,9 +1,9 @@
 """What is compared: classifiers on real images alone, with the cheap tricks, and with synthetic images added."""
 
-from augment.arms.arm import Arm
-from augment.arms.evaluate import (
+from augment.arms.evaluation import (
     CLASSIFIERS,
     DEFAULT_CLASSIFIERS,
+    Arm,
     ArmResult,
     Budget,
     averaged,

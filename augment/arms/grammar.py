@@ -1,23 +1,108 @@
 """Arms as a person writes them: ``real``, ``oversample+mixup``, ``NAME+balanced-softmax+mixup+weight:weight=0.4``.
 
 An arm is a sum of components in any order: at most one that adds images, one way with imbalance, one mixing, any number
-of transforms of the images, and strategies of :mod:`augment.arms.strategies`. ``ARM:again`` is the same arm with
-another seed of the classifier, judged as if it had a generator: whoever doubts the verdict compares equals.
+of transforms of the images, and strategies, how synthetic images are made (:mod:`augment.synthetic.strategies`) and
+learnt from (:mod:`augment.classifiers.learning`). ``ARM:again`` is the same arm with another seed of the classifier,
+judged as if it had a generator: whoever doubts the verdict compares equals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 from augment import registry
-from augment.arms.strategies import STRATEGIES, Usage, parse_strategy
-from augment.classifiers.learning import IMBALANCES, PRIORS, Learning, Prior
+from augment.classifiers.learning import (
+    IMBALANCES,
+    PRIORS,
+    BatchShare,
+    ClassMixUp,
+    Decay,
+    Learning,
+    Prior,
+    RealLast,
+    RealNorm,
+    Weight,
+)
 from augment.classifiers.transforms import MIXINGS, TRANSFORMS, check_transforms
 from augment.errors import ConfigError, UsageError, unknown_name
-from augment.evidence.judgement import Family
-from augment.synthetic.strategies import Balance
+from augment.evidence.verdict import Family
+from augment.strategy import Strategy, with_options
+from augment.synthetic.strategies import (
+    Balance,
+    CountStrategy,
+    Even,
+    Neighbourhood,
+    Partial,
+    PartialNoise,
+    Ratio,
+    SourceStrategy,
+    Teacher,
+    Translation,
+)
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    kind.name: kind
+    for kind in (
+        *(Balance, Partial, Ratio, Even),
+        *(PartialNoise, Neighbourhood, Translation),
+        Teacher,
+        *(BatchShare, Weight, Decay, ClassMixUp, RealNorm, RealLast),
+    )
+}
+
+
+def parse_strategy(text: str) -> Strategy:
+    """Read ``name`` or ``name:key=value,...``; raises UsageError or ConfigError with what is known."""
+    name, _, rest = text.partition(":")
+    if name not in STRATEGIES:
+        raise UsageError(unknown_name("strategy", name, STRATEGIES))
+    return with_options(STRATEGIES[name], rest)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """At most one strategy per slot; an empty slot means the plain way: drawn from noise, all kept, weighed as real."""
+
+    counts: CountStrategy | None = None
+    source: SourceStrategy | None = None
+    filter: Teacher | None = None
+    share: BatchShare | None = None
+    weight: Weight | Decay | None = None
+    mix: ClassMixUp | None = None
+    norm: RealNorm | None = None
+    last: RealLast | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Usage:
+        """Read strategies joined by ``+``; raises UsageError when two want the same slot."""
+        return cls.of(parse_strategy(part.strip()) for part in text.split("+"))
+
+    @classmethod
+    def of(cls, strategies: Iterable[Strategy]) -> Usage:
+        """One of each slot; raises UsageError when two want the same."""
+        found: dict[str, Any] = {}
+        for strategy in strategies:
+            other = found.setdefault(strategy.slot, strategy)
+            if other is not strategy:
+                raise UsageError(f"Strategies {str(other)!r} and {str(strategy)!r} exclude each other. Leave one out.")
+        return cls(**found)
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """Those that there are, in the order of the slots."""
+        slots = (getattr(self, one.name) for one in fields(self))
+        return tuple(strategy for strategy in slots if strategy is not None)
+
+    def or_else(self, default: Usage) -> Usage:
+        """These strategies, and those of ``default`` for the slots that are empty here."""
+        taken = {strategy.slot for strategy in self.strategies}
+        return Usage.of([*self.strategies, *(other for other in default.strategies if other.slot not in taken)])
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.strategies))
+
 
 MODEL = "model"
 """Stands for the run's ``--model`` in an arm."""
@@ -253,9 +338,9 @@ def _option(known: str, part: str, rest: str) -> str | None:
 def _filling(adds: str | None, default: Usage) -> Usage:
     """SMOTE fills classes up as its papers do; nothing but a generator has sources and filters."""
     if adds in (SMOTE, LATENT_SMOTE):
-        return Usage((Balance(),))
+        return Usage(counts=Balance())
     if adds in (DUPLICATE, COPIES):
-        return Usage(tuple(one for one in default.strategies if one.slot not in ("source", "filter")))
+        return replace(default, source=None, filter=None)
     return default
 
 
@@ -264,14 +349,17 @@ def _learning(
 ) -> Learning:
     """Where images are added and nothing else is said, classes are drawn uniformly, as by oversampling."""
     way: Any = once.get("imbalance", "oversample" if "images" in once else REAL)
-    used: Any = {slot: usage[slot] for slot in ("share", "weight", "mix", "norm", "last")}
     return Learning(
         imbalance="as-is" if way == REAL else way,
         prior=prior or "mixture",
         transforms=transforms,
         mixing=once.get("mixing"),
         alpha=alpha,
-        **used,
+        share=usage.share,
+        weight=usage.weight,
+        mix=usage.mix,
+        norm=usage.norm,
+        last=usage.last,
     )
 
 

@@ -14,9 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from augment.arrays.training import TrainsOnArrays
-from augment.compute import Compute
 from augment.datasets import LabelledImages
-from augment.device import choose_device, choose_precision
+from augment.device import Compute, choose_device, choose_precision
 from augment.encoding import encode_set
 from augment.features.plan import POOL_CLASS
 from augment.generator import Generator, ImageSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,28 +16,27 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
-from augment.arms.strategies import Usage
+from augment.arms.grammar import Usage
 from augment.arrays.classes import Classes, check_labels
 from augment.arrays.images import as_array
 from augment.arrays.training import TrainsOnArrays
 from augment.classifiers import default_updates
-from augment.compute import Compute
 from augment.datasets import LabelledImages
-from augment.device import choose_device, choose_precision
+from augment.device import Compute, choose_device, choose_precision
 from augment.errors import UsageError
 from augment.generator import ImageSpec
 from augment.progress import reporter
 from augment.seeds import derived_seed
-from augment.strategy import Slot
+from augment.strategy import Slot, with_options
 from augment.synthetic.acceptance import FilterReport, filtered
-from augment.synthetic.strategies import CountStrategy, SourceStrategy, Teacher
+from augment.synthetic.strategies import Partial
 from augment.synthetic.synthesis import SyntheticSet, check_generator, synthesise
 from augment.synthetic.teacher_filter import Teachers
 
-LEARNING: tuple[Slot, ...] = ("share", "weight", "mix", "last")
+LEARNING: tuple[Slot, ...] = ("share", "weight", "mix", "norm", "last")
 """Slots that say how a classifier learns."""
 
-DEFAULT = Usage.parse("partial")
+DEFAULT = with_options(Partial, "")
 """Fewer images than other samplers add: of what a class lacks, a generator knows little."""
 
 
@@ -152,8 +151,8 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         classes = Classes.find(y, spec)
         real = LabelledImages(self.layout_.images(X), classes.numbers(y))
         counts = classes.counts(self.sampling_strategy_, spec.num_classes)
-        source = cast(SourceStrategy | None, usage["source"])
-        check_generator(self._untrained(spec) if saved is None else saved, counts, real.counts(len(counts)), source)
+        untrained = self._untrained(spec) if saved is None else saved
+        check_generator(untrained, counts, real.counts(len(counts)), usage.source)
         seed = self._seed()
         self.generator_ = self._train(spec, real, kind="array", seed=seed) if saved is None else saved
         made = self._made(counts, real, usage, seed)
@@ -167,15 +166,15 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
     def _usage(self) -> Usage:
         """The strategies, without those that a sampler cannot carry out."""
         usage = Usage() if self.strategy is None else Usage.parse(self.strategy)
-        for strategy in filter(None, map(usage.__getitem__, LEARNING)):
+        for strategy in filter(None, (getattr(usage, slot) for slot in LEARNING)):
             raise UsageError(
                 f"Strategy {str(strategy)!r} says how a classifier learns from synthetic images; SyntheticSampler only "
                 "makes them and trains no classifier. Leave it out here, or give it to `augment run`."
             )
-        if usage["counts"] is not None and self.sampling_strategy != "auto":
+        if usage.counts is not None and self.sampling_strategy != "auto":
             raise UsageError(
                 f"strategy={self.strategy!r} and sampling_strategy={self.sampling_strategy!r} both say how many images "
-                f"a class gets. Leave {str(usage['counts'])!r} out, or sampling_strategy."
+                f"a class gets. Leave {str(usage.counts)!r} out, or sampling_strategy."
             )
         return usage
 
@@ -185,7 +184,7 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         if self.sampling_strategy != "auto":
             return wanted
         names, real = np.unique(y, return_counts=True)
-        strategy = cast(CountStrategy, usage.or_else(DEFAULT)["counts"])
+        strategy = usage.counts or DEFAULT
         return dict(zip(names, strategy.counts(real.tolist()), strict=True))
 
     def _spec(self, y: NDArray[Any]) -> ImageSpec:
@@ -196,7 +195,7 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         """The synthetic images, after the filter where there is one."""
         place = choose_device(self.device)
         compute = Compute(str(place), choose_precision(self.precision, place))
-        source, rule = cast(SourceStrategy | None, usage["source"]), cast(Teacher | None, usage["filter"])
+        rule = usage.filter
 
         def draw(wanted: Sequence[int], turn: int) -> SyntheticSet:
             report.stage(f"Draw {sum(wanted)} images")
@@ -204,7 +203,7 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
                 self.generator_.to(place),
                 wanted,
                 real=real,
-                source=source,
+                source=usage.source,
                 seed=derived_seed(seed, "turn", turn),
                 compute=compute,
                 on_progress=report.advance,

@@ -21,7 +21,7 @@ from augment.generator import Generator, ImageSpec
 from augment.progress import reporter
 from augment.regimes import draw_split
 from augment.storage.hashing import tensors_hash
-from augment.travelling import Travelling
+from augment.workers import Travelling
 
 
 class TrainsOnArrays:

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from augment.classifiers.draws import AUGMENTATIONS, Augmentation
-from augment.classifiers.feed import Feed
+from augment.classifiers.batches import AUGMENTATIONS, Augmentation, Feed
 from augment.classifiers.learning import Learning
 from augment.classifiers.transforms import check_mixing, check_transforms
 from augment.errors import ConfigError, DataError, unknown_name

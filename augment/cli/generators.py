@@ -33,6 +33,7 @@ from augment.cli.options import (
 )
 from augment.cli.output import print_json, reporting
 from augment.launch import leave
+from augment.typed_json import to_json
 
 
 def train_command(
@@ -80,7 +81,7 @@ def train_command(
             explicit=parse_counts(class_counts),
             seed=seed,
         )
-        document = train(
+        training = train(
             data,
             model,
             out,
@@ -100,12 +101,13 @@ def train_command(
         )
     leave()
     if as_json:
-        print_json(document)
+        told = {key: value for key, value in to_json(training).items() if key != "recipe"}
+        print_json({"model": model, "folder": str(out), **told})
     else:
         sys.stdout.write(
-            f"{document['model']}: {document['steps']} steps in {document['seconds']:.1f} s "
-            f"({document['images_per_second']:,.0f} images/s, {document['stopped']}), saved in {document['folder']}\n"
-            f"Next: augment sample {document['folder']} --n 100\n"
+            f"{model}: {training.steps} steps in {training.seconds:.1f} s "
+            f"({training.images_per_second:,.0f} images/s, {training.stopped}), saved in {out}\n"
+            f"Next: augment sample {out} --n 100\n"
         )
 
 
@@ -127,7 +129,7 @@ def sample_command(
     from augment.generation import sample
 
     with reporting(quiet=quiet or as_json) as report:
-        document = sample(
+        drawn = sample(
             folder,
             n=n,
             counts=parse_counts(class_counts),
@@ -138,9 +140,9 @@ def sample_command(
             report=report,
         )
     if as_json:
-        print_json(document)
+        print_json(to_json(drawn))
     else:
-        sys.stdout.write(f"{document['n']} images in {document['folder']}, a sheet of them in {document['sheet']}\n")
+        sys.stdout.write(f"{drawn.n} images in {drawn.folder}, a sheet of them in {drawn.sheet}\n")
 
 
 def score_command(

@@ -1,19 +1,22 @@
-"""Options that several commands share, named the same everywhere, and how their text becomes values."""
+"""Options of a command made from the fields of a config, so that an option is stated in one place."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import os
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from augment.errors import UsageError
 from augment.limits import LARGEST_COUNT, LARGEST_SEED
 from augment.locations import local_file, local_path
-from augment.studies.config import MODEL, StudyConfig, complete_dataset, complete_model
+from augment.studies.config import MODEL, Setting, StudyConfig, complete_dataset, complete_model, split_names
 
 
 class Shell(StrEnum):
@@ -96,3 +99,151 @@ def names(text: str | None) -> tuple[str, ...]:
     """Names separated by commas, each once; ``none`` and nothing are no names."""
     parts = [part.strip() for part in (text or "").split(",")]
     return tuple(dict.fromkeys(part for part in parts if part and part != "none"))
+
+
+SEVERAL = "; several by commas."
+
+Settings = dict[str, Any]
+"""What was given, by the name of a field; the others have their defaults."""
+
+
+def with_settings(
+    config: type[StudyConfig], *, only: Collection[str] = (), without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a config (``only`` some, or all ``without`` some) besides its own.
+
+    Its first argument is what was given of them, by the names of the fields.
+    """
+    chosen = [one for one in config.settings() if (one.name in only if only else one.name not in without)]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        def given(values: Settings) -> Settings:
+            return {one.name: found for one in chosen if (found := _value(one, values.pop(one.name))) is not None}
+
+        return _with_parameters(function, [_parameter(one) for one in chosen], given)
+
+    return decorate
+
+
+def with_axes(
+    configs: Mapping[str, type[StudyConfig]], *, without: Collection[str]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the settings of several configs as axes: each takes several values in turn.
+
+    configs: by what a person calls them; what only the others have says so. The command's first argument is what was
+    given, by the keys of a study file.
+    """
+    first = next(iter(configs))
+    found: dict[str, tuple[Setting, str]] = {}
+    for called, config in configs.items():
+        for one in config.settings():
+            if one.name not in without and not one.option.refused:
+                found.setdefault(one.key, (one, "" if called == first else f" (of {called})"))
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        def given(values: Settings) -> Settings:
+            said = {key: _several(one, values.pop(key)) for key, (one, _) in found.items()}
+            return {key: value for key, value in said.items() if value not in (None, False, [], {})}
+
+        return _with_parameters(function, [_axis(one, of) for one, of in found.values()], given)
+
+    return decorate
+
+
+def _with_parameters(
+    function: Callable[..., None], more: Iterable[inspect.Parameter], given: Callable[[Settings], Settings]
+) -> Callable[..., None]:
+    """The command with further parameters, of which it gets what ``given`` takes out as its first argument."""
+    hints = get_type_hints(function, include_extras=True)
+    _, *own = inspect.signature(function).parameters.values()
+    parameters = [*more, *(one.replace(annotation=hints[one.name], kind=one.KEYWORD_ONLY) for one in own)]
+
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        settings = given(values)
+        function(settings, **values)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    del command.__wrapped__
+    return command
+
+
+def _parameter(setting: Setting) -> inspect.Parameter:
+    """One option with the type, limits, default and help of its field."""
+    kind, default, more = _kind(setting)
+    option, required = setting.option, setting.field.is_required()
+    if option.default and default is None:
+        more["show_default"] = option.default
+    flags = [f"{setting.flag}/--no-{setting.flag[2:]}"] if default is True else [setting.flag]
+    told = typer.Option(*flags, help=option.help, autocompletion=option.complete, **more)
+    return inspect.Parameter(
+        setting.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if required else default,
+        annotation=Annotated[kind if required or default is not None else kind | None, told],
+    )
+
+
+def _kind(setting: Setting) -> tuple[Any, Any, dict[str, Any]]:
+    """What the command line takes as a setting: type, default, and what typer should know besides."""
+    option = setting.option
+    fallback = None if setting.field.is_required() else setting.field.get_default(call_default_factory=True)
+    if option.given in ("repeated", "pairs"):
+        return list[str], None, {"show_default": ", ".join(fallback)} if fallback else {}
+    if option.given == "commas":
+        return str, ",".join(fallback) or None if fallback is not None else None, {}
+    (kind, *_) = setting.kinds
+    if kind is Path:
+        return Path, fallback, dict(A_FILE if option.file else A_PATH)
+    if kind in (int, float):
+        low, high = setting.limit("ge"), setting.limit("le")
+        worth_telling = high is not None and high < LARGEST_COUNT
+        return kind, fallback, {"min": low, "max": high if worth_telling else None}
+    return bool if kind is bool else str, fallback or None if kind is str else fallback, {}
+
+
+def _axis(setting: Setting, of: str) -> inspect.Parameter:
+    """An option that takes several values, each as text."""
+    option = setting.option
+    told = option.help.removesuffix(".") + of
+    kind: Any = str
+    if setting.kinds == (bool,):
+        kind = bool
+    elif setting.is_list or option.whole or option.given == "pairs":
+        kind, told = list[str], f"{told}; repeatable." if "repeatable" not in told else f"{told}."
+    else:
+        told = f"{told}{SEVERAL}"
+    more = typer.Option(setting.flag, help=told, autocompletion=option.complete, show_default=_shown(setting) or False)
+    default, wanted = (False, kind) if kind is bool else (None, kind | None)
+    return inspect.Parameter(
+        setting.key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[wanted, more]
+    )
+
+
+def _several(setting: Setting, value: Any) -> Any:
+    """What the command line gave, as a study file has it: several lists of names are lists in a list."""
+    if setting.option.given == "pairs":
+        return model_options(value, flag=setting.flag)
+    if setting.option.given == "commas" and not setting.numbers:
+        return [list(split_names(text)) for text in value or ()]
+    return value
+
+
+def _shown(setting: Setting) -> str:
+    """The default, for the help."""
+    if setting.option.default:
+        return setting.option.default
+    value = None if setting.field.is_required() else setting.field.get_default(call_default_factory=True)
+    if value is None or value in (False, "", (), {}):
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _value(setting: Setting, value: Any) -> Any:
+    """What the command line gave, as the config takes it; None where nothing was."""
+    if setting.option.given == "pairs":
+        return model_options(value, flag=setting.flag) or None
+    if setting.option.given == "repeated":
+        return tuple(value) if value else None
+    return value

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from augment.cli.options import Json, Quiet
+from augment.cli.options import Json, Quiet, Settings, with_settings
 from augment.cli.output import print_json, reporting
-from augment.cli.settings import Settings, with_settings
 from augment.experiment.config import RunConfig
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from augment.cli.options import A_PATH, Json, Offline, Quiet, Set, model_options
+from augment.cli.options import A_PATH, Json, Offline, Quiet, Set, Settings, model_options, with_axes
 from augment.cli.output import print_json, reporting
-from augment.cli.settings import Settings, with_axes
 from augment.errors import UsageError
 from augment.experiment.config import RunConfig
 from augment.features.config import FeaturesConfig

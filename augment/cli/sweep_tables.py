@@ -11,8 +11,8 @@ from rich.markup import escape
 
 from augment.cli.tables import new_table, terminal
 from augment.errors import DataError
-from augment.evidence.judgement import Family
 from augment.evidence.statistics import signed
+from augment.evidence.verdict import Family
 from augment.results.records import RunRecord, read_record
 from augment.results.run_result import RunResult
 from augment.sweep.places import path_of

@@ -11,18 +11,15 @@ from torch import Tensor
 from augment.arms import ArmSpec
 from augment.arms.grammar import COPIES, DUPLICATE, LATENT_SMOTE
 from augment.evidence import guards
-from augment.experiment.draw import Draw
-from augment.experiment.plan import Plan, counts_of
+from augment.experiment.plan import Draw, Plan, counts_of
 from augment.generator import Generator
 from augment.metrics.memorisation import nearest
 from augment.progress import Reporter
 from augment.seeds import derived_seed
 from augment.synthetic import cache
 from augment.synthetic.acceptance import filtered
-from augment.synthetic.duplicates import duplicates, transformed_copies
+from augment.synthetic.copies import duplicates, latent_smote, smote_images, transformed_copies
 from augment.synthetic.filter_outcome import FilterOutcome
-from augment.synthetic.smote import latent_smote, smote_images
-from augment.synthetic.strategies import SourceStrategy, Teacher
 from augment.synthetic.synthesis import NO_PARENT, SyntheticSet, synthesise, with_nearest
 from augment.synthetic.teacher_filter import Teachers
 
@@ -62,7 +59,7 @@ def make_added(
         "recipe": asdict(plan.recipe(spec.generator, draw.manifest, draw.seed)) if spec.generator else None,
         "data": draw.manifest.sha256,
         "seed": draw.seed,
-        "updates": plan.updates if spec.usage["filter"] else None,  # of the filter's teachers
+        "updates": plan.updates if spec.usage.filter else None,  # of the filter's teachers
         "precision": plan.compute.precision,
     }
 
@@ -95,14 +92,14 @@ def _made(
     how: dict[str, Any] = {"compute": plan.compute}
     if spec.adds == LATENT_SMOTE:
         return latent_smote(generator, draw.real.images, draw.real.labels, counts, seed=seed, **how), None
-    source, rule = spec.usage["source"], spec.usage["filter"]
-    how = {**how, "real": draw.real, "source": source if isinstance(source, SourceStrategy) else None}
+    how = {**how, "real": draw.real, "source": spec.usage.source}
 
     def drawn(wanted: tuple[int, ...], turn: int) -> SyntheticSet:
         own = derived_seed(seed, "turn", turn) if turn else seed
         return synthesise(generator, wanted, seed=own, on_progress=report.advance, **how)
 
-    if not isinstance(rule, Teacher):
+    rule = spec.usage.filter
+    if rule is None:
         return drawn(counts, 0), None
     guards.refuse_test_images(draw.real.images, plan.test, "the images that the teachers keep")
     report.stage(f"Train teachers{draw.label}")
@@ -137,6 +134,6 @@ def _located(images: SyntheticSet, draw: Draw, index: Tensor, distance: Tensor) 
 def _tell_shortfall(spec: ArmSpec, counts: tuple[int, ...], images: SyntheticSet, report: Reporter) -> None:
     missing = sum(counts) - len(images.labels)
     if sum(counts) == 0:
-        report.note(f"{spec.usage['counts']} asks for no images in arm {spec.name}: no class has a deficit.")
+        report.note(f"{spec.usage.counts} asks for no images in arm {spec.name}: no class has a deficit.")
     elif missing:
         report.note(f"Arm {spec.name}: the filter kept {len(images.labels):,} of the {sum(counts):,} images wanted.")

@@ -12,9 +12,8 @@ from augment.arms import ArmResult
 from augment.datasets import LabelledImages
 from augment.evidence import guards
 from augment.evidence.effects import class_effects, class_groups, group_effects
-from augment.evidence.judgement import Scored, against_best, judged
 from augment.evidence.statistics import Comparison, Drawn, class_image_variances, mean_overlap
-from augment.evidence.verdict import Guard
+from augment.evidence.verdict import Guard, Scored, against_best, judged
 from augment.experiment.added import added_key
 from augment.experiment.plan import Plan
 from augment.experiment.repetition import Repetition

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from augment import registry, trained
-from augment.arms import Arm, Budget, evaluate
-from augment.arms.evaluate import LEARNT_IN_UPDATES
+from augment.arms import Arm, Budget, evaluation
+from augment.arms.evaluation import LEARNT_IN_UPDATES
 from augment.classifiers import fit_cnn
 from augment.classifiers.learning import Learning
 from augment.datasets import LabelledImages
@@ -21,7 +21,7 @@ from augment.experiment.added import added_key
 from augment.experiment.config import RunConfig
 from augment.experiment.plan import Plan, counts_of, prepare
 from augment.experiment.repetition import TRAININGS
-from augment.experiment.seed_spread import repeated
+from augment.experiment.retraining import repeated
 from augment.generator import Generator
 from augment.locations import cache_folder
 from augment.progress import Reporter
@@ -162,7 +162,7 @@ def _seconds_per_step(generator: Generator, real: LabelledImages, plan: Plan) ->
 def _added_by(plan: Plan, model: str) -> int:
     """Images of one repetition; a filter is taken to refuse half."""
     sets = {added_key(spec): spec for spec in plan.arms if spec.generator == model}
-    return sum(sum(counts_of(spec.usage, plan.counts)) * (2 if spec.usage["filter"] else 1) for spec in sets.values())
+    return sum(sum(counts_of(spec.usage, plan.counts)) * (2 if spec.usage.filter else 1) for spec in sets.values())
 
 
 def _of_scoring(plan: Plan, generator: Generator, real: LabelledImages, each: float) -> Stage:
@@ -196,10 +196,10 @@ def _of_classifiers(plan: Plan, real: LabelledImages) -> list[Stage]:
         else:
             few = LabelledImages(plan.data.test.images[:WARM_IMAGES], plan.data.test.labels[:WARM_IMAGES])
             budget = Budget(WARM_UPDATES, 0, plan.compute.device, plan.compute.precision)
-            call = partial(evaluate, Arm("real", real), [classifier], few, len(plan.data.classes), budget)
+            call = partial(evaluation.evaluate, Arm("real", real), [classifier], few, len(plan.data.classes), budget)
             each, work = _timed(call), f"{fits} trees"
         stages.append(Stage(f"train {classifier}", work, fits * each))
-    rules = {added_key(spec): spec.usage["filter"] for spec in plan.arms}.values()
+    rules = {added_key(spec): spec.usage.filter for spec in plan.arms}.values()
     count = plan.config.seeds * sum(rule.folds for rule in rules if isinstance(rule, Teacher))
     if count:
         stages.append(Stage("train teachers", f"{count} x {plan.updates:,} updates", count * cnn))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from augment.datasets import LabelledImages
-from augment.experiment.draw import Draw
-from augment.experiment.plan import Plan
+from augment.experiment.plan import Draw, Plan
 from augment.experiment.repetition import Repetition
 from augment.progress import Reporter
 from augment.run_folder.gallery import Gallery

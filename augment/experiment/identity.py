@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from augment import regimes
 from augment.arms import ArmSpec, parse_arm
-from augment.arms.strategies import Usage
+from augment.arms.grammar import Usage
 from augment.classifiers import default_updates
 from augment.experiment.config import RunConfig
-from augment.experiment.recipe import default_usage
-from augment.results.identity import GeneratorIdentity, Identity
 from augment.results.run_result import RunResult
-from augment.source_code import imported_sources
+from augment.results.study_result import GeneratorIdentity, Identity
 from augment.storage import hashing
+from augment.storage.hashing import imported_sources
 from augment.studies import identity as studies
 from augment.studies.identity import DataFacts, untrained
+
+LAST = "real-last:share=0.3"
+"""Of all that was tried with a balanced softmax, what made most of the same images, on the official test images of
+Fashion-MNIST."""
+
+
+def default_usage(counts: Sequence[int], given: Usage | None = None) -> Usage:
+    """How synthetic images are used: as ``given``, where something is, and by the recipe of the regime else.
+
+    Where classes differ in size ``partial``, then a last phase on real images; where they do not there is no deficit to
+    fill, and ``ratio`` adds to all, plainly. What is given without a number of images gets that alone.
+    """
+    equal = max(counts) == min(counts)
+    if given is not None:
+        return given.or_else(Usage.parse("ratio" if equal else "partial"))
+    return Usage.parse("ratio" if equal else f"partial+{LAST}")
+
 
 SOURCE = "augment.experiment.study"
 

@@ -1,42 +1,86 @@
-"""A run with everything resolved and nothing computed yet: data, counts, device, budget, arms, generators' recipes."""
+"""A run with everything resolved and nothing computed yet: data, counts, device, budget, arms, generators' recipes.
+
+And of each repetition its draw: the split, the seed, and the images it is scored on, of which there must be enough.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import torch
+from torch import Tensor
 
 from augment import regimes, registry, trained
-from augment.arms import ArmSpec, arms_of, parse_arm
-from augment.arms.grammar import LATENT_SMOTE
-from augment.arms.strategies import Usage
+from augment.arms import ArmSpec, Budget, arms_of, parse_arm
+from augment.arms.grammar import LATENT_SMOTE, Usage
 from augment.classifiers import default_updates
 from augment.classifiers.cart import check_components
-from augment.compute import Compute
-from augment.datasets import ImageSet
-from augment.device import choose_device, choose_precision
+from augment.datasets import ImageSet, LabelledImages
+from augment.device import Compute, choose_device, choose_precision
 from augment.errors import ConfigError, DataError, UsageError, unknown_name
 from augment.evidence.guards import Fingerprint
 from augment.experiment.config import RunConfig
-from augment.experiment.identity import counts_of_regime, identity_of, specs_of
-from augment.experiment.recipe import default_usage
-from augment.experiment.scored import check_scored
+from augment.experiment.identity import counts_of_regime, default_usage, identity_of, specs_of
 from augment.progress import Reporter
 from augment.recipe import Recipe
 from augment.regimes import Manifest
-from augment.results.identity import Identity
 from augment.results.run_result import RunResult
+from augment.results.study_result import Identity
+from augment.run_folder.predictions import MANIFEST, repetition_folder
+from augment.scoring import FEWEST
+from augment.seeds import numpy_rng
 from augment.storage import files
 from augment.studies.identity import DataFacts
-from augment.synthetic.smote import check_decodes
-from augment.synthetic.strategies import CountStrategy, SourceStrategy
+from augment.synthetic.copies import check_decodes
 from augment.synthetic.synthesis import check_generator
 from augment.synthetic.teacher_filter import check_held_out
 from augment.workers import Workers
+
+Part = Literal["test", "validation"]
+
+
+def held_out(labels: Tensor, manifest: Manifest, most: int) -> tuple[int, ...]:
+    """Indices of training images that a split left alone: the same number of every class, ``most`` in all.
+
+    labels: of all training images ``(N,)``. Raises DataError where a class has none left.
+    """
+    free = torch.ones(len(labels), dtype=torch.bool)
+    free[list(manifest.train)] = False
+    shuffles = numpy_rng(manifest.seed, "validation of a run")
+    classes = [
+        shuffles.permutation(torch.nonzero(free & (labels == label)).flatten().numpy())
+        for label in range(len(manifest.class_counts))
+    ]
+    each = min(max(1, most // len(classes)), *(len(members) for members in classes))
+    if each == 0:
+        raise DataError(
+            f"{manifest.dataset}: No training images are left to validate on: a class is drawn whole. Take a smaller "
+            "--size, or score on the test images, once all choices are made."
+        )
+    return tuple(sorted(int(index) for members in classes for index in members[:each]))
+
+
+def check_scored(data: ImageSet, manifests: Iterable[Manifest], part: Part) -> None:
+    """Raise DataError where a repetition would have too few images to score on, which is known before any training."""
+    if part == "test":
+        if len(data.test) < FEWEST:
+            raise DataError(
+                f"{data.name} has too few test images to score against: {len(data.test)}, and at least {FEWEST} are "
+                "needed. Add images to its test part; where it has no parts, a fifth of each class is for testing."
+            )
+        return
+    for manifest in manifests:
+        rows = held_out(data.train.labels, manifest, len(data.test))
+        if len(rows) < FEWEST:
+            raise DataError(
+                f"{data.name} has too few images to validate on: {len(rows)}, and at least {FEWEST} are needed, as "
+                f"many of each class and no more than the {len(data.test)} test images. Take a smaller --size, or "
+                "score on the test images, once all choices are made."
+            )
 
 
 @dataclass(frozen=True)
@@ -215,14 +259,9 @@ def _possible(plan: Plan, report: Reporter) -> Iterator[ArmSpec]:
             if arm.adds == LATENT_SMOTE:
                 check_decodes(made[str(arm.generator)])
             elif arm.generator is not None:
-                source = arm.usage["source"]
-                check_generator(
-                    made[arm.generator],
-                    counts_of(arm.usage, plan.counts),
-                    plan.counts,
-                    source if isinstance(source, SourceStrategy) else None,
-                )
-                if arm.usage["filter"] is not None:
+                counts = counts_of(arm.usage, plan.counts)
+                check_generator(made[arm.generator], counts, plan.counts, arm.usage.source)
+                if arm.usage.filter is not None:
                     check_held_out(plan.counts)
         except (ConfigError, DataError, UsageError) as error:
             if arm.name in asked:
@@ -234,5 +273,47 @@ def _possible(plan: Plan, report: Reporter) -> Iterator[ArmSpec]:
 
 def counts_of(usage: Usage, real: Sequence[int]) -> tuple[int, ...]:
     """Added images per class, for ``real`` ones."""
-    strategy = usage["counts"]
-    return strategy.counts(real) if isinstance(strategy, CountStrategy) else tuple(0 for _ in real)
+    return tuple(0 for _ in real) if usage.counts is None else usage.counts.counts(real)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One repetition before anything is trained; repetitions after the first have folders of their own.
+
+    data: the data set, with what is scored on as its test part.  budget: of every arm.
+    """
+
+    label: str
+    folder: Path
+    seed: int
+    manifest: Manifest
+    data: ImageSet
+    real: LabelledImages
+    budget: Budget
+
+
+def draw_of(plan: Plan, index: int) -> Draw:
+    """The split and seed of repetition ``index``."""
+    config = plan.config
+    seed = config.seed + index
+    manifest = plan.manifest(seed)
+    folder = repetition_folder(plan.folder, index)
+    with files.writing(folder):
+        files.write_json(folder / MANIFEST, manifest.to_json())
+    return Draw(
+        label=f" (seed {index + 1} of {config.seeds})" if config.seeds > 1 else "",
+        folder=folder,
+        seed=seed,
+        manifest=manifest,
+        data=_scored_on(plan, manifest),
+        real=plan.data.train.subset(manifest.train),
+        budget=Budget(plan.updates, seed, plan.compute.device, plan.compute.precision),
+    )
+
+
+def _scored_on(plan: Plan, manifest: Manifest) -> ImageSet:
+    data = plan.data
+    if plan.config.score_on == "test":
+        return data
+    rows = held_out(data.train.labels, manifest, len(data.test))
+    return replace(data, test=data.train.subset(rows), sha256="")

@@ -6,14 +6,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from augment import evaluation, trained
-from augment.arms import Arm, ArmResult, ArmSpec, Budget
+from augment import trained
+from augment.arms import Arm, ArmResult, ArmSpec, Budget, evaluation
+from augment.arms.evaluation import Pending
 from augment.datasets import LabelledImages
-from augment.evaluation import Pending
 from augment.evidence import guards
 from augment.experiment.added import Added, added_key, make_added
-from augment.experiment.draw import Draw
-from augment.experiment.plan import Plan
+from augment.experiment.plan import Draw, Plan
 from augment.progress import Reporter
 from augment.storage import files
 from augment.trained import Trained

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from augment.capabilities import encode_options
-from augment.compute import CPU, Compute
+from augment.device import CPU, Compute
 from augment.encoding import OnProgress, encode_set
 from augment.generator import Generator
 from augment.progress import Reporter

@@ -10,9 +10,9 @@ from augment.features.config import FeaturesConfig
 from augment.features.resolve import model_name
 from augment.generator import read_saved
 from augment.results.features_result import FeaturesResult
-from augment.results.identity import GeneratorIdentity, Identity
-from augment.source_code import imported_sources
+from augment.results.study_result import GeneratorIdentity, Identity
 from augment.storage import hashing
+from augment.storage.hashing import imported_sources
 from augment.studies import identity as studies
 from augment.studies.identity import DataFacts, untrained
 

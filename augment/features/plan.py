@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from augment import regimes, trained
-from augment.compute import Compute
 from augment.datasets import ImageSet, LabelledImages
-from augment.device import choose_device, choose_precision
+from augment.device import Compute, choose_device, choose_precision
 from augment.features.config import FeaturesConfig
 from augment.features.episodes import Episodes, SearchDraw, default_ks, draw_episodes, draw_search
 from augment.features.identity import encode_of, identity_of
@@ -34,7 +33,7 @@ from augment.progress import Reporter
 from augment.recipe import Recipe
 from augment.regimes import Manifest
 from augment.results.features_result import FeaturesResult
-from augment.results.identity import Identity
+from augment.results.study_result import Identity
 from augment.seeds import torch_rng
 from augment.storage import files
 from augment.storage.hashing import content_hash

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from augment import heads
 from augment.classifiers import default_updates, fit_cnn
-from augment.compute import Compute
+from augment.device import Compute
 from augment.features.episodes import Episodes
 from augment.features.few_labels import Cell, FeatureTable
 from augment.features.neighbour_graph import NeighbourGraph

@@ -13,10 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from augment import evaluation
-from augment.arms import Arm, Budget
+from augment.arms import Arm, Budget, evaluation
+from augment.arms.evaluation import Pending
 from augment.classifiers import default_updates
-from augment.evaluation import Pending
 from augment.export import export_features
 from augment.features.conclusion import Findings, result_of
 from augment.features.config import FeaturesConfig
@@ -28,14 +27,13 @@ from augment.features.plan import FeaturesPlan, check_names, prepare
 from augment.features.resolve import model_name
 from augment.features.second_stage import Pictures, score_second_stage
 from augment.features.source import FeatureSource, generator_folders, pixels
-from augment.model_card.card import Evidence, write_card
-from augment.model_card.sections import FEATURES, SAMPLES, features_section, near_copies, unscored
+from augment.model_card import FEATURES, SAMPLES, Evidence, features_section, near_copies, unscored, write_card
 from augment.progress import Reporter
 from augment.results.features_result import FeaturesResult, SearchMap
-from augment.results.identity import Identity
+from augment.results.study_result import Identity
 from augment.storage import files
 from augment.studies.identity import DataFacts
-from augment.studies.study import StudyKind
+from augment.studies.lifecycle import StudyKind
 from augment.trained import Trained
 from augment.workers import Job
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from augment.results.records import AnyRecord, FeaturesRecord, RunRecord
-from augment.studies.study import config_of
+from augment.studies.lifecycle import config_of
 
 Pairs = list[tuple[str, str]]
 

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.evidence import judgement
+from augment.evidence import verdict
 from augment.evidence.effects import ClassEffect, GroupEffect, class_effects, class_groups, variance_of_group
-from augment.evidence.judgement import Scored
 from augment.evidence.statistics import Comparison, Drawn, class_image_variances, mean_overlap, mean_with_interval
-from augment.evidence.verdict import Verdict
+from augment.evidence.verdict import Scored, Verdict
 from augment.results.run_result import ArmEffects
-from augment.run_folder.places import MANIFEST, repetition_folder
-from augment.run_folder.predictions import Predictions
+from augment.run_folder.predictions import MANIFEST, Predictions, repetition_folder
 from augment.storage import files
 
 if TYPE_CHECKING:
@@ -35,9 +33,9 @@ def judged(
         Scored(row.classifier, row.arm, row.family, row.accuracy, correct.get((row.classifier, row.arm)), drawn)
         for row in arms
     ]
-    found = judgement.against_best(scored)
+    found = verdict.against_best(scored)
     failed = tuple(dict.fromkeys(name for record in runs for name in record.failed_guards))
-    return tuple(found), tuple(judgement.judged(scored, failed))
+    return tuple(found), tuple(verdict.judged(scored, failed))
 
 
 def _drawn(repetitions: Sequence[SeedOfStudy]) -> Drawn:

@@ -14,10 +14,8 @@ from augment.errors import DataError
 from augment.progress import Reporter
 from augment.results.features_result import FeaturesResult
 from augment.results.folders import RunFolder, run_folders
-from augment.results.identity import FILE as CONFIG
-from augment.results.identity import Identity
 from augment.results.run_result import RunResult
-from augment.results.study_result import FILE, GeneratorInfo, StudyResult
+from augment.results.study_result import CONFIG, FILE, GeneratorInfo, Identity, StudyResult
 from augment.storage import files
 
 R = TypeVar("R", bound=StudyResult)

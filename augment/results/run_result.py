@@ -10,10 +10,9 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from augment.errors import DataError
 from augment.evidence.effects import ClassEffect, GroupEffect
-from augment.evidence.judgement import Family
 from augment.evidence.spread import Spread
 from augment.evidence.statistics import Comparison, Drawn
-from augment.evidence.verdict import Verdict
+from augment.evidence.verdict import Family, Verdict
 from augment.metrics.scores import FidelityScores, nested
 from augment.results.study_result import FILE, GeneratorInfo, StudyResult
 from augment.synthetic.filter_outcome import FilterOutcome

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from augment.evidence.judgement import Family
 from augment.evidence.statistics import Comparison
-from augment.evidence.verdict import Verdict
+from augment.evidence.verdict import Family, Verdict
 from augment.results import pooled
 from augment.results.records import RunRecord
 from augment.results.run_result import ArmEffects, ArmScores, RunResult

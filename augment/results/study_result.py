@@ -1,19 +1,112 @@
-"""What the results of all studies have in common: the data, guards, where and when it was made, and ``result.json``."""
+"""What the results of all studies have in common: the data, guards, where and when it was made, what decides it
+(``config.json``), and ``result.json``.
+"""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from augment import typed_json
 from augment.errors import DataError
 from augment.evidence.verdict import Guard
-from augment.run_folder.environment import Environment
+from augment.storage import hashing
+from augment.typed_json import to_json
 
 if TYPE_CHECKING:
     from augment.datasets import ImageSet
+
+CONFIG = "config.json"
+"""File of the identity, in a study's folder."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Versions of what decides a number, and the machine; ``threads`` are those of torch in this process."""
+
+    augment: str
+    python: str
+    torch: str
+    numpy: str
+    platform: str
+    processor: str
+    device: str
+    threads: int
+
+
+def environment(device: str) -> Environment:
+    """Where this process is at work.
+
+    device: a name of :func:`augment.device.available_devices`; that of a GPU is followed by what it is.
+    """
+    import numpy as np
+    import torch
+
+    from augment.device import processor
+
+    return Environment(
+        augment=version("augment-toolkit"),
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        numpy=np.__version__,
+        platform=platform.platform(),
+        processor=processor()[0] or platform.processor() or platform.machine(),
+        device=_described(device),
+        threads=torch.get_num_threads(),
+    )
+
+
+def _described(device: str) -> str:
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})" if torch.device(device).type == "cuda" else device
+
+
+@dataclass(frozen=True)
+class GeneratorIdentity:
+    """A generator before it is trained, or the weights of a saved one.
+
+    options: complete, defaults included.  version, code: of its package.  weights: hash of a saved one's.
+    """
+
+    options: Mapping[str, Any]
+    version: str | None = None
+    code: str | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything a result depends on.
+
+    settings: as a config takes them, all that it takes to ask for the same again.  decided: of these what decides, as
+    it was resolved.  generators: by name, the study's own first.  code: of the study.
+    """
+
+    schema: str
+    settings: Mapping[str, Any]
+    decided: Mapping[str, Any]
+    data: str
+    generators: Mapping[str, GeneratorIdentity]
+    code: str
+    torch: str
+
+    @property
+    def key(self) -> str:
+        """Hash of what decides."""
+        document = to_json(self)
+        del document["settings"]
+        return hashing.content_hash(document)
+
+    def on(self, device: str, precision: str) -> Identity:
+        """The same with where and how it is computed, which is known when it begins."""
+        place = {"device": device, "precision": precision}
+        return replace(self, settings={**self.settings, **place}, decided={**self.decided, **place})
+
 
 FILE = "result.json"
 

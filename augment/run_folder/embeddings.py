@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.run_folder import tensor_file
-from augment.run_folder.tensor_file import TensorFile
+from augment.storage import files
+from augment.storage.files import TensorFile
 
 FILE = "embeddings.safetensors"
 
@@ -56,12 +56,12 @@ class Embeddings:
             named = {"title": each.title, "method": each.method}
             rows.append({**named, "dimensions": each.dimensions, "axes": list(each.axes)})
         metadata = {"maps": json.dumps(rows), "classes": json.dumps(self.classes)}
-        tensor_file.write(folder / FILE, TensorFile(arrays, metadata))
+        files.write_tensors(folder / FILE, TensorFile(arrays, metadata))
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
         """What :meth:`save` wrote into ``folder``; None where nothing is there, or something is wrong with it."""
-        content = tensor_file.read(folder / FILE)
+        content = files.read_tensors(folder / FILE)
         if content is None:
             return None
         try:

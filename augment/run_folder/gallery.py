@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.run_folder import tensor_file
-from augment.run_folder.tensor_file import TensorFile
+from augment.storage import files
+from augment.storage.files import TensorFile
 
 FILE = "gallery.safetensors"
 
@@ -68,12 +68,12 @@ class Gallery:
         if self.reconstructions is not None:
             made = self.reconstructions
             arrays |= {"originals": made.originals, "reconstructions": made.images, "original_labels": made.labels}
-        tensor_file.write(folder / FILE, TensorFile(arrays, metadata))
+        files.write_tensors(folder / FILE, TensorFile(arrays, metadata))
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
         """What :meth:`save` wrote into ``folder``; None where nothing is there, or something is wrong with it."""
-        content = tensor_file.read(folder / FILE)
+        content = files.read_tensors(folder / FILE)
         if content is None:
             return None
         try:

@@ -1,4 +1,7 @@
-"""What every classifier of a run said of every image it was scored on: kept, so that runs can be compared in pairs."""
+"""What every classifier of a run said of every image it was scored on: kept, so that runs can be compared in pairs.
+
+And where a run keeps what belongs to one repetition.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.run_folder import tensor_file
-from augment.run_folder.tensor_file import TensorFile
+from augment.storage import files
+from augment.storage.files import TensorFile
+
+MANIFEST = "manifest.json"
+"""The split of a repetition."""
+
+
+def repetition_folder(run: Path, index: int) -> Path:
+    """That of a repetition, counted from 0; the first has no folder of its own."""
+    return run if index == 0 else run / f"seed-{index}"
+
 
 FILE = "predictions.safetensors"
 TRUTH = "truth"
@@ -44,12 +56,12 @@ class Predictions:
         arrays: dict[str, NDArray[Any]] = {f"{TRUTH}/{index}": truth for index, truth in self.truths.items()}
         for (index, classifier, arm), predicted in self.predicted.items():
             arrays[f"{index}/{classifier}/{arm}"] = predicted
-        tensor_file.write(folder / FILE, TensorFile(arrays, {}))
+        files.write_tensors(folder / FILE, TensorFile(arrays, {}))
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
         """What :meth:`save` wrote into ``folder``; None where nothing is there, or something is wrong with it."""
-        content = tensor_file.read(folder / FILE)
+        content = files.read_tensors(folder / FILE)
         if content is None:
             return None
         truths: dict[int, Classes] = {}

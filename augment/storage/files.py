@@ -1,4 +1,8 @@
-"""Files and folders that are whole or not there: everything is written beside its place and renamed."""
+"""Files and folders that are whole or not there: everything is written beside its place and renamed.
+
+Text, JSON, and arrays with names in one safetensors file, which holds no code and takes numpy alone to read, so that
+what only looks at results need not wait for torch.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from augment.errors import DataError
 
@@ -119,3 +126,29 @@ def _renamed(new: Path, folder: Path) -> bool:
 def safe_name(name: str) -> str:
     """A class or data-set name as one safe path component."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).strip(".") or "_"
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """The content of a file: arrays by name, and texts by name."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    metadata: Mapping[str, str]
+
+
+def write_tensors(path: Path, content: TensorFile) -> None:
+    """Write ``content`` atomically; raises OSError where that is impossible."""
+    from safetensors.numpy import save
+
+    write_bytes(path, save(dict(content.arrays), dict(content.metadata)))
+
+
+def read_tensors(path: Path) -> TensorFile | None:
+    """The content of ``path``; None where there is no file, or a damaged one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return TensorFile({name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {})
+    except (OSError, SafetensorError):
+        return None

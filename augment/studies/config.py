@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
-from augment.errors import ConfigError, unknown_name
+from augment.errors import ConfigError, InvalidValue, invalid_values, unknown_name
 from augment.limits import LARGEST_COUNT, LARGEST_SEED
 from augment.locations import local_path
 
@@ -231,22 +231,21 @@ class StudyConfig(BaseModel):
         try:
             found = cls(**values)
         except ValidationError as error:
-            first = {item["loc"][:1]: item for item in reversed(error.errors())}  # of a union, one is enough
-            raise ConfigError("\n".join(cls._explained(dict(item)) for item in reversed(first.values()))) from None
+            first = {problem.where[:1]: problem for problem in reversed(invalid_values(error))}
+            raise ConfigError("\n".join(map(cls._explained, reversed(first.values())))) from None
         if found.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"  # libraries that plugins load weights with read it
         return found
 
     @classmethod
-    def _explained(cls, item: dict[str, Any]) -> str:
-        message = str(item["msg"]).removeprefix("Value error, ").removesuffix(".")
-        if not item["loc"]:  # of settings together
-            return f"{message}."
-        name = str(item["loc"][0])
-        if item["type"] == "extra_forbidden":
+    def _explained(cls, problem: InvalidValue) -> str:
+        if not problem.where:  # of settings together
+            return f"{problem.message}."
+        name = str(problem.where[0])
+        if problem.unknown:
             return unknown_name(f"setting of a {cls.called}", name, cls.model_fields)
         flag = next(one.flag for one in cls.settings() if one.name == name)
-        return f"{flag} {item.get('input')}: {message}."
+        return f"{flag} {problem.value}: {problem.message}."
 
     def words(self) -> list[list[str]]:
         """The options of a command line that asks for the same; all that decide, so that later defaults do not."""

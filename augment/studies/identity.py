@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from augment.results.identity import GeneratorIdentity, Identity
+from augment.results.study_result import GeneratorIdentity, Identity
 from augment.studies.config import StudyConfig
 
 if TYPE_CHECKING:

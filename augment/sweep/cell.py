@@ -15,7 +15,7 @@ from typing import Any, Literal
 from augment.errors import AugmentError, BusyError, Stopped
 from augment.progress import Reporter
 from augment.results.study_result import StudyResult
-from augment.studies.study import Command, study_of
+from augment.studies.lifecycle import Command, study_of
 
 PATIENCE = 20.0
 """Seconds to wait for a run folder that another process holds: it may be one that is just being killed."""

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from augment.errors import ConfigError, unknown_name
+from augment.errors import ConfigError, InvalidValue, invalid_values, unknown_name
 from augment.limits import LARGEST_SEED
 from augment.locations import local_path
 from augment.storage import files, hashing
 from augment.studies.config import Setting, split_names, split_numbers
-from augment.studies.study import HOMES, Command, config_of
+from augment.studies.lifecycle import HOMES, Command, config_of
 
 OWN = ("command", "name", "out", "seed", "seeds", "set")
 """Keys of a sweep itself."""
@@ -76,7 +76,7 @@ class SweepConfig(BaseModel):
         try:
             config = cls.model_validate({**asked, "out": _location(str(asked.get("out", "runs")))})
         except ValidationError as error:
-            raise ConfigError("\n".join(map(_explained, error.errors()))) from None
+            raise ConfigError("\n".join(map(_explained, invalid_values(error)))) from None
         return config._checked()
 
     def _checked(self) -> Self:
@@ -189,6 +189,5 @@ def flat_options(given: Any) -> dict[str, Any]:
     return found
 
 
-def _explained(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    return f"{key}: {item.get('input')}: {item['msg']}."
+def _explained(problem: InvalidValue) -> str:
+    return f"{problem.name}: {problem.value}: {problem.message}."

@@ -8,7 +8,7 @@ from typing import Any
 from augment.progress import Reporter
 from augment.studies.config import StudyConfig
 from augment.studies.identity import DataFacts
-from augment.studies.study import StudyKind
+from augment.studies.lifecycle import StudyKind
 
 
 @dataclass

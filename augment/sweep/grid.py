@@ -14,7 +14,7 @@ from augment.locations import local_path
 from augment.progress import Reporter
 from augment.storage import hashing
 from augment.studies.config import StudyConfig
-from augment.studies.study import StudyKind, study_of
+from augment.studies.lifecycle import StudyKind, study_of
 from augment.sweep.cell import Cell
 from augment.sweep.config import SweepConfig
 from augment.sweep.facts import Facts

@@ -18,7 +18,7 @@ from typing import Any
 
 from augment.errors import Stopped
 from augment.progress import LineReporter
-from augment.studies.study import study_of
+from augment.studies.lifecycle import study_of
 from augment.sweep.cell import Cell, carry_out
 from augment.sweep.folder import SweepFolder
 

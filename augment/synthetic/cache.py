@@ -11,18 +11,18 @@ from augment import typed_json
 from augment.errors import DataError
 from augment.locations import cache_folder
 from augment.progress import Reporter
-from augment.source_code import imported_sources
 from augment.storage import files, hashing
 from augment.storage.cache import kept
+from augment.storage.hashing import imported_sources
 from augment.synthetic.filter_outcome import FilterOutcome
 from augment.synthetic.synthesis import SyntheticSet
 
 MAKERS = (
     "augment.synthetic.synthesis",
-    "augment.synthetic.smote",
+    "augment.synthetic.copies",
     "augment.synthetic.acceptance",
     "augment.synthetic.teacher_filter",
-    "augment.synthetic.duplicates",
+    "augment.synthetic.copies",
 )
 """Modules that make synthetic sets; what they import is part of the identity, too."""
 

@@ -13,8 +13,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from augment.compute import CPU, Compute
 from augment.datasets import LabelledImages
+from augment.device import CPU, Compute
 from augment.encoding import encode_set
 from augment.errors import ConfigError, UsageError
 from augment.generator import Generator

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from augment.compute import CPU, Compute
 from augment.datasets import LabelledImages
+from augment.device import CPU, Compute
 from augment.errors import ConfigError, UsageError
 from augment.generator import SAMPLE_CHUNK, Generator
 from augment.sampling import OnProgress, sample_images

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from augment.classifiers import CNN, fit_cnn
-from augment.classifiers.learning import Learning
-from augment.classifiers.objective import LABEL_SMOOTHING
-from augment.compute import CPU, Compute
+from augment.classifiers.learning import LABEL_SMOOTHING, Learning
 from augment.datasets import LabelledImages
+from augment.device import CPU, Compute
 from augment.errors import DataError
 from augment.metrics.memorisation import pixel_copies
 from augment.seeds import derived_seed, torch_rng

@@ -1,7 +1,8 @@
 """A training's state on disk: one safetensors file per checkpoint, its scalars as JSON in the file's own header.
 
 One file, written beside its place, synced and renamed: a process killed at any moment leaves either the previous
-checkpoint or the new one, never half of one. There are no pickles, and none are read.
+checkpoint or the new one, never half of one. There are no pickles, and none are read. What a
+training in progress writes there, and how it goes on from it, stands at the end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import json
 import os
 import tempfile
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,16 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from augment.errors import DataError, PluginError
 from augment.storage.files import writing
 from augment.storage.hashing import tensors_hash
+from augment.training.history import write_history
+from augment.training.state import State
 
 if TYPE_CHECKING:
     from augment.datasets import LabelledImages
     from augment.generator import Generator
+    from augment.training.loop import Loop
 
 FORMAT = 1
 """Version of the layout; a checkpoint of another version is refused, not guessed at."""
@@ -243,3 +248,85 @@ def _match_layout(optimizer: Optimizer) -> None:
         for key, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape and value.dim():
                 state[key] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
+def save(loop: Loop, *, best: bool = False) -> None:
+    """Write the last checkpoint, then the best; weights that are not finite are not worth keeping.
+
+    In this order a killed process leaves either both, or a last one whose averages are the best weights.
+    """
+    folder = loop.plan.folder
+    if folder is not None and loop.processes.writes and weights_are_finite(loop.generator):
+        tensors, document = _last(loop)
+        write(last_file(folder), tensors, document)
+        if best and loop.best is not None:
+            write(best_file(folder), loop.best, _heading(loop))
+        with writing(folder):
+            write_history(folder / "history.csv", loop.state.history)
+    loop.saved_at = time.monotonic()
+
+
+def weights_are_finite(module: nn.Module) -> bool:
+    """Whether all parameters are."""
+    return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())
+
+
+def not_finite(module: nn.Module) -> set[str]:
+    """Names of the parameters and persistent buffers that hold a value which is not."""
+    return {name for name, tensor in module.state_dict().items() if not bool(torch.isfinite(tensor).all())}
+
+
+def _heading(loop: Loop) -> dict[str, object]:
+    return {
+        "identity": loop.plan.identity,
+        "device": loop.device.type,
+        "precision": loop.plan.precision,
+        "best_step": loop.state.best_step,
+    }
+
+
+def _last(loop: Loop) -> tuple[dict[str, Tensor], dict[str, object]]:
+    loop.state.meter = loop.meter.state()
+    tensors, scalars = optimizer_state(loop.optimizers)
+    everything = {
+        **{f"weights/{name}": tensor for name, tensor in loop.generator.state_dict().items()},
+        **{f"average/{name}": tensor for name, tensor in loop.average.tensors.items()},
+        **{f"optimizer/{name}": tensor for name, tensor in tensors.items()},
+    }
+    return everything, {**_heading(loop), "state": asdict(loop.state), "optimizer": scalars}
+
+
+def restore(loop: Loop, found: Checkpoint) -> None:
+    """Go on from a checkpoint; raises DataError when it does not fit this version of the plugin."""
+    try:
+        loop.generator.load_state_dict(found.part("weights"))
+        average = found.part("average")
+        for name, tensor in loop.average.tensors.items():
+            tensor.copy_(average[name])
+        restore_optimizers(loop.optimizers, found.part("optimizer"), found.document["optimizer"])
+        loop.state = State(**found.document["state"])
+    except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise DataError(
+            f"The checkpoint in {loop.plan.folder} does not fit this version of {loop.generator.name!r}: {reason}. "
+            f"{REMEDY}"
+        ) from None
+    loop.updates = loop.guarded()  # loading gave the optimizers new state and groups
+    loop.meter.restore(loop.state.meter, loop.device)
+    loop.best = _best(loop)
+    loop.first_step = loop.state.step
+    loop.began = loop.entered - loop.state.seconds
+
+
+def _best(loop: Loop) -> dict[str, Tensor] | None:
+    """The weights of the best validation loss so far, None before the first."""
+    state, folder = loop.state, loop.plan.folder
+    if folder is None or state.best_step is None:
+        return None
+    if state.best_step == state.step:
+        return loop.usable()
+    file = best_file(folder)
+    found = read(file)
+    if found.document.get("identity") != loop.plan.identity or found.document.get("best_step") != state.best_step:
+        raise DataError(f"{file} does not belong to {last_file(folder).name} beside it. {REMEDY}")
+    return found.tensors

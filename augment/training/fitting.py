@@ -13,10 +13,10 @@ from augment.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError
 from augment.generator import UNLABELLED
 from augment.training import checkpoint
+from augment.training.checkpoint import restore
 from augment.training.history import Progress
 from augment.training.isolation import Interruption, isolated
 from augment.training.loop import Loop
-from augment.training.persistence import restore
 from augment.training.processes import Processes
 from augment.training.state import Plan, Reason
 

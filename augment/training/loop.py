@@ -19,14 +19,13 @@ from torch import Tensor, nn
 from augment.errors import Stopped
 from augment.generator import StopTraining
 from augment.seeds import derived_seed, torch_rng
-from augment.training.averaging import WeightAverage
 from augment.training.batches import Batches, as_input, per_class_sample
+from augment.training.checkpoint import not_finite, save, weights_are_finite
 from augment.training.history import Meter, Progress, checked_terms
 from augment.training.isolation import Interruption, seed_all
-from augment.training.persistence import not_finite, save, weights_are_finite
 from augment.training.processes import Processes
 from augment.training.state import NUMERICAL, OUT_OF_TIME, Diverged, Plan, Reason, State
-from augment.training.updates import Updates, learning_rate_factor
+from augment.training.updates import Updates, WeightAverage, learning_rate_factor
 from augment.training.validation import Validation
 
 if TYPE_CHECKING:

@@ -1,4 +1,6 @@
-"""Synthetic images between real ones of a class: SMOTE on pixels, and on a generator's codes.
+"""Images in the place of synthetic ones that need no generator: copies, transformed copies, and SMOTE between them.
+
+SMOTE makes images between real ones of a class, on pixels, and on a generator's codes.
 
 Chawla et al. 2002, "SMOTE: Synthetic Minority Over-sampling Technique" (arXiv 1106.1813), by imbalanced-learn; between
 codes: DeepSMOTE, Dablain et al. 2021 (arXiv 2105.02340).
@@ -11,13 +13,58 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from augment.compute import CPU, Compute
+from augment.classifiers.batches import moved
+from augment.classifiers.transforms import transformed
+from augment.datasets import LabelledImages
+from augment.device import CPU, Compute
 from augment.encoding import encode_set
 from augment.errors import DataError, UsageError
 from augment.generator import Generator
 from augment.sampling import OnProgress, as_uint8, decode_codes
-from augment.seeds import random_state
+from augment.seeds import random_state, torch_rng
 from augment.synthetic.synthesis import NO_PARENT, SyntheticSet, provenance
+
+PART = 512
+"""Images transformed at a time."""
+
+
+def duplicates(real: LabelledImages, counts: tuple[int, ...], seed: int) -> SyntheticSet:
+    """``counts[c]`` copies of real images of each class, every image as often as the others of its class.
+
+    The control for added images as such. A class without images gets none.
+    """
+    index = _chosen(real, counts, seed)
+    labels = real.labels[index]
+    rows = provenance(None, labels, seed, "duplicate", index, stream=None)
+    return SyntheticSet(real.images[index], labels, rows, index)
+
+
+def transformed_copies(real: LabelledImages, counts: tuple[int, ...], transform: str, seed: int) -> SyntheticSet:
+    """:func:`duplicates`, each shifted as a classifier's batches are and changed by ``transform``.
+
+    What a tree, which sees every image once, has of augmentation. transform: one of
+    :data:`augment.classifiers.transforms.TRANSFORMS`, whose errors it raises.
+    """
+    index, moves = _chosen(real, counts, seed), torch_rng(seed, "transformed copies")
+    labels = real.labels[index]
+    images = real.images[index]
+    for start in range(0, len(index), PART):
+        rows = index[start : start + PART]
+        shifted = moved(real.images, rows, "shift", moves)
+        images[start : start + PART] = transformed(shifted, [transform], moves, share=1.0)
+    made = provenance(None, labels, seed, f"copies:{transform}", index, stream=None)
+    return SyntheticSet(images, labels, made, index)
+
+
+def _chosen(real: LabelledImages, counts: tuple[int, ...], seed: int) -> torch.Tensor:
+    chosen, shuffles = [], torch_rng(seed, "copied images")
+    for label, count in enumerate(counts):
+        rows = (real.labels == label).nonzero()[:, 0]
+        passes = -(-count // max(1, len(rows))) if len(rows) else 0
+        order = [rows[torch.randperm(len(rows), generator=shuffles)] for _ in range(passes)]
+        chosen.append(torch.cat([*order, rows[:0]])[:count])
+    return torch.cat(chosen)
+
 
 PIXELS, CODES = "smote", "latent-smote"
 

@@ -7,16 +7,155 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from augment.evidence.statistics import Comparison, signed
 from augment.generator import Generator
-from augment.model_card.markdown import code, escaped, json_block, prose, table
+from augment.metrics.scores import SCORES, FidelityScores
 from augment.recipe import TrainingRecord
 from augment.regimes import Manifest
+from augment.results.features_result import FeaturesResult, FewLabelScores
 from augment.storage import files
 from augment.training.state import OUT_OF_TIME
+
+SAMPLES, HELPED, FEATURES = "How its samples scored", "What it did for a classifier", "What its features are worth"
+"""Titles of the sections."""
+
+ONE_SEED = "This is one seed, which is no evidence: another draw of images may turn it round."
+
+
+def unscored(reason: str) -> str:
+    """The section of a generator whose samples nobody scored: why, and how to."""
+    return f"Not scored: {reason} To do it:\n\n{code('augment score --real DATASET --fake FOLDER', 'sh')}"
+
+
+def fidelity_section(fidelity: FidelityScores, *, part: str, other_training: bool) -> str:
+    """Scores of samples beside those of real images.
+
+    part: of the data set that samples were compared with.  other_training: the scores are of another generator by the
+    same recipe.
+    """
+    rows = [
+        (f"{kind.scaled_title}, {kind.better} is better", kind.text(score.value), kind.floor_text(score))
+        for kind, score in fidelity.known()
+    ]
+    whose = "a generator by the same recipe from another draw of images, not of this one" if other_training else "it"
+    told = (
+        f"{fidelity.n:,} samples of {whose}, compared with {fidelity.n_reference:,} {part} images by the "
+        f"extractor {escaped(fidelity.extractor)} (SHA-256 `{fidelity.extractor_sha256}`). Scores by another one "
+        "or of another number of images are not comparable."
+    )
+    lines = [told, table(("score", "samples", "real images"), rows, numbers=2)]
+    lines += [
+        f"No {kind.title}: {escaped(reason.rstrip('.'))}." for kind in SCORES if (reason := fidelity[kind.name].reason)
+    ]
+    return "\n\n".join(lines)
+
+
+def near_copies(fidelity: FidelityScores | None) -> str:
+    """Does it repeat its training images? A sentence of the section on limits; None where nothing was scored."""
+    if fidelity is None or fidelity["near_copies"].value is None:
+        return "Whether it repeats its training images was not looked at."
+    copies, exact, nearer = (fidelity[name] for name in ("near_copies", "exact_copies", "memorisation"))
+    return (
+        f"Of {fidelity.n:,} samples {exact.value:,} are a training image in every pixel, {copies.value:.1%} "
+        f"are near copies of one (of unseen real images {copies.floor:.1%} are). A sample is nearer to its nearest "
+        f"training image than an unseen real image is to its own in {nearer.value:.0%} of cases; 50% is what a "
+        "generator that copies nothing has, but blurry samples are near to everything."
+    )
+
+
+def helped_section(comparisons: Sequence[Comparison], verdicts: Sequence[str]) -> str:
+    """Arms with its images against the best arm without, and verdicts as sentences.
+
+    comparisons: of arms with this generator.
+    """
+    told = [escaped(sentence) for sentence in verdicts]
+    if not comparisons:
+        return "\n\n".join([*told, "It was not compared: no arm used its images beside one that did without."])
+    rows = [
+        (escaped(row.arm), escaped(row.classifier), escaped(row.against), signed(row.delta), _interval(row))
+        for row in comparisons
+    ]
+    seeds = comparisons[0].n
+    found = table(("arm with its images", "classifier", "best arm without", "points", "95% interval"), rows, numbers=2)
+    told.append(
+        ONE_SEED
+        if seeds == 1
+        else f"Points of accuracy, over {seeds} seeds, each with a generator of its own made by this recipe:"
+    )
+    return "\n\n".join([*told, found])
+
+
+def features_section(result: FeaturesResult) -> str:
+    """Accuracy on few labels, by features of this model and of the baselines."""
+    rows = [
+        (escaped(row.method), escaped(row.head or "none"), str(row.k), f"{row.accuracy:.1%}", _spread(row))
+        for row in result.rows
+    ]
+    protocol = result.protocol
+    told = (
+        f"Accuracy on {protocol.test_images:,} test images by heads that were fitted on exactly k labels per class, "
+        f"in {protocol.episodes} draws. Labels that the generator saw: {escaped(result.generator.labels_seen)}."
+    )
+    found = table(("features", "head", "k", "accuracy", "95% interval"), rows, numbers=3)
+    return "\n\n".join([escaped(result.verdict), told, found])
+
+
+def _interval(row: Comparison) -> str:
+    return "none" if row.ci95 is None else " to ".join(map(signed, row.ci95))
+
+
+def _spread(row: FewLabelScores) -> str:
+    return "none" if row.ci95 is None else f"{row.ci95[0]:.1%} to {row.ci95[1]:.1%}"
+
+
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$@]|:(?=//)|(?<=\bwww)\.)", re.IGNORECASE)
+"""What begins markup, links and mentions in CommonMark and its usual extensions; a backslash before it undoes that."""
+INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction of what follows."""
+
+
+def escaped(text: str) -> str:
+    """``text`` as one line that shows as it is, in a sentence or a cell of a table."""
+    return _plain(INVISIBLE.sub("", " ".join(text.split())))
+
+
+def _plain(line: str) -> str:
+    for character, entity in ENTITIES.items():
+        line = line.replace(character, entity)
+    return SPECIAL.sub(r"\\\1", line)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> str:
+    """A table of cells that are Markdown already; the last ``numbers`` columns are flush right."""
+    words = len(header) - numbers
+    marks = ["---" if index < words else "---:" for index in range(len(header))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, marks, *rows))
+
+
+def prose(docstring: str) -> str:
+    """The first line of a docstring: its literals in two backticks become code, the rest shows as it is."""
+    parts = re.split("``([^`]+)``", docstring.partition("\n")[0])
+    return "".join(f"`{part}`" if index % 2 else _plain(part) for index, part in enumerate(parts))
+
+
+def code(text: str, language: str) -> str:
+    """A fenced block whose text cannot end it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def json_block(document: Any) -> str:
+    """A JSON document as a fenced block."""
+    return code(json.dumps(document, indent=2, ensure_ascii=True), "json")
+
 
 FILE = "README.md"
 FEW_IMAGES = 20
