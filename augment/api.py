@@ -6,9 +6,7 @@ from typing import Any
 
 from augment.errors import UsageError
 from augment.experiment.config import RunConfig
-from augment.experiment.study import STUDY as RUN
 from augment.features.config import FeaturesConfig
-from augment.features.study import STUDY as FEATURES
 from augment.progress import Reporter
 from augment.report.drawing import draw_study
 from augment.results.features_result import FeaturesResult
@@ -24,7 +22,9 @@ def run(config: RunConfig | None = None, report: Reporter | None = None, **setti
     unfinished folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of
     :mod:`augment.errors`.
     """
-    return RUN.complete(_asked(RunConfig, config, settings), report or Reporter(), draw_study)
+    from augment.experiment.study import STUDY  # each study loads its own half of the package
+
+    return STUDY.complete(_asked(RunConfig, config, settings), report or Reporter(), draw_study)
 
 
 def study_features(
@@ -37,7 +37,9 @@ def study_features(
     What was finished before (the generator, encoded features, networks trained from scratch) is reused; an unfinished
     folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of :mod:`augment.errors`.
     """
-    return FEATURES.complete(_asked(FeaturesConfig, config, settings), report or Reporter(), draw_study)
+    from augment.features.study import STUDY
+
+    return STUDY.complete(_asked(FeaturesConfig, config, settings), report or Reporter(), draw_study)
 
 
 def _asked(kind: Any, config: Any, settings: dict[str, Any]) -> Any:

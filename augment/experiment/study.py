@@ -10,21 +10,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from torch import Tensor
 
 from augment import registry
 from augment.arms import ArmSpec, evaluation
 from augment.arms.evaluation import Pending
 from augment.class_folders import save_class_folders
-from augment.datasets import ImageSet
+from augment.datasets import ImageSet, LabelledImages
 from augment.evidence.guards import Fingerprint
 from augment.experiment import retraining
 from augment.experiment.added import added_key
 from augment.experiment.conclusion import result_of
 from augment.experiment.config import RunConfig
-from augment.experiment.estimate import within
-from augment.experiment.fidelity import scoring
 from augment.experiment.identity import identity_of, models_of
-from augment.experiment.plan import Plan, check_names, draw_of, prepare, without_test_images
+from augment.experiment.plan import Draw, Plan, check_names, draw_of, prepare, without_test_images
 from augment.experiment.repetition import Repetition, add_images, begin, generator_folder, obtain_generator
 from augment.model_card import (
     HELPED,
@@ -40,11 +39,67 @@ from augment.model_card import (
 from augment.progress import Reporter
 from augment.results.run_result import RunResult
 from augment.results.study_result import Identity
+from augment.run_folder.gallery import Gallery
+from augment.run_folder.gallery_choice import restored_beside_originals, samples_beside_nearest
 from augment.run_folder.predictions import Predictions
+from augment.sampling import as_uint8
+from augment.scoring import Scoring, reconstructions, sample_like, split_references
+from augment.seeds import derived_seed
 from augment.storage import files
 from augment.storage.files import safe_name
 from augment.studies.identity import DataFacts
 from augment.studies.lifecycle import StudyKind
+
+PICTURED = 12
+"""Held-out images whose reconstructions are drawn."""
+
+
+def scoring(plan: Plan, repetition: Repetition, report: Reporter) -> Scoring:
+    """Draw samples of the run's model, as many of each class as held-out images, and show some of them."""
+    data, seed = repetition.draw.data, repetition.draw.seed
+    generator = repetition.trained[plan.config.model].generator
+    references = split_references(data.test, plan.config.fidelity_images, seed)
+    report.stage("Draw samples to score")
+    fake = sample_like(
+        generator,
+        references.held_out.labels,
+        derived_seed(seed, "samples to score"),
+        compute=plan.compute,
+        on_progress=report.advance,
+    )
+    restored = reconstructions(generator, references.held_out)
+    _draw_pictures(plan, fake, references.held_out, restored)
+    _save_gallery(plan, repetition.draw, fake, references.held_out, restored)
+    return Scoring(
+        dataset=plan.config.dataset,
+        num_classes=len(data.classes),
+        fake=fake,
+        references=references,
+        pool=repetition.draw.real,
+        restored=restored,
+        seed=seed,
+    )
+
+
+def _draw_pictures(plan: Plan, fake: LabelledImages, held_out: LabelledImages, restored: Tensor | None) -> None:
+    from augment.pictures import class_grid, image_rows
+
+    with files.writing(plan.folder):
+        class_grid(fake.images, fake.labels, plan.data.classes).save(plan.folder / "samples.png")
+        if restored is not None:
+            rows = [held_out.images[:PICTURED], as_uint8(restored[:PICTURED])]
+            image_rows(rows, ["held out", "reconstructed"]).save(plan.folder / "reconstructions.png")
+
+
+def _save_gallery(
+    plan: Plan, draw: Draw, fake: LabelledImages, held_out: LabelledImages, restored: Tensor | None
+) -> None:
+    """The nearest images are sought among all that were drawn: those held back chose the weights that are kept."""
+    classes = plan.data.classes
+    samples = samples_beside_nearest(fake, draw.real, len(classes))
+    made = None if restored is None else restored_beside_originals(held_out, restored, len(classes))
+    with files.writing(plan.folder):
+        Gallery(plan.config.model, classes, samples, made).save(plan.folder)
 
 
 def save_predictions(plan: Plan, repetitions: Sequence[Repetition]) -> None:
@@ -147,10 +202,15 @@ def _within_time(plan: Plan, report: Reporter) -> Plan:
     """The plan with the time its generators may take; a resumed run keeps what it had."""
     file = plan.folder / "time.json"
     known = files.read_json(file)
-    minutes = known["generator_minutes"] if known is not None else within(plan, report)
-    if known is None and plan.config.max_minutes is not None:
-        with files.writing(plan.folder):
-            files.write_json(file, {"generator_minutes": minutes})
+    if known is not None:
+        return replace(plan, generator_minutes=known["generator_minutes"])
+    if plan.config.max_minutes is None:
+        return plan
+    from augment.experiment.estimate import within
+
+    minutes = within(plan, report)
+    with files.writing(plan.folder):
+        files.write_json(file, {"generator_minutes": minutes})
     return replace(plan, generator_minutes=minutes)
 
 

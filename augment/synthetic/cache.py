@@ -19,7 +19,6 @@ from augment.synthetic.synthesis import SyntheticSet
 
 MAKERS = (
     "augment.synthetic.synthesis",
-    "augment.synthetic.copies",
     "augment.synthetic.acceptance",
     "augment.synthetic.teacher_filter",
     "augment.synthetic.copies",
