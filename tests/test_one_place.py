@@ -31,21 +31,37 @@ class Copy:
         assert text.count(before) == 1
         path.write_text(text.replace(before, after))
 
-    def python(self, *words: str) -> str:
+    def python(self, script: str) -> str:
         home = {"PYTHONPATH": str(self.folder), "AUGMENT_HOME": str(self.folder / "home"), "COLUMNS": "200"}
         found = subprocess.run(
-            [sys.executable, *words], env={**os.environ, **home}, cwd=self.folder, capture_output=True, text=True
+            [sys.executable, "-c", script], env={**os.environ, **home}, cwd=self.folder, capture_output=True, text=True
         )
         assert found.returncode == 0, found.stderr
         return found.stdout
 
-    def augment(self, *words: str) -> str:
-        return self.python("-m", "augment", *words, *([] if "--help" in words else ["--quiet"]))
+    def augment(self, *commands: list[str]) -> list[str]:
+        """What each command prints; one process for all, as loading PyTorch takes longer than most of them."""
+        words = [[*one, *([] if "--help" in one else ["--quiet"])] for one in commands]
+        return json.loads(self.python(COMMANDS.format(words=words)).rpartition("\n")[2])
+
+
+COMMANDS = """
+import contextlib, io, json, sys
+from augment.cli import main
+
+told = []
+for words in {words}:
+    sys.argv = ["augment", *words]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        main()
+    told.append(out.getvalue())
+print(json.dumps(told), end="")
+"""
 
 
 @pytest.fixture(scope="module")
 def with_a_field(tmp_path_factory):
-    """`RunConfig` has one field more."""
+    """`RunConfig` has one field more, of which four commands have told."""
     copy = Copy(tmp_path_factory.mktemp("field"))
     copy.change(
         "augment/experiment/config.py",
@@ -53,24 +69,25 @@ def with_a_field(tmp_path_factory):
         '    patience: Annotated[int | None, Field(ge=1), Option("Epochs to wait.")] = None\n'
         "    save_images: Annotated[",
     )
+    sweep = "sweep --dataset digits --model ae --size 120 --arm real --patience 3,4 --dry-run --json".split()
+    copy.told = copy.augment(["run", "--help"], ["sweep", "--help"], sweep, [*RUN, "--patience", "7", "--json"])
     return copy
 
 
 def test_a_new_option_is_in_the_help_with_its_limits(with_a_field):
-    (line,) = [line for line in with_a_field.augment("run", "--help").splitlines() if "--patience" in line]
+    (line,) = [line for line in with_a_field.told[0].splitlines() if "--patience" in line]
     assert "Epochs to wait." in line and "x>=1" in line
-    assert "--patience" in with_a_field.augment("sweep", "--help")
+    assert "--patience" in with_a_field.told[1]
 
 
 def test_a_new_option_is_an_axis_of_sweeps_and_part_of_the_key(with_a_field):
-    asked = "sweep --dataset digits --model ae --size 120 --arm real --patience 3,4 --dry-run --json".split()
-    cells = json.loads(with_a_field.augment(*asked))["cells"]
+    cells = json.loads(with_a_field.told[2])["cells"]
     assert [cell["coordinates"]["patience"] for cell in cells] == ["3", "4"]
     assert len({cell["key"] for cell in cells}) == 2
 
 
 def test_a_new_option_is_in_python_in_the_result_and_in_the_command_that_repeats_it(with_a_field):
-    folder = Path(json.loads(with_a_field.augment(*RUN, "--patience", "7", "--json"))["folder"])
+    folder = Path(json.loads(with_a_field.told[3])["folder"])
     kept = json.loads((with_a_field.folder / folder / "config.json").read_text())
     assert kept["settings"]["patience"] == kept["decided"]["patience"] == 7
     script = (
@@ -79,12 +96,12 @@ def test_a_new_option_is_in_python_in_the_result_and_in_the_command_that_repeats
         "assert RunConfig(dataset='digits', model='ae', patience=2).patience == 2;"
         f"print(command(read_record(Path({str(folder)!r}))))"
     )
-    assert "--patience 7" in with_a_field.python("-c", script)
+    assert "--patience 7" in with_a_field.python(script)
 
 
 @pytest.fixture(scope="module")
 def with_a_score(tmp_path_factory):
-    """The table of scores has one row more, and a run was made."""
+    """The table of scores has one row more, of which four commands have told."""
     copy = Copy(tmp_path_factory.mktemp("score"))
     copy.change(
         "augment/metrics/scores.py",
@@ -93,14 +110,19 @@ def with_a_score(tmp_path_factory):
         "        lambda images: Score(float(images.fake.float().mean() - images.real.float().mean()), 0.5),\n"
         '        by="pixels",\n        parts=("floor",),\n    ),\n    ScoreKind(\n        *("ssim_diversity"',
     )
-    copy.table = copy.augment(*RUN)
+    saved = "saved --model ae --steps 2 --set width=8 --set latent_dim=4 --device cpu --precision fp32".split()
+    copy.told = copy.augment(
+        RUN,
+        ["train", "--dataset", "digits", "--out", *saved],
+        "score --real digits --fake saved --n 60 --device cpu".split(),
+        "report runs --figures none -o page.html".split(),
+        "results runs --columns model,glow --json".split(),
+    )
     return copy
 
 
 def test_a_new_score_is_in_the_tables_of_run_and_score(with_a_score):
-    (generator,) = with_a_score.folder.glob("runs/*/generator")
-    told = with_a_score.augment("score", "--real", "digits", "--fake", str(generator), "--n", "60", "--device", "cpu")
-    for text in (with_a_score.table, told):
+    for text in (with_a_score.told[0], with_a_score.told[2]):
         (line,) = [line for line in text.splitlines() if "Glow" in line]
         assert "0.500" in line and "brightness gap" in line
 
@@ -108,9 +130,7 @@ def test_a_new_score_is_in_the_tables_of_run_and_score(with_a_score):
 def test_a_new_score_is_in_the_result_the_report_the_list_and_the_card(with_a_score):
     (result,) = with_a_score.folder.glob("runs/*/result.json")
     value = json.loads(result.read_text())["fidelity"]["glow"]
-    with_a_score.augment("report", "runs", "--figures", "none", "-o", "page.html")
     assert "Glow ↓" in (with_a_score.folder / "page.html").read_text("utf-8")
-    rows = json.loads(with_a_score.augment("results", "runs", "--columns", "model,glow", "--json"))["runs"]
-    assert [row["glow"] for row in rows] == [value]
+    assert [row["glow"] for row in json.loads(with_a_score.told[4])["runs"]] == [value]
     card = (result.parent / "generator" / "README.md").read_text("utf-8")
     assert f"| Glow, lower is better | {value:.3f} | 0.500 |" in card
