@@ -99,7 +99,8 @@ def serve(monkeypatch, data):
 # ---------------------------------------------------------------- the result
 
 
-def test_the_document_has_a_row_for_every_method_head_and_k():
+def test_the_document_has_a_row_for_every_method_head_and_k(monkeypatch):
+    monkeypatch.setattr("augment.features.study.default_updates", lambda images: 20)
     found = study_features(configured(baselines=("pixels", "cnn", "untrained"), heads=("linear", "knn"))).to_json()
     rows = {(row["method"], row["head"], row["k"]) for row in found["rows"]}
     methods = [(method, head) for method in ("toy", "pixels", "untrained") for head in ("linear", "knn")]
@@ -135,7 +136,9 @@ def test_pictures_and_maps_are_drawn(tmp_path):
 
 def test_second_stages_beat_the_head_on_the_labels_alone():
     stages = ("propagation", "pseudo-labels", "pseudo-cnn")
-    found = study_features(configured(labels_per_class=(2,), second_stage=stages, baselines=("pixels",))).to_json()
+    found = study_features(
+        configured(labels_per_class=(2,), episodes=1, second_stage=stages, baselines=("pixels",))
+    ).to_json()
     accuracy = {(row["method"], row["head"]): row["accuracy"] for row in found["rows"]}
     assert set(accuracy) == {(method, head) for method in ("toy", "pixels") for head in ("linear", *stages)}
     for stage in stages:
