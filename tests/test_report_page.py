@@ -349,8 +349,8 @@ def test_tallies_count_by_classifier():
 
     rows = [row("cnn", "hurts"), row("cnn", "helps"), row("cnn", "hurts"), row("cart", "invalid")]
     first, second = page_parts.tallies(rows)
-    assert page_parts.sentence(first) == "Of 3 studies with cnn: helps in 1, hurts in 2."
-    assert page_parts.sentence(second) == "Of 1 study with cart: invalid in 1."
+    assert first.sentence == "Of 3 studies with cnn: helps in 1, hurts in 2."
+    assert second.sentence == "Of 1 study with cart: invalid in 1."
 
 
 def test_a_failed_guard_is_loud(tmp_path):

@@ -31,23 +31,26 @@ A_PATH: dict[str, Any] = {"parser": local_path, "metavar": "PATH"}
 A_FILE: dict[str, Any] = {"parser": local_file, "metavar": "FILE"}
 """What an option or argument that is a path has, so that impossible ones are told in one way."""
 
-HELP = {one.name: one.option.help for one in StudyConfig.settings()}
-"""Of options that a study has, too."""
 
-Dataset = Annotated[str, typer.Option(help=HELP["dataset"], autocompletion=complete_dataset)]
+def help_of(name: str) -> str:
+    """The help of an option that a study has, too."""
+    return next(one.option.help for one in StudyConfig.settings() if one.name == name)
+
+
+Dataset = Annotated[str, typer.Option(help=help_of("dataset"), autocompletion=complete_dataset)]
 Model = Annotated[str, typer.Option(help=MODEL.help, autocompletion=complete_model)]
-DataDir = Annotated[Path | None, typer.Option(help=HELP["data_dir"], **A_PATH)]
-ImageSize = Annotated[int | None, typer.Option(help=HELP["image_size"])]
-Strict = Annotated[bool, typer.Option("--strict", help=HELP["strict"])]
+DataDir = Annotated[Path | None, typer.Option(help=help_of("data_dir"), **A_PATH)]
+ImageSize = Annotated[int | None, typer.Option(help=help_of("image_size"))]
+Strict = Annotated[bool, typer.Option("--strict", help=help_of("strict"))]
 Size = Annotated[int | None, typer.Option(help="Training images in all.", show_default="5000", max=LARGEST_COUNT)]
 ImbalanceFactor = Annotated[float, typer.Option(help="Largest over smallest class, for --regime high.")]
 ClassCounts = Annotated[str | None, typer.Option(help="Explicit counts per class, separated by commas.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help=HELP["options"])]
-Seed = Annotated[int, typer.Option(help=HELP["seed"], min=0, max=LARGEST_SEED)]
-Steps = Annotated[int | None, typer.Option(help=HELP["steps"], min=1, max=LARGEST_COUNT)]
-MaxMinutes = Annotated[float | None, typer.Option(help=HELP["max_minutes"])]
-Device = Annotated[str, typer.Option(help=HELP["device"])]
-Precision = Annotated[str, typer.Option(help=HELP["precision"])]
+Set = Annotated[list[str] | None, typer.Option("--set", help=help_of("options"))]
+Seed = Annotated[int, typer.Option(help=help_of("seed"), min=0, max=LARGEST_SEED)]
+Steps = Annotated[int | None, typer.Option(help=help_of("steps"), min=1, max=LARGEST_COUNT)]
+MaxMinutes = Annotated[float | None, typer.Option(help=help_of("max_minutes"))]
+Device = Annotated[str, typer.Option(help=help_of("device"))]
+Precision = Annotated[str, typer.Option(help=help_of("precision"))]
 
 
 def stay_offline(value: bool) -> bool:
@@ -57,10 +60,10 @@ def stay_offline(value: bool) -> bool:
     return value
 
 
-Offline = Annotated[bool, typer.Option("--offline", help=HELP["offline"], callback=stay_offline)]
+Offline = Annotated[bool, typer.Option("--offline", help=help_of("offline"), callback=stay_offline)]
 Tracker = Annotated[
     str | None,
-    typer.Option(help=HELP["tracker"]),
+    typer.Option(help=help_of("tracker")),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]

@@ -10,7 +10,7 @@ from typing import Literal
 from augment.progress import Reporter
 from augment.report import page_parts as parts
 from augment.report.chart import Chart
-from augment.report.page_content import MOST_DETAILED, alarms_of, detailed, render, tallies_of
+from augment.report.page_content import MOST_DETAILED, alarms_of, detailed, render
 from augment.report.static_charts import begin_static
 from augment.results.records import FeaturesRecord, Found
 from augment.results.studies import Study, studies
@@ -92,8 +92,8 @@ def write_report(
         left_out=len(charts) - len(drawn),
         verdicts=tuple(rows),
         features=tuple(f"{run.dataset}, {run.model}: {run.result.verdict}" for run in found.features),
-        summary=tuple(filter(None, [*(tally["sentence"] for tally in tallies_of(rows)), parts.by_luck(rows)])),
-        problems=tuple((alarm["title"], alarm["count"]) for alarm in alarms),
+        summary=tuple(filter(None, [*(tally.sentence for tally in parts.tallies(rows)), parts.by_luck(rows)])),
+        problems=tuple((alarm.title, alarm.count) for alarm in alarms),
     )
 
 

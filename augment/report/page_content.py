@@ -48,7 +48,7 @@ def render(
     joined: Sequence[Study],
     charts: Sequence[Chart],
     rows: Sequence[parts.VerdictRow],
-    alarms: Sequence[Mapping[str, Any]],
+    alarms: Sequence[parts.Alarm],
     title: str | None,
 ) -> str:
     """The whole page as text.
@@ -81,7 +81,7 @@ def render(
         alarms=alarms,
         verdicts=rows,
         features=features,
-        tallies=tallies_of(rows),
+        tallies=parts.tallies(rows),
         by_luck=parts.by_luck(rows),
         order={decision: rank for rank, decision in enumerate(parts.DECISIONS)},
         most_cards=MOST_CARDS,
@@ -177,7 +177,7 @@ def _galleries(joined: Sequence[Study], features: Sequence[FeaturesRecord]) -> l
     return found
 
 
-def alarms_of(found: Found, joined: Sequence[Study], sweeps: Sequence[Path]) -> list[dict[str, Any]]:
+def alarms_of(found: Found, joined: Sequence[Study], sweeps: Sequence[Path]) -> list[parts.Alarm]:
     """What a reader must know before the first number, the worst first."""
     unreadable = [parts.Problem(str(folder), reason) for folder, reason in found.damaged]
     counted = {folder.resolve() for folder in sweeps}  # their open cells are told together
@@ -193,22 +193,10 @@ def alarms_of(found: Found, joined: Sequence[Study], sweeps: Sequence[Path]) -> 
         ("!", "Results left out as out of date", False, stale),
     )
     return [
-        {
-            "symbol": symbol,
-            "title": title,
-            "loud": loud,
-            "count": len(problems),
-            "problems": problems[:MOST_NAMED],
-            "more": problems[MOST_NAMED:],
-        }
+        parts.Alarm(symbol, title, loud, tuple(problems[:MOST_NAMED]), tuple(problems[MOST_NAMED:]))
         for symbol, title, loud, problems in kinds
         if problems
     ]
-
-
-def tallies_of(rows: Sequence[parts.VerdictRow]) -> list[dict[str, Any]]:
-    """The tally of each classifier, with its sentence."""
-    return [{**tally, "sentence": parts.sentence(tally)} for tally in parts.tallies(rows)]
 
 
 def _feature_row(run: FeaturesRecord) -> dict[str, Any]:

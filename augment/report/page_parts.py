@@ -101,6 +101,47 @@ class Problem:
     detail: str
 
 
+@dataclass(frozen=True)
+class Alarm:
+    """Problems of one kind.  loud: do they make numbers worthless?  more: those beyond the first few."""
+
+    symbol: str
+    title: str
+    loud: bool
+    problems: tuple[Problem, ...]
+    more: tuple[Problem, ...]
+
+    @property
+    def count(self) -> int:
+        """Of all."""
+        return len(self.problems) + len(self.more)
+
+
+@dataclass(frozen=True)
+class DecisionCount:
+    """How often a decision was reached."""
+
+    decision: str
+    symbol: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The decisions of one classifier, those that were reached, over ``studies``."""
+
+    classifier: str
+    studies: int
+    counts: tuple[DecisionCount, ...]
+
+    @property
+    def sentence(self) -> str:
+        """``Of 18 studies with cnn: helps in 2, no evidence in 12, hurts in 4.``"""
+        of = "1 study" if self.studies == 1 else f"{self.studies:,} studies"
+        by = "" if self.classifier == ALL else f" with {self.classifier}"
+        return f"Of {of}{by}: " + ", ".join(f"{one.decision} in {one.count:,}" for one in self.counts) + "."
+
+
 def facets_of(study: Study, **more: str) -> dict[str, str]:
     """What the filters compare with the reader's choice."""
     named = {"dataset": study.dataset, "regime": study.regime, "size": str(study.size), "model": study.model}
@@ -142,26 +183,14 @@ def _change(verdict: Verdict) -> str:
     return signed(verdict.delta) + interval
 
 
-def tallies(rows: Sequence[VerdictRow]) -> list[dict[str, Any]]:
+def tallies(rows: Sequence[VerdictRow]) -> list[Tally]:
     """How often each decision was reached, for each classifier."""
     found = []
     for classifier in dict.fromkeys(row.classifier for row in rows):
-        decisions = Counter(row.decision for row in rows if row.classifier == classifier)
-        counts = [
-            {"decision": decision, "symbol": symbol, "count": decisions[decision]}
-            for decision, (symbol, _) in DECISIONS.items()
-            if decisions[decision]
-        ]
-        found.append({"classifier": classifier, "studies": decisions.total(), "counts": counts})
+        reached = Counter(row.decision for row in rows if row.classifier == classifier)
+        counts = (DecisionCount(decision, symbol, reached[decision]) for decision, (symbol, _) in DECISIONS.items())
+        found.append(Tally(classifier, reached.total(), tuple(one for one in counts if one.count)))
     return found
-
-
-def sentence(tally: Mapping[str, Any]) -> str:
-    """``Of 18 studies with cnn: helps in 2, no evidence in 12, hurts in 4.``"""
-    total, counts = tally["studies"], tally["counts"]
-    of = "1 study" if total == 1 else f"{total:,} studies"
-    by = "" if tally["classifier"] == ALL else f" with {tally['classifier']}"
-    return f"Of {of}{by}: " + ", ".join(f"{row['decision']} in {row['count']:,}" for row in counts) + "."
 
 
 def by_luck(rows: Sequence[VerdictRow]) -> str:
