@@ -46,11 +46,11 @@ class AdversarialConfig(GeneratorConfig):
     )
 
 
-class SynthesisNet(nn.Module):
+class SynthesisBase(nn.Module):
     """Noise ``(n, latent_dim)`` and labels ``(n,)`` (None: unconditional) to images ``(n, C, H, W)`` in [-1, 1]."""
 
 
-class DiscriminatorNet(nn.Module):
+class DiscriminatorBase(nn.Module):
     """Images ``(n, C, H, W)`` in [-1, 1] and labels ``(n,)`` (None: unconditional) to logits ``(n,)``, real is high."""
 
     blocks: nn.ModuleList
@@ -90,8 +90,8 @@ class AdversarialGenerator(LayeredGenerator):
     config: AdversarialConfig
     family = "GAN"
     tags = Tags(conditional=True)
-    synthesis: SynthesisNet
-    discriminator: DiscriminatorNet
+    synthesis: SynthesisBase
+    discriminator: DiscriminatorBase
 
     def __init__(self, config: AdversarialConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)

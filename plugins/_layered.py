@@ -120,14 +120,14 @@ def recorded(blocks: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-class Draw(Protocol):
+class NoiseKind(Protocol):
     """``torch.rand`` or ``torch.randn``."""
 
     def __call__(self, size: torch.Size, *, generator: torch.Generator, out: Tensor) -> Tensor:
         """Fill ``out``."""
 
 
-def content_noise(images: Tensor, seed: int, kind: Draw = torch.rand) -> Tensor:
+def content_noise(images: Tensor, seed: int, kind: NoiseKind = torch.rand) -> Tensor:
     """Noise ``(n, C, H, W)`` seeded by each image's own 8-bit pixels and ``seed``: uniform in [0, 1), or as ``kind``.
 
     So it is the same in every call and beside any batch mates, and independent between different images.

@@ -63,7 +63,7 @@ class Grid:
         return images[..., : self.height, : self.width]
 
 
-class ConvBlock(nn.Sequential):
+class ConvStage(nn.Sequential):
     """3x3 convolution and ReLU."""
 
     def __init__(self, width: int) -> None:
@@ -93,7 +93,7 @@ def norm(width: int) -> nn.GroupNorm:
 
 def block(backbone: Backbone, width: int) -> nn.Module:
     """One block of the chosen kind."""
-    return ResidualBlock(width) if backbone == "resnet" else ConvBlock(width)
+    return ResidualBlock(width) if backbone == "resnet" else ConvStage(width)
 
 
 class ImageEncoder(nn.Module):

@@ -49,12 +49,12 @@ class BigGAN(adversarial.AdversarialGenerator):
     Config: ClassVar[type[BigGANConfig]] = BigGANConfig
     config: BigGANConfig
     test_options: ClassVar[dict[str, Any]] = {"width": 8, "latent_dim": 8, "embedding_dim": 4}
-    synthesis: SynthesisNet
+    synthesis: BigGANSynthesis
 
     def __init__(self, config: BigGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.synthesis = SynthesisNet(config, spec)
-        self.discriminator = DiscriminatorNet(config, spec)
+        self.synthesis = BigGANSynthesis(config, spec)
+        self.discriminator = BigGANDiscriminator(config, spec)
 
     def regularisation(self) -> Tensor | float:
         """Orthogonal regularisation of the synthesis net's blocks.
@@ -74,7 +74,7 @@ class BigGAN(adversarial.AdversarialGenerator):
         return (math.sqrt(2) * torch.erfinv(inside * (2 * uniform - 1))).clamp(-limit, limit)
 
 
-class SynthesisNet(adversarial.SynthesisNet):
+class BigGANSynthesis(adversarial.SynthesisBase):
     """Noise in shares: the first makes the grid, each further one joins the class embedding as a block's condition."""
 
     def __init__(self, config: BigGANConfig, spec: ImageSpec) -> None:
@@ -127,7 +127,7 @@ class SynthesisBlock(nn.Module):
         return h + F.interpolate(self.skip(x), scale_factor=2.0)  # type: ignore[no-any-return]
 
 
-class DiscriminatorNet(adversarial.DiscriminatorNet):
+class BigGANDiscriminator(adversarial.DiscriminatorBase):
     """Residual blocks past the grid, summed over positions; the class enters by a projection."""
 
     def __init__(self, config: BigGANConfig, spec: ImageSpec) -> None:

@@ -49,8 +49,8 @@ class CGAN(adversarial.AdversarialGenerator):
 
     def __init__(self, config: CGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.synthesis = SynthesisNet(config, spec)
-        self.discriminator = DiscriminatorNet(config, spec)
+        self.synthesis = CGANSynthesis(config, spec)
+        self.discriminator = CGANDiscriminator(config, spec)
 
 
 def _widths(finest: int, cell: int) -> list[int]:
@@ -58,7 +58,7 @@ def _widths(finest: int, cell: int) -> list[int]:
     return [finest, *[2 * finest] * (cell.bit_length() - 2)]
 
 
-class SynthesisNet(adversarial.SynthesisNet):
+class CGANSynthesis(adversarial.SynthesisBase):
     """Noise and class embedding, joined, to the grid; transposed convolutions double it until it is the image."""
 
     def __init__(self, config: CGANConfig, spec: ImageSpec) -> None:
@@ -84,7 +84,7 @@ class SynthesisNet(adversarial.SynthesisNet):
         return self.grid.crop(self.head(self.body(x)).tanh())
 
 
-class DiscriminatorNet(adversarial.DiscriminatorNet):
+class CGANDiscriminator(adversarial.DiscriminatorBase):
     """Strided convolutions to the grid and one more, summed over positions; the class enters by a projection."""
 
     def __init__(self, config: CGANConfig, spec: ImageSpec) -> None:

@@ -161,3 +161,12 @@ def test_light_modules_load_neither_torch_nor_the_kit():
             top = ast.Module([n for n in TREES[module].body if isinstance(n, ast.Import | ast.ImportFrom)], [])
             names = imports(top, module, FILES[module].name == "__init__.py")
             assert not [name for name in names if within(name, "augment.testing", "pytest")], module
+
+
+def test_no_class_name_stands_twice():
+    homes = {}
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, set()).add(module)
+    assert not {name: modules for name, modules in homes.items() if len(modules) > 1}

@@ -17,7 +17,7 @@ from augment.sweep.estimate import estimate_sweep
 from augment.sweep.executor import Doing
 from augment.sweep.folder import SweepFolder
 from augment.sweep.grid import cells
-from augment.sweep.progress import Bars, Display, Lines, State, display_for, duration, summary, told
+from augment.sweep.progress import BarDisplay, Display, LineDisplay, SweepState, display_for, duration, summary, told
 from augment.sweep.study import sweep
 
 GRID = {"dataset": "digits", "model": ["vae", "dvae"], "size": 200, "imbalance_factor": 10, "seeds": 2, "name": "s"}
@@ -200,7 +200,7 @@ def cell_of(model, key):
 
 def test_time_left_is_by_cells_of_the_same_model_and_shared_by_workers():
     waiting = [cell_of("slow", "a"), cell_of("slow", "b"), cell_of("fast", "c"), cell_of("new", "d")]
-    state = State(7, 0, deque(waiting))
+    state = SweepState(7, 0, deque(waiting))
     assert state.left(0.0, 2) is None
     state.seconds = {"slow": [10.0, 20.0], "fast": [3.0]}
     assert state.left(0.0, 1) == 15 + 15 + 3 + 11
@@ -214,7 +214,7 @@ def test_time_left_is_by_cells_of_the_same_model_and_shared_by_workers():
 
 
 def test_cells_that_were_there_already_tell_nothing_about_time():
-    state = State(1, 0)
+    state = SweepState(1, 0)
     state.took(cell_of("vae", "a"), Outcome("a", "finished", folder="f", identity="i", seconds=0.1, cached=True))
     state.took(cell_of("vae", "b"), Outcome("b", "failed", seconds=0.1))
     assert state.seconds == {}
@@ -234,7 +234,7 @@ def test_without_a_terminal_there_is_a_line_a_minute(monkeypatch):
     now = 1000.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     heard = Heard()
-    lines, state = Lines(heard), State(2, 0, deque([cell_of("vae", "a"), cell_of("vae", "b")]))
+    lines, state = LineDisplay(heard), SweepState(2, 0, deque([cell_of("vae", "a"), cell_of("vae", "b")]))
     state.begin(now)
     for now in (1000.0, 1030.0, 1059.0, 1060.0, 1100.0, 1121.0):  # noqa: B007
         lines.show(state, 1)
@@ -247,7 +247,7 @@ def test_without_a_terminal_there_is_a_line_a_minute(monkeypatch):
 
 def test_on_a_terminal_there_is_a_bar_for_all_and_a_line_for_each_that_runs():
     report = BarReporter()
-    bars, state = Bars(report), State(3, 1, deque([cell_of("vae", "a"), cell_of("vae", "b")]))
+    bars, state = BarDisplay(report), SweepState(3, 1, deque([cell_of("vae", "a"), cell_of("vae", "b")]))
     state.begin(0.0)
     told(state, Doing("a", "Train vae 40%", "w"))
     bars.show(state, 1)
@@ -264,7 +264,7 @@ def test_on_a_terminal_there_is_a_bar_for_all_and_a_line_for_each_that_runs():
 
 @pytest.mark.parametrize(
     ("report", "kind"),
-    [(BarReporter(), Bars), (LineReporter(), Lines), (Reporter(), Display)],
+    [(BarReporter(), BarDisplay), (LineReporter(), LineDisplay), (Reporter(), Display)],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_progress_goes_where_it_can_be_seen(report, kind):

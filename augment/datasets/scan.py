@@ -39,7 +39,7 @@ def _is_image(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Listing:
+class FolderListing:
     """What lies directly in a folder, hidden things apart, naturally sorted."""
 
     folders: list[Path]
@@ -47,7 +47,7 @@ class Listing:
     others: list[Path]
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: Path) -> FolderListing:
     """Sort a folder's entries; links are followed. Raises DataError when it cannot be read."""
     folders: list[Path] = []
     images: list[Path] = []
@@ -61,7 +61,7 @@ def list_folder(folder: Path) -> Listing:
                 kind.append(folder / entry.name)
     except OSError as error:
         raise DataError(f"{folder} cannot be read ({error.strerror}). Check its permissions.") from None
-    return Listing(folders, images, others)
+    return FolderListing(folders, images, others)
 
 
 def _images_below(folder: Path, above: frozenset[str], others: list[Path]) -> Iterator[Path]:

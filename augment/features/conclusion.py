@@ -10,7 +10,7 @@ import torch
 from augment.evidence.guards import Fingerprint
 from augment.evidence.statistics import Comparison, compare, corrected
 from augment.evidence.verdict import Guard
-from augment.features.few_labels import Cell
+from augment.features.few_labels import EpisodePredictions
 from augment.features.plan import FeaturesPlan
 from augment.features.verdict import verdict
 from augment.results.features_result import (
@@ -34,7 +34,7 @@ class Findings:
     layer: str | None
     dimensions: int
     search: SearchMap | None
-    cells: tuple[Cell, ...]
+    cells: tuple[EpisodePredictions, ...]
 
 
 def result_of(plan: FeaturesPlan, findings: Findings) -> FeaturesResult:
@@ -100,7 +100,7 @@ def _protocol(plan: FeaturesPlan) -> Protocol:
     )
 
 
-def comparisons(plan: FeaturesPlan, cells: Sequence[Cell]) -> list[ComparisonAtK]:
+def comparisons(plan: FeaturesPlan, cells: Sequence[EpisodePredictions]) -> list[ComparisonAtK]:
     """The model's first head against every baseline at every k: the same episodes, so differences are paired.
 
     p is corrected over all of them: ten k and three baselines would find a gain somewhere in half of all studies of
@@ -113,7 +113,7 @@ def comparisons(plan: FeaturesPlan, cells: Sequence[Cell]) -> list[ComparisonAtK
     return [ComparisonAtK(**vars(row), k=k) for (k, _), row in zip(keys, corrected(found), strict=True)]
 
 
-def _compare(plan: FeaturesPlan, ours: Cell, other: Cell, head: str) -> Comparison:
+def _compare(plan: FeaturesPlan, ours: EpisodePredictions, other: EpisodePredictions, head: str) -> Comparison:
     truth = plan.data.test.labels
     correct = [(cell.predictions == truth).tolist() for cell in (ours, other)]
     return compare(head, ours.method, other.method, ours.accuracies(truth), other.accuracies(truth), *correct)

@@ -55,7 +55,7 @@ class FeatureTable:
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class EpisodePredictions:
     """One method, head and k: what each episode predicted on the test images.
 
     head, layer and t are None where they do not apply.  predictions: ``(E, T)``.  chosen: per episode, the strength or
@@ -72,7 +72,7 @@ class Cell:
     layer: str | None = None
 
     @classmethod
-    def joined(cls, cells: Sequence[Cell]) -> Cell:
+    def joined(cls, cells: Sequence[EpisodePredictions]) -> EpisodePredictions:
         """Cells of single episodes as one of all."""
         return replace(
             cells[0],
@@ -112,7 +112,7 @@ def score_heads(
     names: Sequence[str],
     t: int | None = None,
     layer: str | None = None,
-) -> list[Cell]:
+) -> list[EpisodePredictions]:
     """Every head at every k, all episodes of one k in one call."""
     num_classes = episodes.order.shape[1]
     cells = []
@@ -122,5 +122,5 @@ def score_heads(
             start = time.perf_counter()
             outcome = heads.predict(name, features, labels, table.test, num_classes=num_classes, seeds=episodes.seeds)
             seconds = time.perf_counter() - start
-            cells.append(Cell(method, name, k, outcome.predictions, outcome.chosen, seconds, t, layer))
+            cells.append(EpisodePredictions(method, name, k, outcome.predictions, outcome.chosen, seconds, t, layer))
     return cells

@@ -13,7 +13,7 @@ from augment import heads
 from augment.classifiers import default_updates, fit_cnn
 from augment.device import Compute
 from augment.features.episodes import Episodes
-from augment.features.few_labels import Cell, FeatureTable
+from augment.features.few_labels import EpisodePredictions, FeatureTable
 from augment.features.neighbour_graph import NeighbourGraph
 from augment.features.propagation import confident, propagate
 
@@ -44,7 +44,7 @@ def score_second_stage(
     pictures: Pictures,
     t: int | None = None,
     layer: str | None = None,
-) -> list[Cell]:
+) -> list[EpisodePredictions]:
     """Each stage at every k.
 
     ``propagation``: test images take the class of their neighbours in the pool, over which the labels were spread.
@@ -72,7 +72,7 @@ def score_second_stage(
                 chosen, classes = confident(scores, rows, labels, per_class=size, share=CNN_SHARE)
                 predictions = _networks(pictures, chosen, classes, episodes)
             seconds = spread + time.perf_counter() - start
-            cells.append(Cell(method, stage, k, predictions, (), seconds, t, layer))
+            cells.append(EpisodePredictions(method, stage, k, predictions, (), seconds, t, layer))
     return cells
 
 

@@ -19,7 +19,7 @@ from augment.classifiers import default_updates
 from augment.export import export_features
 from augment.features.conclusion import Findings, result_of
 from augment.features.config import FeaturesConfig
-from augment.features.few_labels import Cell, FeatureTable, score_heads
+from augment.features.few_labels import EpisodePredictions, FeatureTable, score_heads
 from augment.features.identity import identity_of
 from augment.features.layer_search import Candidates
 from augment.features.pictures import begin_maps, save_pictures
@@ -116,7 +116,7 @@ class _Ours:
     layer: str | None
     search: SearchMap | None
     table: FeatureTable
-    cells: tuple[Cell, ...] = ()
+    cells: tuple[EpisodePredictions, ...] = ()
 
 
 def _without_labels(source: FeatureSource) -> _Ours:
@@ -142,7 +142,7 @@ def _with_labels(source: FeatureSource) -> _Ours:
     plan, report = source.plan, source.report
     t, layer = _best(None, plan.own)
     generators: list[Trained] = []
-    cells: list[Cell] = []
+    cells: list[EpisodePredictions] = []
     total = len(plan.episodes.ks) * len(plan.episodes.seeds)
     for k in plan.episodes.ks:
         found = []
@@ -154,7 +154,7 @@ def _with_labels(source: FeatureSource) -> _Ours:
             rows = torch.cat([labelled, plan.reference]).unique()
             table = source.table(generators[-1].generator, rows, t, layer)
             found.append(score_heads(plan.model, table, episode, plan.config.heads, t=t, layer=layer))
-        cells += [Cell.joined(episodes) for episodes in zip(*found, strict=True)]
+        cells += [EpisodePredictions.joined(episodes) for episodes in zip(*found, strict=True)]
     return _Ours(tuple(generators), t, layer, None, table, tuple(cells))
 
 
@@ -170,7 +170,7 @@ def _begin_networks(plan: FeaturesPlan) -> list[tuple[int, Pending]]:
     return found
 
 
-def _collected(plan: FeaturesPlan, networks: list[tuple[int, Pending]], report: Reporter) -> list[Cell]:
+def _collected(plan: FeaturesPlan, networks: list[tuple[int, Pending]], report: Reporter) -> list[EpisodePredictions]:
     predictions: dict[int, list[Tensor]] = {}
     seconds: dict[int, float] = {}
     for done, (k, pending) in enumerate(networks):
@@ -178,7 +178,9 @@ def _collected(plan: FeaturesPlan, networks: list[tuple[int, Pending]], report: 
         (result,) = evaluation.collect([pending], plan.data, plan.compute.queue)
         predictions.setdefault(k, []).append(torch.tensor(result.predictions[0]))
         seconds[k] = seconds.get(k, 0.0) + result.seconds
-    return [Cell("cnn", None, k, torch.stack(found), seconds=seconds[k]) for k, found in predictions.items()]
+    return [
+        EpisodePredictions("cnn", None, k, torch.stack(found), seconds=seconds[k]) for k, found in predictions.items()
+    ]
 
 
 def _begin_heads(
@@ -187,7 +189,7 @@ def _begin_heads(
     table: FeatureTable,
     t: int | None = None,
     layer: str | None = None,
-) -> list[Job[list[Cell]]]:
+) -> list[Job[list[EpisodePredictions]]]:
     """Heads, and the second stage where it is asked for: an untrained net's is of no interest."""
     queue = plan.compute.queue
     jobs = [queue.submit(score_heads, method, table, plan.episodes, plan.config.heads, t, layer)]
@@ -198,7 +200,7 @@ def _begin_heads(
     return jobs
 
 
-def _order(plan: FeaturesPlan, cell: Cell) -> tuple[int, int, int]:
+def _order(plan: FeaturesPlan, cell: EpisodePredictions) -> tuple[int, int, int]:
     """The model first, then the baselines; heads and k as they were asked for."""
     methods = (plan.model, *plan.config.baselines)
     heads = (None, *plan.config.heads, *plan.config.second_stage)

@@ -16,10 +16,10 @@ from augment.errors import ConfigError, DataError, unknown_name
 from augment.heads.linear import predict_linear
 from augment.heads.mlp import predict_mlp
 from augment.heads.nearest import predict_knn
-from augment.heads.outcome import Outcome
+from augment.heads.outcome import HeadPrediction
 from augment.heads.prototype import predict_prototype
 
-__all__ = ["HEADS", "Outcome", "predict"]
+__all__ = ["HEADS", "HeadPrediction", "predict"]
 
 _HEADS = {"linear": predict_linear, "mlp": predict_mlp, "prototype": predict_prototype, "knn": predict_knn}
 
@@ -28,7 +28,7 @@ HEADS = tuple(_HEADS)
 
 def predict(
     head: str, features: Tensor, labels: Tensor, queries: Tensor, *, num_classes: int, seeds: Sequence[int]
-) -> Outcome:
+) -> HeadPrediction:
     """Fit ``head`` to the labelled rows of each episode and predict the classes of ``queries``.
 
     head: one of :data:`HEADS`.  features: ``(E, n, D)``, standardised over the pool.  labels: ``(E, n)`` int64, every

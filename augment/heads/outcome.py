@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Outcome:
+class HeadPrediction:
     """Predicted classes and how they were arrived at.
 
     predictions: ``(E, Q)`` int64.  chosen: per episode, what was selected inside its labels: the strength of

@@ -26,7 +26,7 @@ LARGEST_SHIFT = 1 / 14
 """Training images move by up to this share of their side (2 pixels of 28)."""
 
 
-class ConvBlock(nn.Module):
+class FoldableConv(nn.Module):
     """3x3 convolution, BatchNorm, optional 2x2 max pooling, ReLU.
 
     Pooling comes before the ReLU: the two commute and the ReLU then sees a quarter of the values.
@@ -59,11 +59,11 @@ class DomainNetwork(nn.Module):
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
         self.blocks = nn.Sequential(
-            ConvBlock(channels, 16, pool=True),
-            ConvBlock(16, 32, pool=True),
-            ConvBlock(32, 64, pool=False),
-            ConvBlock(64, 96, pool=False),
-            ConvBlock(96, FEATURES, pool=False),
+            FoldableConv(channels, 16, pool=True),
+            FoldableConv(16, 32, pool=True),
+            FoldableConv(32, 64, pool=False),
+            FoldableConv(64, 96, pool=False),
+            FoldableConv(96, FEATURES, pool=False),
         )
         self.head = nn.Linear(FEATURES, num_classes)
 
@@ -77,7 +77,7 @@ class DomainNetwork(nn.Module):
         """Eval mode with normalisation folded away, about a third faster; cannot be trained afterwards."""
         self.eval().requires_grad_(False)
         for block in self.blocks:
-            if isinstance(block, ConvBlock):
+            if isinstance(block, FoldableConv):
                 block.fold()
         return self.to(memory_format=torch.channels_last)
 

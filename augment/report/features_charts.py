@@ -19,7 +19,7 @@ MOST_POINTS = 1500
 
 
 @dataclass(frozen=True)
-class Subject:
+class FeaturesSubject:
     """The record with what its charts are called; ``alone``: in its own folder, where no other's can be."""
 
     record: FeaturesRecord
@@ -67,7 +67,7 @@ def features_charts(record: FeaturesRecord, *, alone: bool = False) -> list[Char
     training of the generator, and maps of the features. What is missing in the folder leaves its charts out.  alone:
     names are for files in the study's own folder.
     """
-    subject = Subject(record, alone)
+    subject = FeaturesSubject(record, alone)
     files = [record.folder / "generator" / "history.csv"]
     return [
         *_accuracies(subject),
@@ -80,7 +80,7 @@ def features_charts(record: FeaturesRecord, *, alone: bool = False) -> list[Char
 # accuracy over labels
 
 
-def _accuracies(subject: Subject) -> Iterator[Chart]:
+def _accuracies(subject: FeaturesSubject) -> Iterator[Chart]:
     """A chart for each head; methods without one, as a classifier from scratch, stand in each."""
     result = subject.record.result
     heads: list[str | None] = [*dict.fromkeys(row.head for row in result.rows if row.head is not None)] or [None]
@@ -161,7 +161,7 @@ def _accuracy_text(value: float, low: float | None, high: float | None) -> str:
 # t and layers
 
 
-def _search(subject: Subject) -> Iterator[Chart]:
+def _search(subject: FeaturesSubject) -> Iterator[Chart]:
     found = subject.record.result.map
     if found is None:
         return
@@ -180,7 +180,7 @@ def _search(subject: Subject) -> Iterator[Chart]:
 
 
 def _map(
-    subject: Subject,
+    subject: FeaturesSubject,
     names: tuple[str, ...],
     labels: tuple[str, ...],
     values: tuple[tuple[float | None, ...], ...],
@@ -205,7 +205,7 @@ def _map(
 
 
 def _curves_over_t(
-    subject: Subject,
+    subject: FeaturesSubject,
     names: tuple[str, ...],
     labels: tuple[str, ...],
     values: tuple[tuple[float | None, ...], ...],
@@ -235,14 +235,14 @@ def _curves_over_t(
 # embeddings
 
 
-def _embeddings(subject: Subject) -> Iterator[Chart]:
+def _embeddings(subject: FeaturesSubject) -> Iterator[Chart]:
     found = Embeddings.load(subject.record.folder)
     for each in found.maps if found is not None else ():
         if found is not None and len(found.labels):
             yield _scatter(subject, found, each)
 
 
-def _scatter(subject: Subject, found: Embeddings, each: Embedding) -> Scatter:
+def _scatter(subject: FeaturesSubject, found: Embeddings, each: Embedding) -> Scatter:
     width = -(-len(found.labels) // MOST_POINTS)
     labels, points = found.labels[::width].tolist(), each.points[::width].tolist()
     groups = []

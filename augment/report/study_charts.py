@@ -17,7 +17,7 @@ from augment.results.studies import Study
 
 
 @dataclass(frozen=True)
-class Subject:
+class StudySubject:
     """The study with what its charts are called."""
 
     study: Study
@@ -47,7 +47,7 @@ def study_charts(study: Study) -> list[Chart]:
     many and few images, and two confusion matrices. Then class counts with what each arm adds, and training curves of
     the first run's first seed. Files that are missing or damaged leave their charts out.
     """
-    subject, classifiers = Subject(study), numbers.classifiers_of([study])
+    subject, classifiers = StudySubject(study), numbers.classifiers_of([study])
     found: list[Chart] = []
     for classifier in classifiers:
         found += [*_measures(subject, classifier), *_effects(subject, classifier)]
@@ -56,7 +56,7 @@ def study_charts(study: Study) -> list[Chart]:
     return [*found, *_counts(subject), *_training(subject)]
 
 
-def _measures(subject: Subject, classifier: str) -> Iterator[Chart]:
+def _measures(subject: StudySubject, classifier: str) -> Iterator[Chart]:
     study = subject.study
     arms = [arm for arm in study.arms if arm.classifier == classifier and arm.recall]
     for measure, says in (
@@ -76,7 +76,7 @@ def _measures(subject: Subject, classifier: str) -> Iterator[Chart]:
         )
 
 
-def _confusions(subject: Subject, classifier: str) -> Iterator[Chart]:
+def _confusions(subject: StudySubject, classifier: str) -> Iterator[Chart]:
     study = subject.study
     for family, words in (("generative", "best generator arm"), ("classical", "best classical arm")):
         arm = numbers.best_arm(study.arms, classifier, family)
@@ -96,7 +96,7 @@ def _confusions(subject: Subject, classifier: str) -> Iterator[Chart]:
 # whom it helps
 
 
-def _effects(subject: Subject, classifier: str) -> Iterator[Chart]:
+def _effects(subject: StudySubject, classifier: str) -> Iterator[Chart]:
     found = [row for row in subject.study.effects if row.classifier == classifier]
     if any(len(row.groups) > 1 for row in found):  # a group of all classes says what the accuracy says
         yield _group_effects(subject, classifier, found)
@@ -104,7 +104,7 @@ def _effects(subject: Subject, classifier: str) -> Iterator[Chart]:
         yield _class_effects(subject, classifier, found)
 
 
-def _group_effects(subject: Subject, classifier: str, found: Sequence[ArmEffects]) -> Intervals:
+def _group_effects(subject: StudySubject, classifier: str, found: Sequence[ArmEffects]) -> Intervals:
     rows, cells = [], []
     for effect in found:
         for group in effect.groups:
@@ -128,7 +128,7 @@ def _group_effects(subject: Subject, classifier: str, found: Sequence[ArmEffects
     )
 
 
-def _class_effects(subject: Subject, classifier: str, found: Sequence[ArmEffects]) -> HeatMap:
+def _class_effects(subject: StudySubject, classifier: str, found: Sequence[ArmEffects]) -> HeatMap:
     study = subject.study
     order = numbers.class_order(study.class_counts)
     rows = []
@@ -163,7 +163,7 @@ def _class_effects(subject: Subject, classifier: str, found: Sequence[ArmEffects
 # what was added
 
 
-def _counts(subject: Subject) -> Iterator[Chart]:
+def _counts(subject: StudySubject) -> Iterator[Chart]:
     """A chart for each set of added images; arms that add the same share one."""
     study = subject.study
     rows = study.first.synthetic
@@ -196,7 +196,7 @@ def _counts(subject: Subject) -> Iterator[Chart]:
         )
 
 
-def _training(subject: Subject) -> Iterator[Chart]:
+def _training(subject: StudySubject) -> Iterator[Chart]:
     study = subject.study
     folder = study.runs[0].folder
     files = {study.model: [folder / "history.csv", folder / "generator" / "history.csv"]}
@@ -207,5 +207,5 @@ def _training(subject: Subject) -> Iterator[Chart]:
         yield from training_charts(places, name=kinds, model=model, words=subject.words(), facets=subject.facets())
 
 
-def _training_name(subject: Subject, model: str, kind: str) -> str:
+def _training_name(subject: StudySubject, model: str, kind: str) -> str:
     return subject.name(kind, model)

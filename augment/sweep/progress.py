@@ -18,7 +18,7 @@ LINE_EVERY = 60.0
 
 
 @dataclass
-class State:
+class SweepState:
     """Where a sweep stands.
 
     before: cells that were done when it began.  running: by key, with when it began; stages: what it is at.  seconds:
@@ -80,17 +80,17 @@ def model_of(cell: Cell) -> str:
 class Display:
     """Silent base; shows a state as often as it is asked to."""
 
-    def show(self, state: State, workers: int) -> None:
+    def show(self, state: SweepState, workers: int) -> None:
         """Something may have changed."""
 
 
-class Lines(Display):
+class LineDisplay(Display):
     """A line when the first cell begins and once a minute."""
 
     def __init__(self, report: Reporter) -> None:
         self.report, self.last = report, -LINE_EVERY
 
-    def show(self, state: State, workers: int) -> None:
+    def show(self, state: SweepState, workers: int) -> None:
         """Write a line when it is time for one."""
         now = time.monotonic()
         if now - self.last >= LINE_EVERY:
@@ -98,7 +98,7 @@ class Lines(Display):
             self.report.note("; ".join([summary(state, now, workers), *(" ".join(row) for row in _rows(state))]))
 
 
-class Bars(Display):
+class BarDisplay(Display):
     """On a terminal: a bar over all cells, and below it a line for each that runs."""
 
     def __init__(self, report: BarReporter) -> None:
@@ -106,7 +106,7 @@ class Bars(Display):
         self.begun = False
         self.tasks: dict[str, Any] = {}
 
-    def show(self, state: State, workers: int) -> None:
+    def show(self, state: SweepState, workers: int) -> None:
         """Move the bars."""
         from rich.markup import escape
 
@@ -126,11 +126,11 @@ class Bars(Display):
 def display_for(report: Reporter) -> Display:
     """The display that goes with how progress is reported."""
     if isinstance(report, BarReporter):
-        return Bars(report)
-    return Lines(report) if isinstance(report, LineReporter) else Display()
+        return BarDisplay(report)
+    return LineDisplay(report) if isinstance(report, LineReporter) else Display()
 
 
-def summary(state: State, now: float, workers: int) -> str:
+def summary(state: SweepState, now: float, workers: int) -> str:
     """``12 of 36 cells finished (4 before), 1 failed, 23 left, about 5 min``."""
     before = f" ({state.before} before)" if state.before else ""
     open_cells = len(state.waiting) + len(state.running)
@@ -149,11 +149,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _rows(state: State) -> Sequence[tuple[str, str]]:
+def _rows(state: SweepState) -> Sequence[tuple[str, str]]:
     return [(f"{cell.name}:", state.stages.get(key, "begun")) for key, (cell, _) in state.running.items()]
 
 
-def told(state: State, doing: Doing) -> None:
+def told(state: SweepState, doing: Doing) -> None:
     """Take note of what a cell is at."""
     if doing.key in state.running:
         state.stages[doing.key] = doing.stage

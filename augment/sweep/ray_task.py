@@ -41,7 +41,7 @@ class Journal:
         return told
 
 
-class _Telling(Reporter):
+class _JournalReporter(Reporter):
     """Tells the journal of each stage, without waiting for it."""
 
     def __init__(self, key: str, journal: Any) -> None:
@@ -59,7 +59,7 @@ def carry_out_here(cell: Cell, attempt: int, location: str, threads: int, source
     location: of the sweep's folder.  threads: of PyTorch.  source: :func:`source_hash` where the sweep was begun; a
     node with other code would put its result under a wrong key.
     """
-    report = _Telling(cell.key, journal)
+    report = _JournalReporter(cell.key, journal)
     report.stage("Begin")
     if source != source_hash():
         return Outcome(

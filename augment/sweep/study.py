@@ -16,7 +16,7 @@ from augment.sweep.config import SweepConfig
 from augment.sweep.executor import Doing, Executor
 from augment.sweep.folder import SweepFolder
 from augment.sweep.grid import cells as cells_of
-from augment.sweep.progress import Display, State, counts_of, display_for, summary, told
+from augment.sweep.progress import Display, SweepState, counts_of, display_for, summary, told
 
 SCHEMA = "augment.sweep/1"
 
@@ -121,7 +121,7 @@ class _Course:
     ) -> None:
         self.folder, self.display, self.report = folder, display, report
         self.outcomes: dict[str, Outcome] = dict(before)
-        self.state = State(len(cells), len(before), deque(cell for cell in cells if cell.key not in before))
+        self.state = SweepState(len(cells), len(before), deque(cell for cell in cells if cell.key not in before))
         for cell in cells:
             if cell.key in before:
                 self.state.took(cell, before[cell.key])

@@ -31,7 +31,7 @@ LOGGED_EVERY = 60.0
 """The same for lines in the log."""
 
 
-class _Telling(LineReporter):
+class _SweepReporter(LineReporter):
     """Tells the sweep what the cell is at, and writes more of it to the log."""
 
     def __init__(self, key: str, send: Send) -> None:
@@ -86,7 +86,7 @@ def main() -> None:
 def _carry_out(folder: SweepFolder, cell: Cell, attempt: int, send: Send) -> None:
     sys.stderr.write(f"=== {cell.name}, attempt {attempt} ({cell.key})\n")
     study_of(cell.command)  # once, and no part of what a cell takes
-    outcome = folder.publish(carry_out(cell, folder.run_root(), _Telling(cell.key, send), attempt=attempt))
+    outcome = folder.publish(carry_out(cell, folder.run_root(), _SweepReporter(cell.key, send), attempt=attempt))
     if outcome.error is not None:
         sys.stderr.write(f"{outcome.detail or outcome.error}\n")
     sys.stderr.flush()

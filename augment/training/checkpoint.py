@@ -26,7 +26,7 @@ from augment.errors import DataError, PluginError
 from augment.storage.files import writing
 from augment.storage.hashing import tensors_hash
 from augment.training.history import write_history
-from augment.training.state import State
+from augment.training.state import TrainingState
 
 if TYPE_CHECKING:
     from augment.datasets import LabelledImages
@@ -304,7 +304,7 @@ def restore(loop: Loop, found: Checkpoint) -> None:
         for name, tensor in loop.average.tensors.items():
             tensor.copy_(average[name])
         restore_optimizers(loop.optimizers, found.part("optimizer"), found.document["optimizer"])
-        loop.state = State(**found.document["state"])
+        loop.state = TrainingState(**found.document["state"])
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise DataError(

@@ -18,7 +18,7 @@ from augment.training.history import Progress
 from augment.training.isolation import Interruption, isolated
 from augment.training.loop import Loop
 from augment.training.processes import Processes
-from augment.training.state import Plan, Reason
+from augment.training.state import Reason, TrainingPlan
 
 if TYPE_CHECKING:
     from augment.datasets import LabelledImages
@@ -87,7 +87,7 @@ def fit(
     with isolated(place), Interruption() as interruption:
         processes = Processes.join(place)
         identity, found = _open(folder, generator, train, validation, seed, horizon, processes, resume=resume)
-        plan = Plan(
+        plan = TrainingPlan(
             seed=seed,
             steps=horizon,
             stop_at=stop_at,

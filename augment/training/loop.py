@@ -24,7 +24,7 @@ from augment.training.checkpoint import not_finite, save, weights_are_finite
 from augment.training.history import Meter, Progress, checked_terms
 from augment.training.isolation import Interruption, seed_all
 from augment.training.processes import Processes
-from augment.training.state import NUMERICAL, OUT_OF_TIME, Diverged, Plan, Reason, State
+from augment.training.state import NUMERICAL, OUT_OF_TIME, Diverged, Reason, TrainingPlan, TrainingState
 from augment.training.updates import Updates, WeightAverage, learning_rate_factor
 from augment.training.validation import Validation
 
@@ -54,14 +54,14 @@ class Loop:
         generator: Generator,
         train: LabelledImages,
         validation: LabelledImages | None,
-        plan: Plan,
+        plan: TrainingPlan,
         processes: Processes,
         interruption: Interruption,
     ) -> None:
         self.generator, self.plan = generator, plan
         self.processes, self.interruption = processes, interruption
         self.device = processes.device
-        self.state, self.meter = State(), Meter()
+        self.state, self.meter = TrainingState(), Meter()
         self.unset = not_finite(generator)  # masks and the like, that never are
         self.terms: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] | None = None

@@ -30,7 +30,7 @@ NUMERICAL = (FloatingPointError, torch.linalg.LinAlgError, np.linalg.LinAlgError
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What was asked for; ``identity`` is what a checkpoint must agree with."""
 
     seed: int
@@ -45,7 +45,7 @@ class Plan:
 
 
 @dataclass
-class State:
+class TrainingState:
     """The scalars that a checkpoint keeps."""
 
     step: int = 0
