@@ -170,3 +170,9 @@ def test_no_class_name_stands_twice():
             if isinstance(node, ast.ClassDef):
                 homes.setdefault(node.name, set()).add(module)
     assert not {name: modules for name, modules in homes.items() if len(modules) > 1}
+
+
+def test_every_package_is_installed_and_no_other():
+    """An editable install finds the others all the same, and a wheel does not."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == sorted(module for module, path in FILES.items() if path.name == "__init__.py")
