@@ -136,9 +136,7 @@ def test_pictures_and_maps_are_drawn(tmp_path):
 
 def test_second_stages_beat_the_head_on_the_labels_alone():
     stages = ("propagation", "pseudo-labels", "pseudo-cnn")
-    found = study_features(
-        configured(labels_per_class=(2,), episodes=1, second_stage=stages, baselines=("pixels",))
-    ).to_json()
+    found = study_features(configured(labels_per_class=(2,), second_stage=stages, baselines=("pixels",))).to_json()
     accuracy = {(row["method"], row["head"]): row["accuracy"] for row in found["rows"]}
     assert set(accuracy) == {(method, head) for method in ("toy", "pixels") for head in ("linear", *stages)}
     for stage in stages:

@@ -52,8 +52,11 @@ from augment.cli import main
 told = []
 for words in {words}:
     sys.argv = ["augment", *words]
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
-        main()
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            main()
+        except SystemExit as end:
+            assert not end.code, words
     told.append(out.getvalue())
 print(json.dumps(told), end="")
 """

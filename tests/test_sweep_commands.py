@@ -109,7 +109,7 @@ def events(folder):
 
 def launch(tmp_path, workers, *more):
     code = "import sys; from augment.cli import main; sys.exit(main())"
-    arguments = ("sweep", *HERE, *TINY, "--model", "vae", "--seeds", "4", "--name", "s", "--workers", workers)
+    arguments = ("sweep", *HERE, *TINY, "--model", "vae", "--seeds", "6", "--name", "s", "--workers", workers)
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments, *more],
         cwd=tmp_path,
@@ -149,14 +149,14 @@ def workers_of(tmp_path):
 def test_a_sweep_that_is_killed_twice_ends_complete_with_every_cell_once(tmp_path):
     folder = tmp_path / "runs" / "s"
     kept = {}
-    for finished, workers in ((1, "2"), (2, "1")):
+    for finished, workers in ((1, "2"), (3, "1")):
         process = launch(tmp_path, workers)
         wait_for(lambda finished=finished: len(ended_cells(folder)) >= finished)
         assert workers_of(tmp_path)
         process.kill()
         process.communicate()
         wait_for(lambda: not workers_of(tmp_path))
-        assert len(ended_cells(folder)) < 4
+        assert len(ended_cells(folder)) < 6
         for record in SweepFolder(str(folder)).records().values():
             file = folder / record.folder / "result.json"
             kept.setdefault(file, file.stat().st_mtime_ns)
@@ -164,14 +164,14 @@ def test_a_sweep_that_is_killed_twice_ends_complete_with_every_cell_once(tmp_pat
     out, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     document = json.loads(out)
-    assert document["counts"]["finished"] == 4
-    assert document["counts"]["before"] >= 2
+    assert document["counts"]["finished"] == 6
+    assert document["counts"]["before"] >= 3
     assert set(SweepFolder(str(folder)).records()) == {cell["key"] for cell in document["cells"]}
     assert set(Counter(ended_cells(folder)).values()) == {1}
     results = list(folder.glob("*/result.json"))
     assert {file.parent.name for file in results} == {cell["folder"] for cell in document["cells"]}
-    assert len(results) == 4
-    assert len(kept) >= 2 and all(file.stat().st_mtime_ns == changed for file, changed in kept.items())
+    assert len(results) == 6
+    assert len(kept) >= 3 and all(file.stat().st_mtime_ns == changed for file, changed in kept.items())
 
 
 def test_a_sweep_that_is_asked_to_stop_says_how_to_go_on(tmp_path):

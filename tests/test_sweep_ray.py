@@ -174,8 +174,8 @@ def drive(cluster, location, cells):
 
 
 def sweep(cluster, out):
-    """``augment sweep`` over four cells, in a process of its own."""
-    grid = ["--dataset", "digits", "--model", "vae", "--regime", "high,balanced", "--size", "300", "--seeds", "2"]
+    """``augment sweep`` over six cells, in a process of its own."""
+    grid = ["--dataset", "digits", "--model", "vae", "--regime", "high,balanced", "--size", "300", "--seeds", "3"]
     short = ["--steps", "5", "--updates", "5", "--classifier", "cart-pixels", "--offline"]
     where = ["--out", str(out), "--name", "study", "--executor", "ray", "--address", cluster.address]
     return subprocess.Popen(
@@ -203,7 +203,7 @@ def test_every_cell_is_finished_once_though_a_node_dies(cluster, tmp_path):
         out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     document = json.loads(out)  # nothing else is on standard output, though Ray has much to say about dead nodes
-    assert [one["status"] for one in document["cells"]] == ["finished"] * 4
+    assert [one["status"] for one in document["cells"]] == ["finished"] * 6
     assert 2 in [one["attempt"] for one in document["cells"]]
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     ends = Counter(event["key"] for event in events if event["event"] == "finished")

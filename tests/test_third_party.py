@@ -103,11 +103,17 @@ def test_it_passes_the_checks(augment):
 def test_it_runs_as_any_other(augment, tmp_path):
     small = ("--steps", "20", "--updates", "20", "--classifier", "cnn", "--size", "300", "--imbalance-factor", "10")
     where = ("--dataset", "digits", "--regime", "high", "--out", tmp_path, "--json", "--offline")
-    arms = ("--arm", "real", "--arm", "model+balanced-softmax")
-    result = document(augment("run", "--model", "eigen", "--set", "latent_dim=8", *where, *small, *arms))
+    result = document(augment("run", "--model", "eigen", "--set", "latent_dim=8", *where, *small))
     assert result["generators"][0]["name"] == "eigen"
     assert result["generators"][0]["config"]["latent_dim"] == 8
-    assert {arm["arm"] for arm in result["arms"]} == {"real", "eigen+balanced-softmax"}
+    assert {arm["arm"] for arm in result["arms"]} == {
+        "real",
+        "oversample",
+        "balanced-softmax",
+        "balanced-softmax+randaugment",
+        "eigen",
+        "eigen+balanced-softmax+randaugment",
+    }
     assert len({arm["updates"] for arm in result["arms"]}) == 1
     assert result["verdict"]
     again = document(augment("sample", Path(result["folder"]) / "generator", "--n", "10", "--json"))
