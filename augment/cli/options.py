@@ -32,9 +32,8 @@ A_FILE: dict[str, Any] = {"parser": local_file, "metavar": "FILE"}
 """What an option or argument that is a path has, so that impossible ones are told in one way."""
 
 
-def help_of(name: str) -> str:
-    """The help of an option that a study has, too."""
-    return next(one.option.help for one in StudyConfig.settings() if one.name == name)
+help_of = {one.name: one.option.help for one in StudyConfig.settings()}.__getitem__
+"""The help of an option that a study has, too."""
 
 
 Dataset = Annotated[str, typer.Option(help=help_of("dataset"), autocompletion=complete_dataset)]

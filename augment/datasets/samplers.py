@@ -47,7 +47,7 @@ class InTurn:
 
 
 class RowsByClass:
-    """``rows`` by their class, to draw one of a given class; ``labels`` are those of all images, none negative."""
+    """``rows`` by their class, to draw one of a given class.  labels: of all images ``(N,)``; no row's is negative."""
 
     def __init__(self, rows: Tensor, labels: Tensor) -> None:
         own = labels[rows]
