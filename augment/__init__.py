@@ -1,21 +1,23 @@
 """Does synthetic data help my classifier? Image generators as plugins, with evidence one can trust.
 
+The commands as functions are :func:`run` and :func:`study_features`.
+
 Public names are resolved on first use, so that ``import augment`` and ``augment --help`` do not import torch.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augment.api import run, study_features
     from augment.arrays.feature_extractor import FeatureExtractor
     from augment.arrays.synthetic_sampler import SyntheticSampler
     from augment.datasets import ImageSet, LabelledImages, load_dataset
     from augment.experiment.config import RunConfig
     from augment.features.config import FeaturesConfig
     from augment.generator import Generator, GeneratorConfig, ImageSpec, StopTraining, Tags
+    from augment.progress import Reporter
     from augment.registry import create, load_generator
     from augment.results.features_result import FeaturesResult
     from augment.results.run_result import RunResult
@@ -39,8 +41,6 @@ _HOMES = {
     "SyntheticSampler": "arrays.synthetic_sampler",
     "FeaturesConfig": "features.config",
     "FeaturesResult": "results.features_result",
-    "study_features": "api",
-    "run": "api",
 }
 
 __all__ = [
@@ -63,6 +63,51 @@ __all__ = [
     "run",
     "study_features",
 ]
+
+
+def run(config: RunConfig | None = None, report: Reporter | None = None, **settings: Any) -> RunResult:
+    """Carry out a run, or hand back the result of an identical one that is there already.
+
+    config: what is asked, or the same as keywords: ``run(dataset="digits", model="vae", seeds=5)``.
+
+    Whatever was finished before (generators, synthetic images, single arms) is reused and marked ``cached``; an
+    unfinished folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of
+    :mod:`augment.errors`.
+    """
+    from augment.experiment.config import RunConfig
+    from augment.experiment.study import STUDY  # each study loads its own half of the package
+    from augment.progress import Reporter
+    from augment.report.drawing import draw_study
+
+    return STUDY.complete(_asked(RunConfig, config, settings), report or Reporter(), draw_study)
+
+
+def study_features(
+    config: FeaturesConfig | None = None, report: Reporter | None = None, **settings: Any
+) -> FeaturesResult:
+    """Carry out a feature study, or hand back the result of an identical one that is there already.
+
+    config: what is asked, or the same as keywords.
+
+    What was finished before (the generator, encoded features, networks trained from scratch) is reused; an unfinished
+    folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of :mod:`augment.errors`.
+    """
+    from augment.features.config import FeaturesConfig
+    from augment.features.study import STUDY
+    from augment.progress import Reporter
+    from augment.report.drawing import draw_study
+
+    return STUDY.complete(_asked(FeaturesConfig, config, settings), report or Reporter(), draw_study)
+
+
+def _asked(kind: Any, config: Any, settings: dict[str, Any]) -> Any:
+    if config is None:
+        return kind.parse(**settings)
+    if settings:
+        from augment.errors import UsageError
+
+        raise UsageError(f"There is a config and {', '.join(settings)} besides. Put all into one of them.")
+    return config
 
 
 def __getattr__(name: str) -> object:

@@ -10,6 +10,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+LARGEST_SEED = 2**31
+"""Seeds of the parts of a run are made from a person's, and all of them have to fit into 64 bits."""
+
+LARGEST_COUNT = 10**9
+"""Of steps, updates and images."""
+
+LARGEST_BATCH = 2**16
+
+LARGEST_OPTION = 2**31
+"""No whole number among a model's options means more; a layer of so many units fits nowhere."""
+
+NO_ROOM = ("memory", "overflow", "too large", "storage size")
+"""Words by which libraries say that something does not fit into memory."""
+
 
 class AugmentError(Exception):
     """Base of all expected errors; ``exit_code`` is what the command line returns."""
@@ -74,6 +88,10 @@ class Stopped(AugmentError):
         self.exit_code = 128 + signal_number
 
 
+class ProcessLost(AugmentError):
+    """The processes of a training lost each other: one has ended, or cannot be reached."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Message for a name that is not among the known ones, with the nearest of them first."""
     names = sorted(known)
@@ -115,3 +133,19 @@ def invalid_values(error: Any) -> list[InvalidValue]:
         )
         for item in error.errors()
     ]
+
+
+def too_large(value: Any) -> bool:
+    """Whether a whole number in an option's value, however deep, is beyond what any option takes."""
+    if isinstance(value, dict):
+        return any(map(too_large, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(too_large, value))
+    return isinstance(value, int) and abs(value) > LARGEST_OPTION
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in NO_ROOM)

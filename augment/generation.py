@@ -87,18 +87,18 @@ def train(
         steps=steps,
         max_minutes=max_minutes,
         device=str(where),
-        precision=processes.told(lambda: choose_precision(precision, where)),
+        precision=processes.broadcast_object(lambda: choose_precision(precision, where)),
     )
-    with locks.locked(folder) if processes.writes else nullcontext():
-        if processes.told(lambda: _is_there(folder, recipe, resume=resume, overwrite=overwrite)):
+    with locks.locked(folder) if processes.is_main_process else nullcontext():
+        if processes.broadcast_object(lambda: _is_there(folder, recipe, resume=resume, overwrite=overwrite)):
             report.note(f"{folder} holds this generator already, trained to its end.")
         else:
             fit, validation = trained.generator_parts(manifest, data.train)
             with tracked(tracker, folder, asdict(recipe), report) as telling:
                 trained.fit_into(recipe, data.spec, fit, validation, folder, telling, resume=resume)
-            if processes.writes:
+            if processes.is_main_process:
                 _describe(folder, manifest, data)
-        training = processes.told(lambda: TrainingRecord.read(folder))
+        training = processes.broadcast_object(lambda: TrainingRecord.read(folder))
     assert training is not None, f"{folder} was trained, but holds no {FILE}"
     return training
 

@@ -19,8 +19,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from augment.errors import ConfigError, DataError, PluginError, invalid_values, unknown_name
-from augment.limits import LARGEST_BATCH, LARGEST_COUNT, LARGEST_OPTION, too_large
+from augment.errors import (
+    LARGEST_BATCH,
+    LARGEST_COUNT,
+    LARGEST_OPTION,
+    ConfigError,
+    DataError,
+    PluginError,
+    invalid_values,
+    too_large,
+    unknown_name,
+)
 from augment.seeds import torch_rng
 
 FORMAT = 1

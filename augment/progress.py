@@ -1,10 +1,12 @@
 """What long work tells the person who waits: stages, progress within one, and notes worth keeping.
 
 Parts call a :class:`Reporter`; the command line decides between a bar on a terminal and a line every few seconds.
+Of the processes of one launch (``accelerate launch``, torchrun, mpirun), the main one alone reports.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -12,7 +14,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from augment.launch import process_index
+COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+INDICES = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+"""Environment variables of launchers, in the order in which Accelerate reads them."""
+
+
+def process_count() -> int:
+    """Processes of this launch; 1 without a launcher."""
+    return max(1, _number(COUNTS, 1))
+
+
+def process_index() -> int:
+    """Which of them this is; 0 is the main process."""
+    return _number(INDICES, 0) if process_count() > 1 else 0
+
+
+def is_main_process() -> bool:
+    """Whether this process reports, prints results and writes what is written once."""
+    return process_index() == 0
+
+
+def _number(names: tuple[str, ...], default: int) -> int:
+    """The first of these variables that is a whole number, 0 or more."""
+    texts = (os.environ.get(name, "") for name in names)
+    return next((int(text) for text in texts if text.isdecimal()), default)
 
 
 class Reporter:
@@ -124,7 +149,7 @@ class BarReporter(Reporter):
 
 
 def reporter(*, quiet: bool) -> Reporter:
-    """The reporter for this process: silent, bars on a terminal, lines elsewhere; of several the first reports."""
-    if quiet or process_index() > 0:
+    """The reporter for this process: silent, bars on a terminal, lines elsewhere."""
+    if quiet or not is_main_process():
         return Reporter()
     return BarReporter() if sys.stderr.isatty() else LineReporter()

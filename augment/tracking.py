@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.errors import UsageError, unknown_name
-from augment.launch import process_index
-from augment.progress import Reporter
+from augment.progress import Reporter, is_main_process
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -53,7 +52,7 @@ def tracked(name: str | None, folder: Path, settings: Mapping[str, Any], report:
     folder: of the run; it gets a folder ``tracker``.  settings: what is kept as the run's configuration. In several
     processes of a launch the first tracks. Raises UsageError where the tracker cannot begin.
     """
-    if name is None or process_index() > 0:
+    if name is None or not is_main_process():
         yield report
         return
     from accelerate.utils import patch_environment

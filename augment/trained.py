@@ -126,7 +126,7 @@ def fit_into(
         report.advance(progress.step, progress.steps, f"{progress.images_per_second:,.0f} images/s  {terms}")
 
     processes = Processes.join(torch.device(recipe.device))
-    if processes.writes:
+    if processes.is_main_process:
         with writing(folder):
             for name in (FILE, "config.json"):
                 (folder / name).unlink(missing_ok=True)
@@ -147,7 +147,7 @@ def fit_into(
         on_progress=on_progress,
         on_row=lambda row: report.metrics(row, int(row["step"]), folder),
     )
-    if processes.writes:
+    if processes.is_main_process:
         _save(generator, recipe, result, folder)
     if result.stopped != "finished":
         report.note(f"{recipe.model}: stopped after {result.steps} of {recipe.steps} steps ({result.stopped}).")

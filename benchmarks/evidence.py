@@ -24,7 +24,7 @@ from typing import Any
 from evidence_page import Study, section
 from page_part import write_part
 
-from augment.api import run
+from augment import run
 from augment.errors import AugmentError, Stopped
 from augment.experiment.config import RunConfig
 from augment.progress import Reporter, reporter

@@ -18,7 +18,7 @@ from typing import Any
 
 from few_labels_page import SHOWN_LABELS, Page
 
-from augment.api import study_features
+from augment import study_features
 from augment.errors import AugmentError, Stopped
 from augment.features.config import FeaturesConfig
 from augment.progress import Reporter, reporter

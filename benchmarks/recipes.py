@@ -19,7 +19,7 @@ from typing import Any
 
 from page_part import write_part
 
-from augment.api import run
+from augment import run
 from augment.errors import AugmentError, Stopped
 from augment.evidence.statistics import mean_with_interval, signed
 from augment.experiment.config import RunConfig

@@ -12,7 +12,7 @@ import pytest
 from made_results import features_result, with_options, with_settings
 from scipy import stats
 
-from augment.api import run
+from augment import run
 from augment.errors import DataError
 from augment.metrics.scores import Score
 from augment.results.comparison import compare_folders

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from augment import api
+import augment
 from augment.arms.grammar import Usage
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
@@ -73,7 +73,7 @@ def test_a_generator_is_not_validated_on_test_images(tmp_path, monkeypatch):
     monkeypatch.setattr(RunConfig, "load_data", lambda self, report: mixed)
     monkeypatch.setattr(plans, "without_test_images", lambda data, test, report: data)
     with pytest.raises(DataError, match="The weights of vae that are kept would be chosen on test images"):
-        api.run(config(tmp_path, regime="balanced", size=1000))
+        augment.run(config(tmp_path, regime="balanced", size=1000))
 
 
 # ---------------------------------------------------------------- updates
@@ -90,7 +90,7 @@ def test_an_arm_that_took_fewer_updates_makes_the_verdict_invalid(tmp_path, monk
 
     monkeypatch.setattr(module, "fit_cnn", shortened)
     arms = {"arms": ("real", "oversample"), "classifiers": ("cnn",)}
-    result = api.run(config(tmp_path, regime="balanced", size=300, **arms)).to_json()
+    result = augment.run(config(tmp_path, regime="balanced", size=300, **arms)).to_json()
     guard = next(guard for guard in result["guards"] if guard["name"].startswith("equal updates"))
     assert not guard["passed"] and "oversample: 3 updates" in guard["detail"]
     assert "equal updates" in result["verdict"]["text"]
@@ -101,9 +101,9 @@ def test_an_arm_that_took_fewer_updates_makes_the_verdict_invalid(tmp_path, monk
 
 def test_a_run_of_the_second_seed_alone_is_the_second_repetition(tmp_path):
     """What a sweep's cells rest on; without the regime's seed other classes would be rare."""
-    both = api.run(config(tmp_path, seeds=2)).to_json()
-    alone = api.run(config(tmp_path, seed=1, regime_seed=0)).to_json()
-    other = api.run(config(tmp_path, seed=1)).to_json()
+    both = augment.run(config(tmp_path, seeds=2)).to_json()
+    alone = augment.run(config(tmp_path, seed=1, regime_seed=0)).to_json()
+    other = augment.run(config(tmp_path, seed=1)).to_json()
     assert alone["regime"]["class_counts"] == both["regime"]["class_counts"] != other["regime"]["class_counts"]
     assert alone["seeds"] == both["seeds"][1:]
     known = [(row["arm"], row["accuracy"]) for row in both["arms"] if row["seed"] == alone["arms"][0]["seed"]]
@@ -194,7 +194,7 @@ def test_a_set_without_images_is_kept_too(tmp_path, monkeypatch):
 
 def test_every_set_of_images_is_saved_with_its_rows(tmp_path):
     settings = config(tmp_path, save_images=True, size=120, arms=("vae", "vae+balance+neighbourhood:below=20"))
-    folder = api.run(settings).folder
+    folder = augment.run(settings).folder
     manifest = json.loads((folder / "manifest.json").read_text())
     plain, near = (folder / "synthetic" / name for name in ("vae", "vae_balance_neighbourhood_below_20"))
     rows = [json.loads(line) for line in (near / "metadata.jsonl").read_text().splitlines()]
@@ -207,7 +207,7 @@ def test_every_set_of_images_is_saved_with_its_rows(tmp_path):
 
 
 def test_with_spread_generators_are_trained_again_on_the_first_subset(tmp_path):
-    result = api.run(config(tmp_path, seeds=2, spread=True, size=120, arms=("oversample",)))
+    result = augment.run(config(tmp_path, seeds=2, spread=True, size=120, arms=("oversample",)))
     rows = {row["arm"]: row["sd"] for row in result.to_json()["spread"]}
     assert rows["oversample"]["n"] == {"together": 2, "same_data": 2, "same_subset": 0}
     assert rows["vae"]["n"] == {"together": 2, "same_data": 2, "same_subset": 2}
@@ -227,11 +227,11 @@ def test_the_spread_is_that_of_a_balanced_arm_without_additions_and_of_the_runs_
 
 def test_run_takes_its_settings_as_keywords_too(tmp_path):
     settings = {**QUICK, "dataset": "digits", "model": "vae", "size": 120, "out": tmp_path}
-    assert api.run(**settings) == api.run(RunConfig(**settings))
+    assert augment.run(**settings) == augment.run(RunConfig(**settings))
     with pytest.raises(UsageError, match="a config and seeds besides"):
-        api.run(RunConfig(**settings), seeds=2)
+        augment.run(RunConfig(**settings), seeds=2)
     with pytest.raises(ConfigError, match="Did you mean 'model'"):
-        api.run(dataset="digits", modle="vae")
+        augment.run(dataset="digits", modle="vae")
 
 
 def test_defaults_follow_the_counts_and_what_is_given_stands_alone():
@@ -270,7 +270,7 @@ def named_twice(document):
 def test_over_seeds_the_named_arms_are_trained_twice_and_averaged(tmp_path, monkeypatch):
     monkeypatch.setattr("augment.experiment.conclusion.run_guards", lambda *_: [])
     arms = ("real", "oversample", "balanced-softmax", "model", "model+balanced-softmax")
-    found = api.run(config(tmp_path, seeds=2, arms=arms, classifiers=("cnn", "cart-pixels"), updates=20))
+    found = augment.run(config(tmp_path, seeds=2, arms=arms, classifiers=("cnn", "cart-pixels"), updates=20))
     document, kept = found.to_json(), Predictions.load(found.folder)
     (verdict,) = (one for one in document["verdicts"] if one["classifier"] == "cnn")
     twice = named_twice(document)
@@ -287,7 +287,7 @@ def test_over_seeds_the_named_arms_are_trained_twice_and_averaged(tmp_path, monk
 
 def test_on_one_seed_the_second_training_stands_beside_the_first(tmp_path, monkeypatch):
     monkeypatch.setattr("augment.experiment.conclusion.run_guards", lambda *_: [])
-    found = api.run(config(tmp_path, arms=("real", "oversample", "model"), classifiers=("cnn",), updates=20))
+    found = augment.run(config(tmp_path, arms=("real", "oversample", "model"), classifiers=("cnn",), updates=20))
     verdict, rows = found.to_json()["verdict"], {row["arm"]: row for row in found.to_json()["arms"]}
     pair = [rows[verdict[side]] for side in ("arm", "against")]
     assert [row["accuracy"] for row in pair] == [row["trainings"][0] for row in pair]
@@ -302,7 +302,7 @@ def test_on_one_seed_the_second_training_stands_beside_the_first(tmp_path, monke
 def test_an_arm_can_be_held_against_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("augment.experiment.conclusion.run_guards", lambda *_: [])
     arms = ("balanced-softmax", "balanced-softmax:again")
-    found = api.run(config(tmp_path, arms=arms, classifiers=("cnn",), seeds=2, updates=20)).to_json()
+    found = augment.run(config(tmp_path, arms=arms, classifiers=("cnn",), seeds=2, updates=20)).to_json()
     assert [(row["arm"], row["against"]) for row in found["verdicts"]] == [arms[::-1]]
     accuracies = [row["trainings"] for row in found["arms"]]
     assert len({value for row in accuracies for value in row}) > 2  # no training is another one's
@@ -311,7 +311,9 @@ def test_an_arm_can_be_held_against_itself(tmp_path, monkeypatch):
 
 
 def test_validation_images_are_judged_as_resampled_and_overlaps_are_said(tmp_path):
-    found = api.run(config(tmp_path, arms=("real", "oversample", "model"), seeds=3, size=300, score_on="validation"))
+    found = augment.run(
+        config(tmp_path, arms=("real", "oversample", "model"), seeds=3, size=300, score_on="validation")
+    )
     drawn, rows = found.to_json()["drawn"], found.to_json()["comparisons"]
     images, pool = found.to_json()["scored_on"]["images"], 1438
     assert drawn["same_images"] is False and drawn["test_share"] == pytest.approx(images / (pool - images))

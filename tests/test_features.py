@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from augment import registry
-from augment.api import study_features
+from augment import registry, study_features
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
 from augment.features.config import FeaturesConfig

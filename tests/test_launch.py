@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from augment import launch
+from augment import progress
+from augment.cli.launch import refuse_to_repeat
 from augment.errors import UsageError
 from augment.training import checkpoint
 
@@ -173,11 +174,12 @@ def test_progress_and_result_are_told_once(tmp_path, pair, alone):
     assert_close(tmp_path / "model", alone)
 
 
-def test_one_that_fails_ends_all_with_one_message(tmp_path, pair):
+def test_one_that_fails_names_itself_and_ends_all(tmp_path, pair):
     both = pair(*TRAIN, "--steps", 12, "--out", tmp_path / "model", end="error")
     codes, out, err = both.end()
     assert codes == [1, 3] and out == ""
-    assert err.count("Error:") == 1 and "Error: The second process has had enough." in err
+    assert "Error in process 1: The second process has had enough." in err and err.count("Error") == 2
+    assert "Error: Another process of this training has ended" in err
     assert not (tmp_path / "model" / "training.json").exists()
 
 
@@ -224,25 +226,25 @@ LAUNCHERS = [
 
 @pytest.mark.parametrize(("variables", "count", "index"), LAUNCHERS)
 def test_launchers_are_known_by_their_variables(variables, count, index, monkeypatch):
-    for name in (*launch.COUNTS, *launch.INDICES):
+    for name in (*progress.COUNTS, *progress.INDICES):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert (launch.process_count(), launch.process_index()) == (count, index)
-    assert launch.first_to_speak() is (index == 0 or count == 1)
-    launch.refuse_to_repeat("train")
+    assert (progress.process_count(), progress.process_index()) == (count, index)
+    assert progress.is_main_process() is (index == 0)
+    refuse_to_repeat("train")
     if count > 1:
         with pytest.raises(UsageError, match=f"augment features .* {count} processes"):
-            launch.refuse_to_repeat("features")
+            refuse_to_repeat("features")
     else:
-        launch.refuse_to_repeat("features")
+        refuse_to_repeat("features")
 
 
 def test_a_rank_without_a_launch_is_none(monkeypatch):
     """Some clusters set it in every shell; such a process speaks."""
-    for name in (*launch.COUNTS, *launch.INDICES):
+    for name in (*progress.COUNTS, *progress.INDICES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RANK", "1")
-    assert launch.process_index() == 0
+    assert progress.process_index() == 0
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert launch.process_index() == 1
+    assert progress.process_index() == 1

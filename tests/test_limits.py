@@ -8,9 +8,8 @@ import torch
 from augment import registry
 from augment.classifiers.batches import batches
 from augment.classifiers.learning import Learning, RealLast
-from augment.errors import ConfigError
+from augment.errors import LARGEST_BATCH, LARGEST_COUNT, LARGEST_SEED, ConfigError, no_room, too_large
 from augment.experiment.config import RunConfig
-from augment.limits import LARGEST_BATCH, LARGEST_COUNT, LARGEST_SEED, no_room, too_large
 from augment.seeds import numpy_rng, random_state, torch_rng
 
 HUGE = 10**29

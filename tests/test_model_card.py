@@ -10,8 +10,8 @@ import yaml
 from made_results import fidelity_scores
 from markdown_it import MarkdownIt
 
-from augment import api, generation, load_generator
-from augment.api import study_features
+import augment
+from augment import generation, load_generator, study_features
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.experiment.config import RunConfig
 from augment.features.config import FeaturesConfig
@@ -65,7 +65,7 @@ QUICK = {"dataset": "digits", "steps": 4, "device": "cpu", "precision": "fp32"}
 
 def run(folder, **settings):
     quick = {**QUICK, "updates": 4, "model": "vae", "classifiers": ("cart-pixels",), "size": 120, "options": TINY}
-    return api.run(RunConfig.parse(out=folder, **{**quick, **settings}))
+    return augment.run(RunConfig.parse(out=folder, **{**quick, **settings}))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from augment.api import run, study_features
+from augment import run, study_features
 from augment.features.config import FeaturesConfig
 from augment.report.page import write_report
 from augment.results.records import load_records

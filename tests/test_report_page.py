@@ -25,7 +25,6 @@ from made_results import (
 )
 from PIL import Image
 
-from augment import api
 from augment.errors import DataError
 from augment.evidence.statistics import Comparison
 from augment.evidence.verdict import Guard, Verdict
@@ -309,7 +308,7 @@ def test_the_command_asks_for_the_very_same_result(kind, augment, monkeypatch, t
         assert plan.prepare(asked, Reporter()).identity.key == made.identity.key
         raise DataError("as far as it goes")
 
-    monkeypatch.setattr(api, {"run": "run", "features": "study_features"}[kind], instead)
+    monkeypatch.setattr(f"augment.{ {'run': 'run', 'features': 'study_features'}[kind] }", instead)
     code, _, err = augment(*shlex.split(command(record))[1:], "--quiet")
     assert (code, err) == (3, "Error: as far as it goes\n")
 

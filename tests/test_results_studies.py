@@ -11,7 +11,7 @@ import pytest
 from made_results import with_options, with_settings
 from scipy import stats
 
-from augment.api import run
+from augment import run
 from augment.results.records import RunRecord, load_records
 from augment.results.settings import settings_of
 from augment.results.studies import studies

@@ -9,8 +9,8 @@ import pytest
 import torch
 from made_results import arm_scores, run_result, training_record
 
-from augment import api, registry
-from augment.api import study_features
+import augment
+from augment import registry, study_features
 from augment.datasets import load_dataset
 from augment.errors import DataError
 from augment.experiment.config import RunConfig
@@ -49,7 +49,7 @@ def home(tmp_path_factory):
 
 def run(folder, **settings):
     quick = {**QUICK, "updates": 4, "model": "vae", "classifiers": ("cart-pixels",), "size": 120, "options": TINY}
-    return api.run(RunConfig.parse(out=folder, **{**quick, **settings}))
+    return augment.run(RunConfig.parse(out=folder, **{**quick, **settings}))
 
 
 @pytest.fixture(scope="module")

@@ -138,7 +138,7 @@ def workers_of(tmp_path):
         if entry.name.isdigit():
             try:
                 command = (entry / "cmdline").read_bytes()
-                if b"augment.sweep.worker" in command and Path(os.readlink(entry / "cwd")) == tmp_path:
+                if b"augment.cli.sweep_worker" in command and Path(os.readlink(entry / "cwd")) == tmp_path:
                     found.append(int(entry.name))
             except OSError:  # it has ended, or is another user's
                 continue

@@ -60,13 +60,13 @@ def cell(what, key="k", **more):
 
 
 @pytest.fixture
-def executor(tmp_path, monkeypatch):
+def executor(tmp_path):
     """Starts executors of fake workers and closes them."""
-    monkeypatch.setattr(local, "COMMAND", ("-c", FAKE))
     made = []
 
     def start(**more):
-        made.append(LocalExecutor(SweepFolder(str(tmp_path / "s")), **{"workers": 1, "threads": 1, **more}))
+        settings = {"workers": 1, "threads": 1, **more}
+        made.append(LocalExecutor(SweepFolder(str(tmp_path / "s")), ("-c", FAKE), **settings))
         return made[-1]
 
     yield start
@@ -194,7 +194,7 @@ def test_closing_ends_a_worker_at_work(executor, what, monkeypatch):
 
 def start_real_worker(folder):
     return subprocess.Popen(
-        [sys.executable, "-m", "augment.sweep.worker", str(folder)],
+        [sys.executable, "-m", "augment.cli.sweep_worker", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -206,7 +206,7 @@ def test_a_real_worker_ends_with_its_input_in_the_middle_of_a_cell(tmp_path, mon
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
         "import augment.sweep.cell as cell, time\n"
-        "def carry_out(cell, out, report, *, attempt):\n"
+        "def carry_out(cell, out, report, draw, *, attempt):\n"
         "    print('what a library prints', flush=True)\n"
         "    report.stage('stuck')\n"
         "    time.sleep(600)\n"

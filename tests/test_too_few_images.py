@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from augment import api, scoring
-from augment.api import study_features
+import augment
+from augment import scoring, study_features
 from augment.datasets import ImageSet, LabelledImages
 from augment.errors import ConfigError, DataError
 from augment.experiment import estimate
@@ -42,7 +42,7 @@ def run(monkeypatch, tmp_path, data, **settings):
     monkeypatch.setattr(RunConfig, "load_data", lambda self, report: data)
     counts = data.train.counts(len(data.classes))
     given = {"regime": "explicit", "class_counts": counts, "classifiers": ("cart-pixels",), **QUICK, **settings}
-    api.run(RunConfig.parse(out=tmp_path / "runs", **given))
+    augment.run(RunConfig.parse(out=tmp_path / "runs", **given))
 
 
 @pytest.mark.parametrize("test", [(1, 1), (2, 1), (3, 0), (0, 1)])

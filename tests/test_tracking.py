@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from made_results import arm_scores, features_result, few_label_scores, fidelity_scores, run_result
 
-from augment import tracking
-from augment.api import run
+from augment import run, tracking
 from augment.errors import UsageError
 from augment.experiment.config import RunConfig
 from augment.features.config import FeaturesConfig

@@ -18,6 +18,7 @@ import typer
 
 from augment.cli.features import features_command
 from augment.cli.generators import sample_command, score_command, train_command
+from augment.cli.launch import refuse_to_repeat
 from augment.cli.options import (
     A_FILE,
     A_PATH,
@@ -34,12 +35,14 @@ from augment.cli.report import report_command
 from augment.cli.results import compare_command, results_command
 from augment.cli.run import arms_command, run_command
 from augment.cli.sweep import sweep_command
-from augment.errors import AugmentError, ConfigError, DataError, Stopped
-from augment.launch import first_to_speak, process_index, refuse_to_repeat
-from augment.limits import no_room
+from augment.errors import AugmentError, ConfigError, DataError, ProcessLost, Stopped, UsageError, no_room
+from augment.progress import is_main_process, process_index
 from augment.studies.config import complete_dataset, complete_model
 
 DISTRIBUTION = "augment-toolkit"
+
+MET_BY_ALL = (UsageError, ConfigError, Stopped, ProcessLost)
+"""Errors that every process of a launch meets, or that another one caused: the main process tells them."""
 
 app = typer.Typer(
     name="augment",
@@ -237,7 +240,7 @@ def main() -> None:
     prepare_streams()
     _stop_on_signals()
     try:
-        with _quiet_unless_first():
+        with _quiet_unless_main():
             try:
                 app()
             finally:
@@ -276,16 +279,18 @@ def _of_memory(error: BaseException) -> AugmentError:
 def _fail(told: AugmentError, cause: BaseException) -> NoReturn:
     _ignore_signals()  # a launcher ends its other processes when one has failed
     with suppress(OSError):
-        if first_to_speak():
-            sys.stderr.write(f"{type(cause).__name__}: {told}\n" if _debugging() else f"Error: {told}\n")
+        if is_main_process() or not isinstance(cause, MET_BY_ALL):
+            kind = type(cause).__name__ if _debugging() else "Error"
+            where = "" if is_main_process() else f" in process {process_index()}"
+            sys.stderr.write(f"{kind}{where}: {told}\n")
             sys.stderr.flush()
     raise SystemExit(told.exit_code) from (cause if _debugging() else None)
 
 
 @contextmanager
-def _quiet_unless_first() -> Iterator[None]:
-    """Of several processes of a launch the first prints results."""
-    if process_index() == 0:
+def _quiet_unless_main() -> Iterator[None]:
+    """Of several processes of a launch the main one prints results."""
+    if is_main_process():
         yield
         return
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):

@@ -41,7 +41,7 @@ def features_command(
 
             layers = layers_of(config, report)
         else:
-            from augment.api import study_features
+            from augment import study_features
 
             result = study_features(config, report)
     if listing:

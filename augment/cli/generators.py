@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from augment.cli.launch import leave
 from augment.cli.options import (
     A_PATH,
     ClassCounts,
@@ -32,7 +33,6 @@ from augment.cli.options import (
     parse_counts,
 )
 from augment.cli.output import print_json, reporting
-from augment.launch import leave
 from augment.typed_json import to_json
 
 

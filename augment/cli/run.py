@@ -63,7 +63,7 @@ def _estimate(config: RunConfig, *, as_json: bool, quiet: bool) -> None:
 
 
 def _run(config: RunConfig, *, as_json: bool, quiet: bool) -> RunResult:
-    from augment.api import run
+    from augment import run
     from augment.cli.run_tables import show_run
 
     with reporting(quiet=quiet or as_json) as report:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from augment.sweep.folder import SweepFolder
     from augment.sweep.study import Start
 
+WORKER = ("-m", "augment.cli.sweep_worker")
+"""How Python starts a worker of a local sweep; the folder's location comes after it."""
+
 PARTLY_FAILED = 6
 """Exit code where a cell failed."""
 
@@ -105,15 +108,16 @@ def _start_local(folder: SweepFolder, cells: Sequence[Cell], *, workers: int | N
     from augment.sweep.machine import divided
 
     share = divided(cells, workers)
-    return LocalExecutor(folder, workers=share.workers, threads=share.threads, gpus=share.gpus, retries=retries)
+    return LocalExecutor(folder, WORKER, workers=share.workers, threads=share.threads, gpus=share.gpus, retries=retries)
 
 
 def _start_ray(
     folder: SweepFolder, cells: Sequence[Cell], *, address: str, cpus: float, gpus: float, retries: int
 ) -> Executor:
+    from augment.report.drawing import draw_study
     from augment.sweep.on_ray import RayExecutor
 
-    return RayExecutor(address, folder.location, cpus=cpus, gpus=gpus, retries=retries)
+    return RayExecutor(address, folder.location, cpus=cpus, gpus=gpus, retries=retries, draw=draw_study)
 
 
 def _config(study: Path | None, given: Mapping[str, Any]) -> SweepConfig:

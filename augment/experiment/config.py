@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from augment.limits import LARGEST_COUNT, LARGEST_SEED
+from augment.errors import LARGEST_COUNT, LARGEST_SEED
 from augment.studies.config import MODEL, Numbers, Option, StudyConfig
 
 REGIME, EXPLICIT = "high", "explicit"

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
-from augment.errors import ConfigError, InvalidValue, invalid_values, unknown_name
-from augment.limits import LARGEST_COUNT, LARGEST_SEED
+from augment.errors import LARGEST_COUNT, LARGEST_SEED, ConfigError, InvalidValue, invalid_values, unknown_name
 from augment.locations import local_path
 
 if TYPE_CHECKING:

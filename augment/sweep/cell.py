@@ -15,7 +15,7 @@ from typing import Any, Literal
 from augment.errors import AugmentError, BusyError, Stopped
 from augment.progress import Reporter
 from augment.results.study_result import StudyResult
-from augment.studies.lifecycle import Command, study_of
+from augment.studies.lifecycle import Command, Draw, study_of
 
 PATIENCE = 20.0
 """Seconds to wait for a run folder that another process holds: it may be one that is just being killed."""
@@ -76,15 +76,16 @@ class Outcome:
         return asdict(self)
 
 
-def carry_out(cell: Cell, out: Path, report: Reporter, *, attempt: int = 1) -> Outcome:
+def carry_out(cell: Cell, out: Path, report: Reporter, draw: Draw | None = None, *, attempt: int = 1) -> Outcome:
     """Carry out a cell with its run folder in ``out``; only :class:`~augment.errors.Stopped` is raised.
 
-    Whatever was finished of it before is reused, so that a cell may be begun any number of times.
+    Whatever was finished of it before is reused, so that a cell may be begun any number of times.  draw: what a
+    finished study draws into its folder.
     """
     start = time.perf_counter()
     ends: dict[str, Any] = {}
     try:
-        found = _patiently(cell, out, report)
+        found = _patiently(cell, out, report, draw)
         ends = {"status": "finished", "folder": found.folder.name, "identity": found.identity, "cached": found.cached}
     except Stopped:
         raise
@@ -102,12 +103,12 @@ def carry_out(cell: Cell, out: Path, report: Reporter, *, attempt: int = 1) -> O
     )
 
 
-def _patiently(cell: Cell, out: Path, report: Reporter) -> StudyResult:
+def _patiently(cell: Cell, out: Path, report: Reporter, draw: Draw | None) -> StudyResult:
     """The result, as soon as the run folder is free."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            return _result(cell, out, report)
+            return _result(cell, out, report, draw)
         except BusyError:
             if time.monotonic() > until:
                 raise
@@ -115,9 +116,7 @@ def _patiently(cell: Cell, out: Path, report: Reporter) -> StudyResult:
         time.sleep(1.0)
 
 
-def _result(cell: Cell, out: Path, report: Reporter) -> StudyResult:
-    from augment.report.drawing import draw_study
-
+def _result(cell: Cell, out: Path, report: Reporter, draw: Draw | None) -> StudyResult:
     study = study_of(cell.command)
-    found: StudyResult = study.complete(study.config.parse(**{**cell.settings, "out": out}), report, draw_study)
+    found: StudyResult = study.complete(study.config.parse(**{**cell.settings, "out": out}), report, draw)
     return found

@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from augment.errors import ConfigError, InvalidValue, invalid_values, unknown_name
-from augment.limits import LARGEST_SEED
+from augment.errors import LARGEST_SEED, ConfigError, InvalidValue, invalid_values, unknown_name
 from augment.locations import local_path
 from augment.storage import files, hashing
 from augment.studies.config import Setting, split_names, split_numbers

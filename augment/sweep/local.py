@@ -24,9 +24,6 @@ from augment.sweep.folder import SweepFolder
 GRACE = 5.0
 """Seconds a worker that trains has to write a checkpoint when the sweep is stopped."""
 
-COMMAND = ("-m", "augment.sweep.worker")
-"""What Python is to run; the folder's location comes after it."""
-
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -48,13 +45,22 @@ _Message = tuple[_Worker, subprocess.Popen[bytes], dict[str, Any] | None]
 class LocalExecutor:
     """Carries cells out in up to ``workers`` processes; see :class:`~augment.sweep.executor.Executor`.
 
-    threads: of each.  gpus: one for each worker in turn, as in ``CUDA_VISIBLE_DEVICES``; none leaves that as it is.
+    command: Python's arguments that start a worker; the sweep's folder comes after them.  threads: of each.  gpus: one
+    for each worker in turn, as in ``CUDA_VISIBLE_DEVICES``; none leaves that as it is.
     retries: further attempts of a cell whose worker died.  What workers print is in ``logs`` of the folder.
     """
 
     def __init__(
-        self, folder: SweepFolder, *, workers: int, threads: int, gpus: Sequence[str] = (), retries: int = 1
+        self,
+        folder: SweepFolder,
+        command: Sequence[str],
+        *,
+        workers: int,
+        threads: int,
+        gpus: Sequence[str] = (),
+        retries: int = 1,
     ) -> None:
+        self._command = tuple(command)
         self._folder, self._threads, self._gpus, self._retries = folder, threads, tuple(gpus), retries
         self._logs = folder.logs()
         self._workers = [_Worker(number) for number in range(1, workers + 1)]
@@ -85,7 +91,7 @@ class LocalExecutor:
         """A session of its own: a signal to the terminal's group is the sweep's business."""
         with open(self._log(worker), "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *_as_this_one(), *COMMAND, self._folder.location],
+                [sys.executable, *_as_this_one(), *self._command, self._folder.location],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

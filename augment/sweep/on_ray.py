@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from augment.errors import UsageError
+from augment.studies.lifecycle import Draw
 from augment.sweep.cell import Cell, Outcome
 from augment.sweep.executor import Doing
 from augment.sweep.places import path_of
@@ -40,6 +41,7 @@ class RayExecutor:
     address: ``auto``, ``host:port``, ``ray://host:port``, or None for the cluster of this machine, which is started
     where there is none.  location: of the sweep's folder, under which every node reaches it.  cpus, gpus: of the
     cluster for each cell; a part of a GPU is possible (0.5).  retries: further attempts of a cell whose worker died.
+    draw: what a finished study draws into its folder.
     work: what a task does, with the arguments of :func:`~augment.sweep.ray_task.carry_out_here`.
     Raises UsageError without Ray, without a cluster, and when no node of it has room for a cell.
     """
@@ -52,6 +54,7 @@ class RayExecutor:
         cpus: float = 1.0,
         gpus: float = 0.0,
         retries: int = 2,
+        draw: Draw | None = None,
         work: Callable[..., Outcome] = carry_out_here,
     ) -> None:
         self._ray, self._own = connect(address)
@@ -66,7 +69,8 @@ class RayExecutor:
             self.close()
             raise
         path = path_of(location)
-        self._arguments = (str(path.absolute()) if path else location, max(1, int(cpus)), source_hash(), self._journal)
+        place = str(path.absolute()) if path else location
+        self._arguments = (place, max(1, int(cpus)), source_hash(), self._journal, draw)
         # Attempts are counted here: Ray would begin tasks that ran out of memory again for ever.
         self._task = self._ray.remote(work).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from augment.progress import Reporter
 from augment.storage import hashing
+from augment.studies.lifecycle import Draw
 from augment.sweep.cell import Cell, Outcome, carry_out
 from augment.sweep.executor import Doing
 from augment.sweep.folder import SweepFolder
@@ -53,11 +54,13 @@ class _JournalReporter(Reporter):
         self.journal.tell.remote(Doing(self.key, title, self.worker))
 
 
-def carry_out_here(cell: Cell, attempt: int, location: str, threads: int, source: str, journal: Any) -> Outcome:
+def carry_out_here(
+    cell: Cell, attempt: int, location: str, threads: int, source: str, journal: Any, draw: Draw | None
+) -> Outcome:
     """Carry out a cell on this node and make its run folder visible to all.
 
     location: of the sweep's folder.  threads: of PyTorch.  source: :func:`source_hash` where the sweep was begun; a
-    node with other code would put its result under a wrong key.
+    node with other code would put its result under a wrong key.  draw: what a finished study draws into its folder.
     """
     report = _JournalReporter(cell.key, journal)
     report.stage("Begin")
@@ -69,7 +72,7 @@ def carry_out_here(cell: Cell, attempt: int, location: str, threads: int, source
 
     folder = SweepFolder(location)
     with workers.threads(threads):
-        return folder.publish(carry_out(cell, folder.run_root(), report, attempt=attempt))
+        return folder.publish(carry_out(cell, folder.run_root(), report, draw, attempt=attempt))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A worker of a local sweep: ``python -m augment.sweep.worker FOLDER`` carries out one cell after another.
+"""A worker of a local sweep, which carries out one cell after another.
 
 It reads a line of JSON per cell from its standard input and writes lines of JSON to its standard output: what it is at,
 and how the cell ended. When its input ends, the sweep is gone, and the worker ends at once, whatever it is doing.
@@ -18,7 +18,7 @@ from typing import Any
 
 from augment.errors import Stopped
 from augment.progress import LineReporter
-from augment.studies.lifecycle import study_of
+from augment.studies.lifecycle import Draw, study_of
 from augment.sweep.cell import Cell, carry_out
 from augment.sweep.folder import SweepFolder
 
@@ -60,8 +60,11 @@ def name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def main() -> None:
-    """Carry out cells until the sweep lets go; ends through ``os._exit``, as a thread still waits for input then."""
+def main(location: str, draw: Draw | None) -> None:
+    """Carry out cells until the sweep lets go; ends through ``os._exit``, as a thread still waits for input then.
+
+    location: of the sweep's folder.  draw: what a finished study draws into its folder.
+    """
     messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print goes to the log and cannot spoil the messages
     requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
@@ -74,19 +77,20 @@ def main() -> None:
         except OSError:  # nobody reads: the sweep is gone
             os._exit(0)
 
-    folder = SweepFolder(sys.argv[1])
+    folder = SweepFolder(location)
     while True:
         request = requests.get()
         try:
-            _carry_out(folder, Cell(**request["cell"]), request["attempt"], send)
+            _carry_out(folder, Cell(**request["cell"]), request["attempt"], send, draw)
         except Stopped as stopped:
             os._exit(stopped.exit_code)
 
 
-def _carry_out(folder: SweepFolder, cell: Cell, attempt: int, send: Send) -> None:
+def _carry_out(folder: SweepFolder, cell: Cell, attempt: int, send: Send, draw: Draw | None) -> None:
     sys.stderr.write(f"=== {cell.name}, attempt {attempt} ({cell.key})\n")
     study_of(cell.command)  # once, and no part of what a cell takes
-    outcome = folder.publish(carry_out(cell, folder.run_root(), _SweepReporter(cell.key, send), attempt=attempt))
+    report = _SweepReporter(cell.key, send)
+    outcome = folder.publish(carry_out(cell, folder.run_root(), report, draw, attempt=attempt))
     if outcome.error is not None:
         sys.stderr.write(f"{outcome.detail or outcome.error}\n")
     sys.stderr.flush()
@@ -99,7 +103,3 @@ def _listen(requests: SimpleQueue[dict[str, Any]]) -> None:
         for line in lines:
             requests.put(json.loads(line))
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -256,7 +256,7 @@ def save(loop: Loop, *, best: bool = False) -> None:
     In this order a killed process leaves either both, or a last one whose averages are the best weights.
     """
     folder = loop.plan.folder
-    if folder is not None and loop.processes.writes and weights_are_finite(loop.generator):
+    if folder is not None and loop.processes.is_main_process and weights_are_finite(loop.generator):
         tensors, document = _last(loop)
         write(last_file(folder), tensors, document)
         if best and loop.best is not None:

@@ -93,10 +93,10 @@ def fit(
             stop_at=stop_at,
             max_seconds=max_seconds,
             folder=folder,
-            precision=processes.told(lambda: _precision(precision, processes.device, found)),
+            precision=processes.broadcast_object(lambda: _precision(precision, processes.device, found)),
             identity=identity,
-            on_progress=on_progress if processes.writes else None,
-            on_row=on_row if processes.writes else None,
+            on_progress=on_progress if processes.is_main_process else None,
+            on_row=on_row if processes.is_main_process else None,
         )
         loop = Loop(generator, train, validation, plan, processes, interruption)
         if found is not None:
@@ -149,13 +149,13 @@ def _open(
     """Identity of this training, and the checkpoint to go on from where there is one."""
     if folder is None:
         return {}, None
-    if processes.writes:
+    if processes.is_main_process:
         checkpoint.prepare(folder, resume=resume)
-    processes.wait()
+    processes.wait_for_everyone()
     identity = checkpoint.identity(generator, train, validation, seed=seed, steps=steps)
     file = checkpoint.last_file(folder)
     there = resume and file.exists()
-    if processes.told(lambda: there) != there:
+    if processes.broadcast_object(lambda: there) != there:
         raise DataError(
             f"Process 1 and process {processes.index + 1} of {processes.count} do not find the same at {file}. All of "
             "them need one folder: give --out on a file system that their machines share."

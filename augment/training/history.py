@@ -69,7 +69,7 @@ class Meter:
     def flush(self, processes: Processes) -> dict[str, float]:
         """Means by name, over all processes, and start again."""
         means = [(total / self._counts[name]).to(processes.device) for name, total in self._sums.items()]
-        processes.average_(means)
+        processes.all_reduce_mean_(means)
         values = torch.stack(means).tolist() if means else []
         row = dict(zip(self._sums, values, strict=True))
         self._sums, self._counts = {}, {}

@@ -70,7 +70,7 @@ class Loop:
         self.entered = self.began = self.told_at = self.saved_at = time.monotonic()
         config = generator.config
         _move(generator, self.device, torch.channels_last)
-        processes.from_first_([*generator.parameters(), *generator.buffers()])
+        processes.broadcast_([*generator.parameters(), *generator.buffers()])
         self.batches = Batches(
             train,
             batch_size=config.batch_size,
@@ -93,7 +93,7 @@ class Loop:
         self.generator.train()
         while True:
             elapsed = time.monotonic() - self.began
-            self.state.seconds, signal_number = self.processes.agree(elapsed, self.interruption.number)
+            self.state.seconds, signal_number = self.processes.reduce_clock(elapsed, self.interruption.number)
             if signal_number:
                 self._stop(signal_number)
             reason = self._reason()
@@ -155,13 +155,13 @@ class Loop:
         """Running statistics and codebooks are updated from each process's slice; all go on with the mean."""
         if self.processes.count > 1:
             floating = [buffer for buffer in self.generator.buffers() if buffer.is_floating_point()]
-            self.processes.average_(floating, self.batches.share)
+            self.processes.all_reduce_mean_(floating, self.batches.share)
 
     def _finite(self, loss: Tensor) -> bool:
         """Whether the loss is finite, in every process."""
         if self.processes.count > 1:
             loss = loss.clone()
-            self.processes.average_([loss])
+            self.processes.all_reduce_mean_([loss])
         return math.isfinite(loss.item())
 
     def _diverged(self, where: str, what: str = WEIGHTS) -> Diverged:
@@ -203,7 +203,7 @@ class Loop:
         measured: dict[str, float] = {}
         if self.validation is not None:
             with self.average.applied(), self._autocast():
-                measured = self.processes.as_first(self.validation(self.generator))
+                measured = self.processes.broadcast_numbers(self.validation(self.generator))
         self._row(measured)
         self.measured = measured
         loss, state = measured.get("val_loss", math.nan), self.state
@@ -232,7 +232,7 @@ class Loop:
 
     def _stop(self, number: int) -> NoReturn:
         save(self)
-        self.processes.wait()  # a launcher ends all when the first has ended, and this one writes
+        self.processes.wait_for_everyone()  # a launcher ends all when the first has ended, and this one writes
         state, folder = self.state, self.plan.folder
         kept = (
             f"The checkpoint is in {folder / 'checkpoint'}; give the same command with --resume to go on."

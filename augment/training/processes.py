@@ -12,17 +12,13 @@ from accelerate import PartialState
 from accelerate.utils import broadcast, broadcast_object_list, reduce
 from torch import Tensor
 
-from augment.errors import AugmentError
+from augment.errors import ProcessLost
 
 T = TypeVar("T")
 
 
-class Parted(AugmentError):
-    """The processes of a training lost each other: one has ended, or cannot be reached."""
-
-
 @contextmanager
-def _together() -> Iterator[None]:
+def _joint() -> Iterator[None]:
     """Turn the failure of a joint operation into an error that says what it means."""
     try:
         yield
@@ -30,7 +26,7 @@ def _together() -> Iterator[None]:
         raise
     except RuntimeError as error:
         reason = str(error).strip().partition("\n")[0]
-        raise Parted(
+        raise ProcessLost(
             f"Another process of this training has ended, or cannot be reached ({reason}). If it was killed, memory "
             "may have run out. The last checkpoint is kept; start all again with --resume to go on from it."
         ) from error
@@ -59,16 +55,16 @@ class Processes:
         return cls(0, 1, device)
 
     @property
-    def writes(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process writes files and reports progress."""
         return self.index == 0
 
-    def average_(self, tensors: Sequence[Tensor], share: float = 1.0) -> None:
+    def all_reduce_mean_(self, tensors: Sequence[Tensor], share: float = 1.0) -> None:
         """Replace each tensor by its mean over processes, in place; ``share`` weighs this process's part (mean 1)."""
         if self.count == 1 or not tensors:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors]) * share
-        with _together():
+        with _joint():
             flat = reduce(flat, reduction="mean")
         for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(mean.view(tensor.shape))
@@ -79,46 +75,46 @@ class Processes:
             return
         present = torch.tensor([float(parameter.grad is not None) for parameter in parameters], device=self.device)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        self.average_([*gradients, present], share)
+        self.all_reduce_mean_([*gradients, present], share)
         for parameter, gradient, used in zip(parameters, gradients, present.tolist(), strict=True):
             parameter.grad = gradient if used else None
 
-    def from_first_(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast_(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by that of process 0, in place."""
         if self.count > 1:
             for tensor in tensors:
                 whole = tensor.detach().contiguous()
-                with _together():
+                with _joint():
                     whole = broadcast(whole)
                 tensor.detach().copy_(whole)
 
-    def as_first(self, values: Mapping[str, float]) -> dict[str, float]:
+    def broadcast_numbers(self, values: Mapping[str, float]) -> dict[str, float]:
         """The numbers process 0 has under these names."""
         if self.count == 1:
             return dict(values)
-        told = [torch.tensor(value, dtype=torch.float32, device=self.device) for value in values.values()]
-        self.from_first_(told)
-        return {name: value.item() for name, value in zip(values, told, strict=True)}
+        numbers = [torch.tensor(value, dtype=torch.float32, device=self.device) for value in values.values()]
+        self.broadcast_(numbers)
+        return {name: value.item() for name, value in zip(values, numbers, strict=True)}
 
-    def agree(self, elapsed: float, signal_number: int) -> tuple[float, int]:
+    def reduce_clock(self, elapsed: float, signal_number: int) -> tuple[float, int]:
         """The first process's clock, and the largest signal number that any process was sent (0: none)."""
         if self.count == 1:
             return elapsed, signal_number
-        told = torch.tensor([elapsed if self.writes else 0.0, float(signal_number)], device=self.device)
-        with _together():
-            together: list[float] = reduce(told, reduction="max").tolist()
+        clock = torch.tensor([elapsed if self.is_main_process else 0.0, float(signal_number)], device=self.device)
+        with _joint():
+            together: list[float] = reduce(clock, reduction="max").tolist()
         return together[0], int(together[1])
 
-    def told(self, make: Callable[[], T]) -> T:
+    def broadcast_object(self, make: Callable[[], T]) -> T:
         """What ``make`` gives in the first process, in all of them; it is called in that one alone."""
-        found = [make() if self.writes else None]
+        found = [make() if self.is_main_process else None]
         if self.count > 1:
-            with _together():
+            with _joint():
                 broadcast_object_list(found)
         return found[0]  # type: ignore[return-value]
 
-    def wait(self) -> None:
+    def wait_for_everyone(self) -> None:
         """Until all processes are here."""
         if self.count > 1:
-            with _together():
+            with _joint():
                 PartialState().wait_for_everyone()
