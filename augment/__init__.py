@@ -11,16 +11,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augment.arrays.feature_extractor import FeatureExtractor
-    from augment.arrays.synthetic_sampler import SyntheticSampler
     from augment.datasets import ImageSet, LabelledImages, load_dataset
-    from augment.experiment.config import RunConfig
-    from augment.features.config import FeaturesConfig
+    from augment.estimators.feature_extractor import FeatureExtractor
+    from augment.estimators.synthetic_sampler import SyntheticSampler
     from augment.generator import Generator, GeneratorConfig, ImageSpec, StopTraining, Tags
     from augment.progress import Reporter
     from augment.registry import create, load_generator
     from augment.results.features_result import FeaturesResult
     from augment.results.run_result import RunResult
+    from augment.studies.features.config import FeaturesConfig
+    from augment.studies.run.config import RunConfig
 
 __version__ = "0.1.0"
 
@@ -36,10 +36,10 @@ _HOMES = {
     "create": "registry",
     "load_generator": "registry",
     "RunResult": "results.run_result",
-    "RunConfig": "experiment.config",
-    "FeatureExtractor": "arrays.feature_extractor",
-    "SyntheticSampler": "arrays.synthetic_sampler",
-    "FeaturesConfig": "features.config",
+    "RunConfig": "studies.run.config",
+    "FeatureExtractor": "estimators.feature_extractor",
+    "SyntheticSampler": "estimators.synthetic_sampler",
+    "FeaturesConfig": "studies.features.config",
     "FeaturesResult": "results.features_result",
 }
 
@@ -74,10 +74,10 @@ def run(config: RunConfig | None = None, report: Reporter | None = None, **setti
     unfinished folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of
     :mod:`augment.errors`.
     """
-    from augment.experiment.config import RunConfig
-    from augment.experiment.study import STUDY  # each study loads its own half of the package
     from augment.progress import Reporter
     from augment.report.drawing import draw_study
+    from augment.studies.run.config import RunConfig
+    from augment.studies.run.study import STUDY  # each study loads its own half of the package
 
     return STUDY.complete(_asked(RunConfig, config, settings), report or Reporter(), draw_study)
 
@@ -92,10 +92,10 @@ def study_features(
     What was finished before (the generator, encoded features, networks trained from scratch) is reused; an unfinished
     folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of :mod:`augment.errors`.
     """
-    from augment.features.config import FeaturesConfig
-    from augment.features.study import STUDY
     from augment.progress import Reporter
     from augment.report.drawing import draw_study
+    from augment.studies.features.config import FeaturesConfig
+    from augment.studies.features.study import STUDY
 
     return STUDY.complete(_asked(FeaturesConfig, config, settings), report or Reporter(), draw_study)
 

@@ -27,10 +27,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from augment.classifiers import default_updates, fit_cnn, score_predictions
 from augment.classifiers.batches import Augmentation
 from augment.classifiers.learning import Learning
+from augment.compute.device import choose_precision
 from augment.datasets import ImageSet, LabelledImages, load_dataset
-from augment.device import choose_precision
+from augment.datasets.regimes import REGIMES, class_counts, draw_split
 from augment.errors import AugmentError
-from augment.regimes import REGIMES, class_counts, draw_split
 
 Predict = Callable[[Tensor], Tensor]
 Fit = Callable[[LabelledImages, int, int], Predict]

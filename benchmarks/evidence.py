@@ -26,9 +26,9 @@ from page_part import write_part
 
 from augment import run
 from augment.errors import AugmentError, Stopped
-from augment.experiment.config import RunConfig
 from augment.progress import Reporter, reporter
 from augment.storage.files import read_json, write_json
+from augment.studies.run.config import RunConfig
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "evidence.md"
 

@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from augment import create, load_dataset
+from augment.compute.device import Compute, choose_precision
+from augment.compute.encoding import encode_set
+from augment.compute.workers import side_by_side, threads
 from augment.datasets import ImageSet
-from augment.device import Compute, choose_precision
-from augment.encoding import encode_set
-from augment.features.episodes import DEFAULT_KS, default_ks, draw_episodes
-from augment.features.few_labels import FeatureTable, score_heads
 from augment.generator import Generator, ImageSpec
-from augment.workers import side_by_side, threads
+from augment.studies.features.episodes import DEFAULT_KS, default_ks, draw_episodes
+from augment.studies.features.few_labels import FeatureTable, score_heads
 
 PLAIN_BATCH = 128
 WHOLE_SET = 70_000

@@ -20,9 +20,9 @@ from few_labels_page import SHOWN_LABELS, Page
 
 from augment import study_features
 from augment.errors import AugmentError, Stopped
-from augment.features.config import FeaturesConfig
 from augment.progress import Reporter, reporter
 from augment.storage.files import read_json, safe_name, write_json
+from augment.studies.features.config import FeaturesConfig
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "features.md"
 PICTURES = ("layers.png", "timesteps.png", "embedding-tsne-2d.png")

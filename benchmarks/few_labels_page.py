@@ -12,7 +12,7 @@ from augment.report.features_charts import accuracy_lines
 from augment.report.static_charts import begin_static
 from augment.results.features_result import FewLabelScores
 from augment.storage.files import write_text
-from augment.typed_json import from_json
+from augment.storage.typed_json import from_json
 
 Document = Mapping[str, Any]
 

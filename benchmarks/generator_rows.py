@@ -19,21 +19,22 @@ from generator_setup import MODELS, SEED, Bench, Settings, TrainingSet, machine
 from torch import Tensor
 
 from augment import generator as contract
-from augment import registry, trained
+from augment import registry
 from augment.classifiers import fit_cnn, score_predictions
 from augment.classifiers.learning import Learning
+from augment.compute.sampling import as_uint8
 from augment.datasets import LabelledImages
 from augment.generator import Generator, draw
 from augment.metrics.extractor import Extractor
 from augment.metrics.fidelity import SampleImages
 from augment.metrics.memorisation import memorisation
 from augment.metrics.scores import compute_scores
-from augment.pictures import class_grid, image_rows
-from augment.recipe import TrainingRecord
-from augment.sampling import as_uint8
+from augment.results.contact_sheets import class_grid, image_rows
 from augment.seeds import torch_rng
 from augment.storage.files import read_json, write_json
 from augment.storage.hashing import code_fingerprint, content_hash
+from augment.training import trained
+from augment.training.recipe import TrainingRecord
 
 COPIES = 2000
 """Samples, and held-out images, whose nearest training images are looked up."""

@@ -12,10 +12,10 @@ import torch
 
 from augment.classifiers import default_updates
 from augment.datasets import ImageSet, LabelledImages
+from augment.datasets.regimes import Manifest, class_counts, draw_split
+from augment.generators.scoring import References
 from augment.metrics.extractor import Extractor
 from augment.progress import Reporter
-from augment.regimes import Manifest, class_counts, draw_split
-from augment.scoring import References
 
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain VAE": ("vae", {"conditional": False, "prior": "normal", "beta": 1.0}),

@@ -22,12 +22,12 @@ from generator_rows import measure_real, measure_row, row_key
 from generator_setup import MODELS, SAMPLES, SETS, Bench, Settings, training_set
 from threadpoolctl import threadpool_limits
 
+from augment.compute.device import choose_device, choose_precision
 from augment.datasets import ImageSet, load_dataset
-from augment.device import choose_device, choose_precision
 from augment.errors import AugmentError, Stopped
+from augment.generators.scoring import split_references
 from augment.metrics.extractors import load_extractor
 from augment.progress import Reporter, reporter
-from augment.scoring import split_references
 from augment.storage.files import safe_name
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "generators.md"

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from augment import registry
+from augment.compute.sampling import as_uint8
 from augment.datasets import ImageSet, load_dataset
 from augment.generator import Generator, draw
 from augment.metrics.extractor import Extractor
 from augment.metrics.extractors import load_extractor
 from augment.metrics.fidelity import SampleImages
 from augment.metrics.scores import FidelityScores, compute_scores
-from augment.pictures import image_rows
-from augment.sampling import as_uint8
+from augment.results.contact_sheets import image_rows
 from augment.training import fit
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -25,13 +25,13 @@ from page_part import write_part
 from scale_runs import MODEL, records_only
 
 from augment.progress import Reporter
-from augment.sweep.cell import Cell, Outcome
-from augment.sweep.config import SweepConfig
-from augment.sweep.executor import Doing
-from augment.sweep.folder import SweepFolder
-from augment.sweep.grid import cells as cells_of
-from augment.sweep.on_ray import RayExecutor
-from augment.sweep.study import sweep
+from augment.studies.sweep.cell import Cell, Outcome
+from augment.studies.sweep.config import SweepConfig
+from augment.studies.sweep.executor import Doing
+from augment.studies.sweep.folder import SweepFolder
+from augment.studies.sweep.grid import cells as cells_of
+from augment.studies.sweep.on_ray import RayExecutor
+from augment.studies.sweep.study import sweep
 
 PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
 

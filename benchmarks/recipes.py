@@ -22,9 +22,9 @@ from page_part import write_part
 from augment import run
 from augment.errors import AugmentError, Stopped
 from augment.evidence.statistics import mean_with_interval, signed
-from augment.experiment.config import RunConfig
 from augment.progress import Reporter, reporter
 from augment.storage.files import read_json, write_json
+from augment.studies.run.config import RunConfig
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

@@ -25,10 +25,10 @@ from augment.arms import Arm, Budget
 from augment.arms.evaluation import evaluate
 from augment.classifiers import CNN, fit_cart
 from augment.classifiers.cart import Features
+from augment.compute.device import choose_precision
 from augment.datasets import ImageSet, LabelledImages
-from augment.device import choose_precision
+from augment.datasets.regimes import class_counts, draw_split
 from augment.generator import Generator
-from augment.regimes import class_counts, draw_split
 from augment.training import fit
 
 BATCH = 128

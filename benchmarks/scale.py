@@ -26,12 +26,12 @@ from pathlib import Path
 from page_part import write_part
 from scale_runs import MODEL, make, real_run
 
-from augment.sweep.cell import Cell, Outcome
-from augment.sweep.config import SweepConfig
-from augment.sweep.executor import Doing, Executor
-from augment.sweep.folder import SweepFolder
-from augment.sweep.local import LocalExecutor
-from augment.sweep.study import SweepResult, sweep
+from augment.studies.sweep.cell import Cell, Outcome
+from augment.studies.sweep.config import SweepConfig
+from augment.studies.sweep.executor import Doing, Executor
+from augment.studies.sweep.folder import SweepFolder
+from augment.studies.sweep.local import LocalExecutor
+from augment.studies.sweep.study import SweepResult, sweep
 
 PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from augment.registry import registered
 from augment.storage.hashing import content_hash
-from augment.sweep.cell import Cell, Outcome
-from augment.sweep.folder import SweepFolder
+from augment.studies.sweep.cell import Cell, Outcome
+from augment.studies.sweep.folder import SweepFolder
 
 MODEL = "vae"
 REGIMES = ("balanced", "semi", "high")

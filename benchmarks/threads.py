@@ -16,7 +16,7 @@ from contextlib import nullcontext
 import torch
 
 from augment.classifiers import fit_cnn
-from augment.workers import threads
+from augment.compute.workers import threads
 
 
 def seconds(updates: int, count: int) -> float:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from augment.evidence.statistics import Drawn
 from augment.evidence.verdict import Guard, Verdict
 from augment.metrics.scores import FidelityScores, Score
-from augment.recipe import Recipe, TrainingRecord
 from augment.results.features_result import Chosen, EncoderInfo, FeaturesResult, FewLabelScores, Protocol
 from augment.results.run_result import (
     AddedImages,
@@ -18,6 +17,7 @@ from augment.results.run_result import (
     ScoredOn,
 )
 from augment.results.study_result import Cost, DatasetInfo, Environment, GeneratorIdentity, GeneratorInfo, Identity
+from augment.training.recipe import Recipe, TrainingRecord
 
 MADE_IN = Environment("0", "3.11.99", "2", "2", "somewhere", "some", "cpu", 1)
 

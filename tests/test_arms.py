@@ -8,8 +8,8 @@ from augment.arms.grammar import Usage
 from augment.classifiers.learning import Decay, Learning
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, UsageError
-from augment.synthetic.copies import duplicates
-from augment.synthetic.strategies import Balance, Partial
+from augment.synthesis.copies import duplicates
+from augment.synthesis.strategies import Balance, Partial
 
 DEFAULT = Usage.parse("partial")
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.preprocessing import MinMaxScaler
 
-from augment.arrays.images import ImageLayout, InvalidImages, as_array, guessed_shape
+from augment.estimators.images import ImageLayout, InvalidImages, as_array, guessed_shape
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from augment import registry
-from augment.arrays.classes import Classes, InvalidLabels, check_labels
-from augment.arrays.synthetic_sampler import SyntheticSampler
 from augment.errors import ConfigError
+from augment.estimators.classes import Classes, InvalidLabels, check_labels
+from augment.estimators.synthetic_sampler import SyntheticSampler
 from augment.generator import ImageSpec
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), dtype=np.uint8)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from augment.experiment.identity import default_usage
+from augment.studies.run.identity import default_usage
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -121,9 +121,9 @@ def test_a_model_that_fails_is_left_out_and_told(bench, measured, tmp_path, caps
 
 
 def test_the_long_tail_is_the_one_a_run_draws(bench):
-    from augment.experiment.config import RunConfig
-    from augment.experiment.plan import prepare
     from augment.progress import Reporter
+    from augment.studies.run.config import RunConfig
+    from augment.studies.run.plan import prepare
 
     plan = prepare(RunConfig.parse(dataset="digits", model="vae", regime="high", device="cpu"), Reporter())
     part = bench.generator_setup.training_set(load_dataset("digits"), "longtail")

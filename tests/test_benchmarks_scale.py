@@ -51,7 +51,7 @@ def test_coordinates_are_as_many_as_asked_for_and_all_different(count):
 def test_records_without_runs_are_what_a_sweep_takes_for_finished(tmp_path):
     from scale_runs import records_only
 
-    from augment.sweep.folder import SweepFolder
+    from augment.studies.sweep.folder import SweepFolder
 
     records_only(tmp_path, 5)
     assert len(SweepFolder(tmp_path).records()) == 5

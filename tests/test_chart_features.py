@@ -5,9 +5,9 @@ from made_results import dataset_info, features_result, few_label_scores
 
 from augment.report.chart import Scatter
 from augment.report.features_charts import features_charts
+from augment.results.embeddings import Embedding, Embeddings
 from augment.results.features_result import Candidate, SearchMap
 from augment.results.records import FeaturesRecord
-from augment.run_folder.embeddings import Embedding, Embeddings
 
 
 def features_record(folder, **more):

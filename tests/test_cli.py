@@ -193,7 +193,7 @@ def test_fail_under_is_an_exit_code(augment):
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(augment, tmp_path, monkeypatch):
-    from augment.experiment import estimate
+    from augment.studies.run import estimate
 
     monkeypatch.setattr(estimate, "WARM_UP", 0.2)
     command = ["run", "--dataset", "digits", "--model", "vae", "--seed", "70", "--seeds", "3", "--arm", "vae+teacher"]

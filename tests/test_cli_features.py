@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from augment import load_dataset, load_generator
-from augment.device import Compute
-from augment.encoding import encode_set
-from augment.export import read_features
+from augment.compute.device import Compute
+from augment.compute.encoding import encode_set
+from augment.studies.features.export import read_features
 
 QUICK = ("--dataset", "digits", "--model", "ae", "--steps", "3", "--episodes", "2", "--plot", "none", "--device", "cpu")
 SMALL = ("--labels-per-class", "1,4", "--head", "linear", "--baseline", "pixels")

@@ -16,10 +16,10 @@ from augment import run
 from augment.errors import DataError
 from augment.metrics.scores import Score
 from augment.results.comparison import compare_folders
+from augment.results.predictions import Predictions
 from augment.results.records import read_record
 from augment.results.settings import plain_arm
-from augment.run_folder.predictions import Predictions
-from augment.typed_json import to_json
+from augment.storage.typed_json import to_json
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import torch
 from augment.classifiers.transforms import TRANSFORMS
 from augment.datasets import LabelledImages, load_dataset
 from augment.errors import UsageError
-from augment.synthetic.copies import duplicates, transformed_copies
+from augment.synthesis.copies import duplicates, transformed_copies
 
 
 @pytest.fixture(scope="module")

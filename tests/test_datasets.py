@@ -16,7 +16,7 @@ from augment.datasets import download as download_module
 from augment.datasets import named as named_module
 from augment.datasets.search import Corrupt, Unusable
 from augment.errors import MissingDataError
-from augment.locations import cache_folder
+from augment.storage.locations import cache_folder
 
 REAL_OPEN_URL = download_module.open_url
 SHAPES = ((20, 6, 5), (20,), (10, 6, 5), (10,))

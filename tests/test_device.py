@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from augment import device
+from augment.compute import device
 from augment.errors import ConfigError
 
 CPUINFO = "processor : 0\nmodel name : Some CPU\nflags : fpu {flags}\n\nprocessor : 1\nmodel name : Some CPU\n"

@@ -9,7 +9,7 @@ from scipy import stats
 from augment.errors import DataError
 from augment.evidence.effects import class_effects, class_groups, group_effects
 from augment.evidence.statistics import class_image_variances, image_variance, paired_interval
-from augment.typed_json import to_json
+from augment.storage.typed_json import to_json
 
 SEED_HIGH = (870, 677, 161, 628, 319, 937, 775, 54, 499, 119)
 CLASSES = ("a", "b", "c", "d")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from augment import encoding, registry
-from augment.capabilities import Capabilities, EncodeOption
-from augment.cards import Card
-from augment.device import Compute
-from augment.encoding import ENCODE_CHUNK, check_encode_options, encode_set
+from augment import registry
+from augment.compute import encoding
+from augment.compute.device import Compute
+from augment.compute.encoding import ENCODE_CHUNK, check_encode_options, encode_set
+from augment.compute.workers import Workers
 from augment.errors import PluginError, UsageError
-from augment.features import cache as cache_module
-from augment.features.cache import FeatureCache
 from augment.generator import GeneratorConfig, ImageSpec
 from augment.registry import PluginEntry
+from augment.registry.capabilities import Capabilities, EncodeOption
+from augment.registry.summaries import Card
+from augment.studies.features import cache as cache_module
+from augment.studies.features.cache import FeatureCache
 from augment.testing import MinimalGenerator
-from augment.workers import Workers
 
 SPEC = ImageSpec(1, 8, 8, 3)
 IMAGES = torch.randint(

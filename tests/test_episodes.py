@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from augment.errors import ConfigError, DataError
-from augment.features.episodes import default_ks, draw_episodes, draw_search
+from augment.studies.features.episodes import default_ks, draw_episodes, draw_search
 
 LABELS = torch.arange(4).repeat(60)[torch.randperm(240, generator=torch.Generator().manual_seed(3))]
 

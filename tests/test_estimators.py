@@ -20,12 +20,13 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from augment import registry, trained
-from augment.arrays.feature_extractor import FeatureExtractor
-from augment.arrays.images import InvalidImages
-from augment.encoding import encode_set
+from augment import registry
+from augment.compute.encoding import encode_set
 from augment.errors import ConfigError, DataError, UsageError
+from augment.estimators.feature_extractor import FeatureExtractor
+from augment.estimators.images import InvalidImages
 from augment.generator import ImageSpec
+from augment.training import trained
 
 pytestmark = pytest.mark.libraries
 

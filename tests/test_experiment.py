@@ -12,18 +12,18 @@ from augment.arms.grammar import Usage
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
 from augment.evidence.guards import Fingerprint
-from augment.experiment import estimate, retraining, study
-from augment.experiment import plan as plans
-from augment.experiment.config import RunConfig
-from augment.experiment.estimate import Estimate, Stage, within
-from augment.experiment.identity import default_usage
-from augment.experiment.plan import prepare, without_test_images
 from augment.progress import Reporter
-from augment.run_folder.predictions import Predictions, repetition_folder
+from augment.results.predictions import Predictions, repetition_folder
 from augment.storage import files
-from augment.synthetic import cache
-from augment.synthetic.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
-from augment.synthetic.synthesis import NO_PARENT, SyntheticSet
+from augment.studies.run import estimate, retraining, study
+from augment.studies.run import plan as plans
+from augment.studies.run.config import RunConfig
+from augment.studies.run.estimate import Estimate, Stage, within
+from augment.studies.run.identity import default_usage
+from augment.studies.run.plan import prepare, without_test_images
+from augment.synthesis import cache
+from augment.synthesis.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
+from augment.synthesis.synthesis import NO_PARENT, SyntheticSet
 
 QUICK = {"steps": 4, "updates": 4, "device": "cpu", "precision": "fp32", "classifiers": ("cart-pixels",)}
 
@@ -268,7 +268,7 @@ def named_twice(document):
 
 
 def test_over_seeds_the_named_arms_are_trained_twice_and_averaged(tmp_path, monkeypatch):
-    monkeypatch.setattr("augment.experiment.conclusion.run_guards", lambda *_: [])
+    monkeypatch.setattr("augment.studies.run.conclusion.run_guards", lambda *_: [])
     arms = ("real", "oversample", "balanced-softmax", "model", "model+balanced-softmax")
     found = augment.run(config(tmp_path, seeds=2, arms=arms, classifiers=("cnn", "cart-pixels"), updates=20))
     document, kept = found.to_json(), Predictions.load(found.folder)
@@ -286,7 +286,7 @@ def test_over_seeds_the_named_arms_are_trained_twice_and_averaged(tmp_path, monk
 
 
 def test_on_one_seed_the_second_training_stands_beside_the_first(tmp_path, monkeypatch):
-    monkeypatch.setattr("augment.experiment.conclusion.run_guards", lambda *_: [])
+    monkeypatch.setattr("augment.studies.run.conclusion.run_guards", lambda *_: [])
     found = augment.run(config(tmp_path, arms=("real", "oversample", "model"), classifiers=("cnn",), updates=20))
     verdict, rows = found.to_json()["verdict"], {row["arm"]: row for row in found.to_json()["arms"]}
     pair = [rows[verdict[side]] for side in ("arm", "against")]
@@ -300,7 +300,7 @@ def test_on_one_seed_the_second_training_stands_beside_the_first(tmp_path, monke
 
 
 def test_an_arm_can_be_held_against_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr("augment.experiment.conclusion.run_guards", lambda *_: [])
+    monkeypatch.setattr("augment.studies.run.conclusion.run_guards", lambda *_: [])
     arms = ("balanced-softmax", "balanced-softmax:again")
     found = augment.run(config(tmp_path, arms=arms, classifiers=("cnn",), seeds=2, updates=20)).to_json()
     assert [(row["arm"], row["against"]) for row in found["verdicts"]] == [arms[::-1]]

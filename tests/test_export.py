@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from augment.errors import DataError, UsageError
-from augment.export import COLUMNS, SUFFIXES, export_features, read_features, suffix_of
+from augment.studies.features.export import COLUMNS, SUFFIXES, export_features, read_features, suffix_of
 
 CLASSES = ("plain", 'with "quotes"', "comma, and\nline", "=1+1", "+x", "-x", "@x", "ünï")
 METADATA = {"model": "toy", "t": 50, "layer": None, "steps": [1, 2]}

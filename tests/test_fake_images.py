@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from augment.class_folders import save_class_folders
 from augment.datasets import ImageSet, LabelledImages, load_dataset
+from augment.datasets.class_folders import save_class_folders
+from augment.datasets.fake_images import load_fake_images
 from augment.errors import DataError
-from augment.fake_images import load_fake_images
 from augment.generator import UNLABELLED
-from augment.scoring import score
+from augment.generators.scoring import score
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,7 @@ def test_both_sides_are_resized(tmp_path, monkeypatch):
         asked.append((real.spec.shape, image_size))
         raise DataError("enough")
 
-    monkeypatch.setattr("augment.scoring.load_fake_images", stop)
+    monkeypatch.setattr("augment.generators.scoring.load_fake_images", stop)
     with pytest.raises(DataError, match="enough"):
         score("digits", tmp_path, image_size=16)
     assert asked == [((1, 16, 16), 16)]

@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from augment import registry, study_features
+from augment.compute.workers import Workers
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.errors import ConfigError, DataError, UsageError
-from augment.features.config import FeaturesConfig
-from augment.features.plan import prepare
-from augment.features.resolve import layers_of
-from augment.features.verdict import verdict
 from augment.generator import UNLABELLED, Tags
 from augment.progress import Reporter
 from augment.results.features_result import ComparisonAtK
 from augment.studies import lifecycle
+from augment.studies.features.config import FeaturesConfig
+from augment.studies.features.plan import prepare
+from augment.studies.features.resolve import layers_of
+from augment.studies.features.verdict import verdict
 from augment.testing import MinimalGenerator
-from augment.workers import Workers
 
 SEEN = []
 """Images and labels of every training step of the toy."""
@@ -99,7 +99,7 @@ def serve(monkeypatch, data):
 
 
 def test_the_document_has_a_row_for_every_method_head_and_k(monkeypatch):
-    monkeypatch.setattr("augment.features.study.default_updates", lambda images: 20)
+    monkeypatch.setattr("augment.studies.features.study.default_updates", lambda images: 20)
     found = study_features(configured(baselines=("pixels", "cnn", "untrained"), heads=("linear", "knn"))).to_json()
     rows = {(row["method"], row["head"], row["k"]) for row in found["rows"]}
     methods = [(method, head) for method in ("toy", "pixels", "untrained") for head in ("linear", "knn")]

@@ -11,16 +11,16 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from augment.datasets import LabelledImages
-from augment.run_folder.embeddings import Embedding, Embeddings
-from augment.run_folder.gallery import Gallery, Reconstructions, Samples
-from augment.run_folder.gallery_choice import (
+from augment.results.embeddings import Embedding, Embeddings
+from augment.results.gallery import Gallery, Reconstructions, Samples
+from augment.results.gallery_choice import (
     first_of_each,
     of_each,
     reduced,
     restored_beside_originals,
     samples_beside_nearest,
 )
-from augment.run_folder.predictions import Predictions
+from augment.results.predictions import Predictions
 
 CLASSES = ("cat", "d/o|g")
 
@@ -184,8 +184,8 @@ def test_reading_needs_no_torch(tmp_path):
     save_all(tmp_path)
     code = (
         "import sys; from pathlib import Path\n"
-        "from augment.run_folder.gallery import Gallery; from augment.run_folder.predictions import Predictions\n"
-        "from augment.run_folder.embeddings import Embeddings\n"
+        "from augment.results.gallery import Gallery; from augment.results.predictions import Predictions\n"
+        "from augment.results.embeddings import Embeddings\n"
         "found = [kind.load(Path(sys.argv[1])) for kind in (Gallery, Predictions, Embeddings)]\n"
         "sys.exit('torch' in sys.modules or None in found)"
     )

@@ -8,11 +8,11 @@ import pytest
 import torch
 from made_results import training_record
 
-from augment import generation, scoring
-from augment.class_folders import save_class_folders
 from augment.datasets import LabelledImages, load_dataset
+from augment.datasets.class_folders import save_class_folders
 from augment.errors import ConfigError, DataError, UsageError
 from augment.generator import GeneratorConfig, ImageSpec
+from augment.generators import generation, scoring
 from augment.progress import Reporter
 from augment.registry import create, load_generator
 from augment.storage.locks import locked

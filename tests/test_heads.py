@@ -3,10 +3,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from augment.heads import HEADS, predict
-from augment.heads.logistic import fit_logistic
-from augment.heads.nearest import _distances, _votes
-from augment.heads.rowspace import row_space
+from augment.classifiers.probes import HEADS, predict
+from augment.classifiers.probes.logistic import fit_logistic
+from augment.classifiers.probes.nearest import _distances, _votes
+from augment.classifiers.probes.rowspace import row_space
 
 CLASSES = 3
 
@@ -169,7 +169,7 @@ def test_ties_go_to_the_class_at_the_smaller_total_distance():
 def test_neighbours_do_not_depend_on_the_chunk(monkeypatch):
     features, labels, queries, _ = blobs(2, 20, 5, distance=0.7)
     whole = fitted("knn", features, labels, queries)
-    monkeypatch.setattr("augment.heads.nearest.CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr("augment.classifiers.probes.nearest.CHUNK_ELEMENTS", 1000)
     chunked = fitted("knn", features, labels, queries)
     assert torch.equal(whole.predictions, chunked.predictions)
     assert whole.chosen == chunked.chosen

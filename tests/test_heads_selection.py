@@ -1,17 +1,17 @@
 import pytest
 import torch
 
+from augment.classifiers.probes import HEADS, predict
+from augment.classifiers.probes.linear import DEFAULT_STRENGTH, STRENGTHS
+from augment.classifiers.probes.mlp import DECAYS, _gradients, _initial
+from augment.classifiers.probes.selection import held_log_likelihood, held_out, row_shares
 from augment.errors import ConfigError, DataError
-from augment.heads import HEADS, predict
-from augment.heads.linear import DEFAULT_STRENGTH, STRENGTHS
-from augment.heads.mlp import DECAYS, _gradients, _initial
-from augment.heads.selection import held_log_likelihood, held_out, row_shares
 
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
-    monkeypatch.setattr("augment.heads.mlp.UPDATES", 60)
-    monkeypatch.setattr("augment.heads.mlp.HIDDEN", 64)
+    monkeypatch.setattr("augment.classifiers.probes.mlp.UPDATES", 60)
+    monkeypatch.setattr("augment.classifiers.probes.mlp.HIDDEN", 64)
 
 
 def noisy(per_class: int, width: int = 12, *, episodes: int = 3, classes: int = 4, seed: int = 0):

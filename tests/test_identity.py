@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 
 from augment.datasets import load_dataset
-from augment.experiment.config import RunConfig
-from augment.experiment.study import STUDY as RUN
-from augment.features.config import FeaturesConfig
-from augment.features.study import STUDY as FEATURES
 from augment.progress import Reporter
 from augment.results.study_result import Identity
+from augment.storage.typed_json import from_json, to_json
+from augment.studies.features.config import FeaturesConfig
+from augment.studies.features.study import STUDY as FEATURES
 from augment.studies.identity import DataFacts
-from augment.sweep.config import SweepConfig
-from augment.sweep.grid import cells
-from augment.typed_json import from_json, to_json
+from augment.studies.run.config import RunConfig
+from augment.studies.run.study import STUDY as RUN
+from augment.studies.sweep.config import SweepConfig
+from augment.studies.sweep.grid import cells
 
 ASKED = {
     RUN: {"dataset": "digits", "model": "vae", "size": 120, "device": "cpu", "precision": "fp32", "steps": 3},

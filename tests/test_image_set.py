@@ -6,7 +6,7 @@ import torch
 from augment.datasets import ImageSet, LabelledImages, describe, known_datasets, load_dataset
 from augment.datasets.image_set import stratified_split
 from augment.errors import ConfigError, DataError, UsageError
-from augment.locations import cache_folder
+from augment.storage.locations import cache_folder
 
 
 def test_digits():

@@ -14,7 +14,7 @@ PARENTS = {"vae": "ae", "dvae": "vae", "clip_guided": "ddpm"}
 """Built-ins that extend another one; a plugin that is not here stands alone."""
 CONTRACT = ("augment.generator", "augment.corruptions", "augment.errors", "augment.seeds")
 """What a plugin builds on; these import each other and nothing else of ours."""
-TENSORS_ONLY = ("augment.regimes", "augment.metrics", "augment.classifiers", "augment.evidence")
+TENSORS_ONLY = ("augment.datasets.regimes", "augment.metrics", "augment.classifiers", "augment.evidence")
 
 
 def module_of(path):
@@ -148,7 +148,8 @@ def test_nothing_imports_the_second_plugins_or_the_tests():
 
 def test_light_modules_load_neither_torch_nor_the_kit():
     code = (
-        "import sys, augment, augment.cli, augment.registry, augment.errors, augment.scaffold, augment.seeds\n"
+        "import sys, augment, augment.cli, augment.registry, augment.errors, augment.seeds\n"
+        "import augment.generators.scaffold\n"
         "heavy = ('torch', 'torchvision', 'sklearn', 'scipy', 'matplotlib', 'accelerate', 'diffusers', 'pytest')\n"
         "sys.exit(' '.join(name for name in (*heavy, 'augment.testing') if name in sys.modules) or None)"
     )

@@ -106,7 +106,9 @@ class Pair:
 def forks():
     """Processes forked from one server that has done the slow imports."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "augment.generation", "augment.training", "augment.cli", "pytest"])
+    context.set_forkserver_preload(
+        ["torch._dynamo", "augment.generators.generation", "augment.training", "augment.cli", "pytest"]
+    )
     return context
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from augment import registry
-from augment.class_folders import save_class_folders
+from augment.compute.sampling import sample_images
 from augment.datasets import LabelledImages, load_dataset
+from augment.datasets.class_folders import save_class_folders
 from augment.errors import DataError
 from augment.evidence.guards import Fingerprint, no_test_images, refuse_test_images
 from augment.generator import GeneratorConfig
-from augment.sampling import sample_images
-from augment.scoring import score
+from augment.generators.scoring import score
 from augment.testing import MinimalGenerator
 from augment.training import fit
 

@@ -9,8 +9,8 @@ from augment import registry
 from augment.classifiers.batches import batches
 from augment.classifiers.learning import Learning, RealLast
 from augment.errors import LARGEST_BATCH, LARGEST_COUNT, LARGEST_SEED, ConfigError, no_room, too_large
-from augment.experiment.config import RunConfig
 from augment.seeds import numpy_rng, random_state, torch_rng
+from augment.studies.run.config import RunConfig
 
 HUGE = 10**29
 
@@ -88,7 +88,7 @@ def test_too_little_memory_is_told_with_what_to_do(augment, monkeypatch, error):
     def fails(*_args, **_kwargs):
         raise error
 
-    monkeypatch.setattr("augment.listing.inspect_dataset", fails)
+    monkeypatch.setattr("augment.cli.listing.inspect_dataset", fails)
     code, _, err = augment("datasets", "inspect", "digits")
     assert no_room(error) and code == 3 and "--image-size" in err and len(err.splitlines()) == 1
 
@@ -97,7 +97,7 @@ def test_other_runtime_errors_are_bugs_with_a_traceback(augment, monkeypatch):
     def fails(*_args, **_kwargs):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr("augment.listing.inspect_dataset", fails)
+    monkeypatch.setattr("augment.cli.listing.inspect_dataset", fails)
     with pytest.raises(RuntimeError, match="shapes differ"):
         augment("datasets", "inspect", "digits")
 

@@ -14,16 +14,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from augment import cards, registry
-from augment.capabilities import REQUIRED, ModelOption, count_parameters, describe, encode_options
-from augment.cards import Card, all_cards, card_of, kept_cards
+from augment import registry
 from augment.cli import models_tables
 from augment.errors import PluginError, UsageError
 from augment.generator import GeneratorConfig
 from augment.progress import Reporter
 from augment.registry import PluginEntry
+from augment.registry import summaries as cards
+from augment.registry.capabilities import REQUIRED, ModelOption, count_parameters, describe, encode_options
+from augment.registry.summaries import Card, all_cards, card_of, kept_cards
+from augment.storage.typed_json import to_json
 from augment.testing import MinimalGenerator
-from augment.typed_json import to_json
 
 pytestmark = pytest.mark.libraries
 

@@ -11,9 +11,9 @@ import pytest
 from augment import load_dataset
 from augment.cli.app import app
 from augment.errors import DataError, UsageError
-from augment.locations import local_file, local_path, require_text, shown
 from augment.registry import load_generator
 from augment.storage import files
+from augment.storage.locations import local_file, local_path, require_text, shown
 
 LONG = "x" * 5000
 DEEP = "x/" * 2500

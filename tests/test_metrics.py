@@ -23,7 +23,7 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def quick(monkeypatch):
     """A few updates in fp32 instead of the full budget."""
-    monkeypatch.setattr("augment.device.choose_precision", lambda *_: "fp32")
+    monkeypatch.setattr("augment.compute.device.choose_precision", lambda *_: "fp32")
     monkeypatch.setattr(extractors, "MOST_UPDATES", 4)
     monkeypatch.setattr(extractors, "FEWEST_UPDATES", 4)
 

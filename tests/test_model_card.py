@@ -11,12 +11,11 @@ from made_results import fidelity_scores
 from markdown_it import MarkdownIt
 
 import augment
-from augment import generation, load_generator, study_features
+from augment import load_generator, study_features
 from augment.datasets import ImageSet, LabelledImages, load_dataset
-from augment.experiment.config import RunConfig
-from augment.features.config import FeaturesConfig
-from augment.metrics.scores import Score
-from augment.model_card import (
+from augment.datasets.regimes import Manifest
+from augment.generators import generation
+from augment.generators.model_card import (
     HELPED,
     ONE_SEED,
     SAMPLES,
@@ -31,7 +30,9 @@ from augment.model_card import (
     unscored,
     write_card,
 )
-from augment.regimes import Manifest
+from augment.metrics.scores import Score
+from augment.studies.features.config import FeaturesConfig
+from augment.studies.run.config import RunConfig
 
 pytestmark = pytest.mark.libraries
 

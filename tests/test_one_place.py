@@ -67,7 +67,7 @@ def with_a_field(tmp_path_factory):
     """`RunConfig` has one field more, of which four commands have told."""
     copy = Copy(tmp_path_factory.mktemp("field"))
     copy.change(
-        "augment/experiment/config.py",
+        "augment/studies/run/config.py",
         "    save_images: Annotated[",
         '    patience: Annotated[int | None, Field(ge=1), Option("Epochs to wait.")] = None\n'
         "    save_images: Annotated[",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from augment.errors import DataError
-from augment.pictures import GAP, MARGIN, class_grid, image_rows
+from augment.results.contact_sheets import GAP, MARGIN, class_grid, image_rows
 
 
 def flat(values, side=4, channels=1):

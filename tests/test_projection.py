@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from augment.errors import ConfigError, DataError, UsageError
-from augment.features.projection import METHODS, axis_names, check_method, project
+from augment.studies.features.projection import METHODS, axis_names, check_method, project
 
 pytestmark = pytest.mark.libraries
 
@@ -123,7 +123,7 @@ def test_umap_that_is_missing_or_broken_names_the_extra_and_what_works(monkeypat
 
 UMAP = """
 import numpy as np, torch
-from augment.features.projection import project
+from augment.studies.features.projection import project
 rng = torch.Generator().manual_seed(0)
 features = torch.randn(10, 3, generator=rng)
 features[5:] += 30

@@ -12,8 +12,8 @@ from sklearn.neighbors import kneighbors_graph
 from torch import Tensor
 
 from augment.errors import ConfigError, DataError
-from augment.features.neighbour_graph import NeighbourGraph
-from augment.features.propagation import ALPHA, confident, propagate, spread
+from augment.studies.features.neighbour_graph import NeighbourGraph
+from augment.studies.features.propagation import ALPHA, confident, propagate, spread
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import yaml
 from typer.main import get_command
 
 from augment.cli import app
-from augment.sweep.config import SweepConfig
-from augment.sweep.grid import combinations
+from augment.studies.sweep.config import SweepConfig
+from augment.studies.sweep.grid import combinations
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from augment.datasets.regimes import PRESETS, REGIMES, Manifest, class_counts, class_shares, draw_split
 from augment.errors import ConfigError, DataError, UsageError
-from augment.experiment.plan import held_out
-from augment.regimes import PRESETS, REGIMES, Manifest, class_counts, class_shares, draw_split
+from augment.studies.run.plan import held_out
 
 PLENTY = (6000,) * 10
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from augment import run, study_features
-from augment.features.config import FeaturesConfig
 from augment.report.page import write_report
 from augment.results.records import load_records
+from augment.studies.features.config import FeaturesConfig
 
 if importlib.util.find_spec("playwright") is None:
     pytest.skip("playwright is not installed: pip install -e .[dev]", allow_module_level=True)

@@ -34,13 +34,13 @@ from augment.report import page_parts, page_pictures
 from augment.report.page import write_report
 from augment.report.page_content import detailed
 from augment.report.page_origin import command
+from augment.results.gallery import Gallery, Reconstructions, Samples
 from augment.results.records import FeaturesRecord, RunRecord, load_records
 from augment.results.run_result import RegimeInfo
 from augment.results.selection import Condition
 from augment.results.studies import studies
 from augment.results.study_result import Identity
-from augment.run_folder.gallery import Gallery, Reconstructions, Samples
-from augment.typed_json import from_json, to_json
+from augment.storage.typed_json import from_json, to_json
 
 pytestmark = pytest.mark.libraries
 
@@ -285,15 +285,15 @@ def test_the_command_says_everything_that_was_set(made):
 def test_the_command_asks_for_the_very_same_result(kind, augment, monkeypatch, tmp_path):
     """Read by the command line again it has the same identity, the hash that a result is found by."""
     if kind == "run":
-        from augment.experiment import plan
-        from augment.experiment.config import RunConfig as Config
+        from augment.studies.run import plan
+        from augment.studies.run.config import RunConfig as Config
 
         more = {"size": 200, "seeds": 2, "regime_seed": 5, "spread": True, "strategy": "partial:share=0.5,cap=3"}
         more |= {"arms": ("real", "oversample+mixup", "ae"), "classifiers": ("cnn",), "imbalance_factor": 12.5}
         more |= {"options": {"width": 16, "ae.latent_dim": 8}, "updates": 7, "score_on": "validation"}
     else:
-        from augment.features import plan
-        from augment.features.config import FeaturesConfig as Config
+        from augment.studies.features import plan
+        from augment.studies.features.config import FeaturesConfig as Config
 
         more = {"layer": "auto", "labels_per_class": (1, 3), "heads": ("knn",), "baselines": (), "plots": ("pca",)}
         more |= {"options": {"prior": "normal"}, "steps": 9, "second_stage": ("propagation",), "seed": 4}

@@ -34,8 +34,8 @@ from augment.results.features_result import Candidate, Chosen, ComparisonAtK, Fe
 from augment.results.records import load_records
 from augment.results.run_result import ArmEffects, ArmSpread, RunResult
 from augment.results.study_result import Identity
-from augment.synthetic.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
-from augment.typed_json import to_json
+from augment.storage.typed_json import to_json
+from augment.synthesis.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
 
 RUN_SCHEMA = RunResult.schema
 

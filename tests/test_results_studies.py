@@ -12,12 +12,12 @@ from made_results import with_options, with_settings
 from scipy import stats
 
 from augment import run
+from augment.results.predictions import Predictions
 from augment.results.records import RunRecord, load_records
 from augment.results.settings import settings_of
 from augment.results.studies import studies
 from augment.results.study_result import GeneratorIdentity
-from augment.run_folder.predictions import Predictions
-from augment.typed_json import to_json
+from augment.storage.typed_json import to_json
 
 GIVEN = ("delta", "p", "p_holm", "p_wilcoxon", "p_permutation")
 

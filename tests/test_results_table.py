@@ -28,7 +28,7 @@ from augment.results.features_result import Chosen, ComparisonAtK, FeaturesResul
 from augment.results.run_result import RunResult
 from augment.results.selection import Condition, select
 from augment.results.study_result import Identity
-from augment.typed_json import to_json
+from augment.storage.typed_json import to_json
 
 SEEDS = 3
 

@@ -11,23 +11,23 @@ from made_results import arm_scores, run_result, training_record
 
 import augment
 from augment import registry, study_features
+from augment.cli.listing import doctor
 from augment.datasets import load_dataset
+from augment.datasets.regimes import Manifest
 from augment.errors import DataError
-from augment.experiment.config import RunConfig
-from augment.experiment.plan import held_out
-from augment.experiment.study import folder_name
-from augment.features.config import FeaturesConfig
-from augment.features.plan import prepare
-from augment.listing import doctor
 from augment.progress import Reporter
-from augment.regimes import Manifest
+from augment.results.embeddings import Embeddings
+from augment.results.gallery import Gallery
+from augment.results.predictions import Predictions
 from augment.results.study_result import Cost
-from augment.run_folder.embeddings import Embeddings
-from augment.run_folder.gallery import Gallery
-from augment.run_folder.predictions import Predictions
 from augment.storage import files
 from augment.storage.files import write_bytes, write_json
+from augment.studies.features.config import FeaturesConfig
+from augment.studies.features.plan import prepare
 from augment.studies.lifecycle import environment, finish
+from augment.studies.run.config import RunConfig
+from augment.studies.run.plan import held_out
+from augment.studies.run.study import folder_name
 
 QUICK = {"dataset": "digits", "steps": 4, "device": "cpu", "precision": "fp32"}
 TINY = {"width": 8, "latent_dim": 4, "batch_size": 8}
@@ -267,7 +267,7 @@ def test_a_feature_study_leaves_its_maps_as_numbers(studied, digits):
 
 def test_a_feature_study_says_where_when_and_at_what_cost(studied):
     document = json.loads((studied.folder / "result.json").read_text())
-    assert document["schema"] == "augment.features/5" and document["environment"] == asdict(environment("cpu"))
+    assert document["schema"] == "augment.studies.features/5" and document["environment"] == asdict(environment("cpu"))
     rows = document["rows"]
     assert document["cost"]["classifier_seconds"] == pytest.approx(sum(row["seconds"] for row in rows), abs=0.01)
     assert document["cost"]["generator_seconds"] == pytest.approx(document["generator"]["seconds"], abs=0.01)

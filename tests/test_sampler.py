@@ -19,13 +19,14 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_validat
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import augment
-from augment import registry, trained
-from augment.arrays import synthetic_sampler as sampler
-from augment.arrays.feature_extractor import FeatureExtractor
-from augment.arrays.images import ImageLayout, InvalidImages
-from augment.arrays.synthetic_sampler import SyntheticSampler
+from augment import registry
 from augment.errors import ConfigError, UsageError
+from augment.estimators import synthetic_sampler as sampler
+from augment.estimators.feature_extractor import FeatureExtractor
+from augment.estimators.images import ImageLayout, InvalidImages
+from augment.estimators.synthetic_sampler import SyntheticSampler
 from augment.generator import ImageSpec
+from augment.training import trained
 
 pytestmark = pytest.mark.libraries
 

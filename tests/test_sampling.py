@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from augment import workers
-from augment.device import Compute
+from augment.compute import workers
+from augment.compute.device import Compute
+from augment.compute.sampling import as_uint8, sample_images
+from augment.compute.workers import Workers
 from augment.errors import PluginError
 from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, draw
 from augment.registry import create
-from augment.sampling import as_uint8, sample_images
 from augment.testing import MinimalGenerator
-from augment.workers import Workers
 
 LABELS = torch.arange(2 * SAMPLE_CHUNK + 5) % 3
 

@@ -7,7 +7,7 @@ import pytest
 
 from augment import registry
 from augment.errors import DataError, UsageError
-from augment.scaffold import write_plugin
+from augment.generators.scaffold import write_plugin
 from augment.testing import check_generator
 
 

@@ -18,7 +18,7 @@ OF_THEIR_OWN = {
     "augment/training/isolation.py": "puts all global generators at the start of a stream",
     "augment/metrics/network.py": "the extractors that are shipped were made by it",
     "augment/datasets/image_set.py": "the split of data without parts is no draw of a study",
-    "augment/arrays/training.py": "scikit-learn's parameter of that name",
+    "augment/estimators/training.py": "scikit-learn's parameter of that name",
 }
 
 

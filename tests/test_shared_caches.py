@@ -12,18 +12,18 @@ import filelock
 import pytest
 import torch
 
-from augment import trained
 from augment.arms import Arm, Budget, evaluation
+from augment.compute.workers import Workers
 from augment.datasets import LabelledImages, load_dataset
 from augment.errors import Stopped
-from augment.features import cache as feature_cache
 from augment.generator import GeneratorConfig, ImageSpec
 from augment.progress import Reporter
 from augment.storage import files, locks
-from augment.synthetic import cache as synthetic_cache
-from augment.synthetic.synthesis import SyntheticSet
+from augment.studies.features import cache as feature_cache
+from augment.synthesis import cache as synthetic_cache
+from augment.synthesis.synthesis import SyntheticSet
 from augment.testing.minimal import MinimalGenerator
-from augment.workers import Workers
+from augment.training import trained
 
 WAIT = 600
 

@@ -7,7 +7,7 @@ from imblearn.over_sampling import SMOTE
 from augment.errors import DataError, UsageError
 from augment.generator import GeneratorConfig, ImageSpec, Tags
 from augment.seeds import random_state
-from augment.synthetic.copies import latent_smote, smote_images
+from augment.synthesis.copies import latent_smote, smote_images
 from augment.testing import MinimalGenerator
 
 pytestmark = pytest.mark.libraries

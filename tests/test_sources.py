@@ -4,21 +4,21 @@ import cloudpickle
 import pytest
 import torch
 
+from augment.compute.device import Compute
+from augment.compute.sampling import edit_images
+from augment.compute.workers import Workers
 from augment.datasets import LabelledImages
-from augment.device import Compute
 from augment.errors import ConfigError, PluginError, UsageError
 from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, Tags
-from augment.sampling import edit_images
-from augment.synthetic.sources import (
+from augment.synthesis.sources import (
     between_neighbours,
     check_source,
     classes_from_real,
     make_from_real,
     within_class_deviation,
 )
-from augment.synthetic.strategies import Neighbourhood, PartialNoise, Translation
+from augment.synthesis.strategies import Neighbourhood, PartialNoise, Translation
 from augment.testing import MinimalGenerator
-from augment.workers import Workers
 
 SPEC = ImageSpec(1, 4, 4, 3)
 

@@ -7,7 +7,7 @@ import pytest
 
 from augment.errors import DataError
 from augment.evidence.spread import spread
-from augment.typed_json import to_json
+from augment.storage.typed_json import to_json
 
 SUBSET, GENERATOR, CLASSIFIER = 0.006, 0.004, 0.003
 """Standard deviations of the simulated effects."""

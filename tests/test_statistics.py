@@ -27,7 +27,7 @@ from augment.evidence.statistics import (
     t_interval,
     wilcoxon,
 )
-from augment.typed_json import from_json, to_json
+from augment.storage.typed_json import from_json, to_json
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 30])

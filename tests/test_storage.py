@@ -15,8 +15,7 @@ import torch
 from made_results import run_result
 from PIL import Image
 
-from augment import class_folders
-from augment.datasets import load_dataset
+from augment.datasets import class_folders, load_dataset
 from augment.errors import DataError
 from augment.results.run_result import RunResult
 from augment.storage import files, hashing, locks

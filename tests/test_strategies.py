@@ -5,7 +5,7 @@ import pytest
 from augment.arms.grammar import STRATEGIES, Usage, parse_strategy
 from augment.classifiers.learning import Decay, RealLast
 from augment.errors import ConfigError, UsageError
-from augment.synthetic.strategies import Balance, Even, Partial, Ratio
+from augment.synthesis.strategies import Balance, Even, Partial, Ratio
 
 
 def test_counts_are_those_of_the_docstrings():

@@ -11,14 +11,23 @@ import pytest
 from augment.errors import DataError, Stopped
 from augment.progress import BarReporter, LineReporter, Reporter
 from augment.storage.files import write_json
-from augment.sweep.cell import Cell, Outcome
-from augment.sweep.config import SweepConfig
-from augment.sweep.estimate import estimate_sweep
-from augment.sweep.executor import Doing
-from augment.sweep.folder import SweepFolder
-from augment.sweep.grid import cells
-from augment.sweep.progress import BarDisplay, Display, LineDisplay, SweepState, display_for, duration, summary, told
-from augment.sweep.study import sweep
+from augment.studies.sweep.cell import Cell, Outcome
+from augment.studies.sweep.config import SweepConfig
+from augment.studies.sweep.estimate import estimate_sweep
+from augment.studies.sweep.executor import Doing
+from augment.studies.sweep.folder import SweepFolder
+from augment.studies.sweep.grid import cells
+from augment.studies.sweep.progress import (
+    BarDisplay,
+    Display,
+    LineDisplay,
+    SweepState,
+    display_for,
+    duration,
+    summary,
+    told,
+)
+from augment.studies.sweep.study import sweep
 
 GRID = {"dataset": "digits", "model": ["vae", "dvae"], "size": 200, "imbalance_factor": 10, "seeds": 2, "name": "s"}
 
@@ -124,7 +133,7 @@ def test_what_is_finished_is_not_begun_again(instant):
     assert "4 of 6 cells were finished before." in notes
     document = result.to_json()
     assert [row["cached"] for row in document["cells"]] == [True, True, False, True, True, False]
-    assert document["schema"] == "augment.sweep/1" and document["cells"][0]["coordinates"]["seed"] == 0
+    assert document["schema"] == "augment.studies.sweep/1" and document["cells"][0]["coordinates"]["seed"] == 0
 
 
 def test_nothing_is_started_where_nothing_is_left(instant):
@@ -229,7 +238,7 @@ def test_durations_are_short(seconds, text):
 
 
 def test_without_a_terminal_there_is_a_line_a_minute(monkeypatch):
-    from augment.sweep import progress
+    from augment.studies.sweep import progress
 
     now = 1000.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
@@ -277,8 +286,8 @@ def test_progress_goes_where_it_can_be_seen(report, kind):
 @pytest.fixture
 def timed(monkeypatch):
     """Warm-ups that take ten seconds per arm; which models were timed."""
-    from augment.experiment import estimate
-    from augment.experiment.estimate import Estimate, Stage
+    from augment.studies.run import estimate
+    from augment.studies.run.estimate import Estimate, Stage
 
     asked = []
 

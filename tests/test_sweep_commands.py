@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from augment.sweep.folder import SweepFolder
+from augment.studies.sweep.folder import SweepFolder
 
 FAKES = '''
 """Generators that fail."""
@@ -73,8 +73,8 @@ def test_failures_are_reported_with_their_reason_and_the_rest_goes_on(augment, f
 @pytest.fixture
 def timed(monkeypatch):
     """Warm-ups that take ten seconds."""
-    from augment.experiment import estimate
-    from augment.experiment.estimate import Estimate, Stage
+    from augment.studies.run import estimate
+    from augment.studies.run.estimate import Estimate, Stage
 
     def instead(plan, report):
         return Estimate("f", (Stage("all", "", 10.0),), 1)
@@ -188,9 +188,9 @@ def test_a_sweep_that_is_asked_to_stop_says_how_to_go_on(tmp_path):
 STOPPED = """
 import sys, time
 from importlib import import_module
-from augment.sweep import study
-from augment.sweep.cell import Cell
-from augment.sweep.config import SweepConfig
+from augment.studies.sweep import study
+from augment.studies.sweep.cell import Cell
+from augment.studies.sweep.config import SweepConfig
 
 class Stuck:
     free = 1

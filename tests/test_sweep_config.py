@@ -10,9 +10,9 @@ import pytest
 
 from augment.errors import AugmentError, ConfigError, DataError, UsageError
 from augment.progress import Reporter
-from augment.sweep.config import SweepConfig
-from augment.sweep.grid import cells, combinations
-from augment.sweep.study_file import overridden, read_study
+from augment.studies.sweep.config import SweepConfig
+from augment.studies.sweep.grid import cells, combinations
+from augment.studies.sweep.study_file import overridden, read_study
 
 SMALL = {"dataset": "digits", "model": "vae", "size": 200, "imbalance_factor": 10}
 
@@ -241,7 +241,7 @@ def test_whatever_changes_a_result_changes_the_key(other):
 
 
 def test_other_code_changes_the_key(monkeypatch):
-    from augment import trained
+    from augment.training import trained
 
     before = keys()
     monkeypatch.setattr(trained, "plugin_code", lambda cls: "edited")

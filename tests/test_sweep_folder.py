@@ -13,8 +13,8 @@ import pytest
 
 from augment.errors import DataError, UsageError
 from augment.storage import files
-from augment.sweep.cell import Outcome
-from augment.sweep.folder import SweepFolder
+from augment.studies.sweep.cell import Outcome
+from augment.studies.sweep.folder import SweepFolder
 
 
 def outcome(key, **changes):
@@ -190,7 +190,7 @@ def test_one_sweep_at_a_time(folder):
 
 def test_the_lock_of_a_killed_sweep_is_free(tmp_path):
     script = (
-        "import sys, time; from augment.sweep.folder import SweepFolder\n"
+        "import sys, time; from augment.studies.sweep.folder import SweepFolder\n"
         "with SweepFolder(sys.argv[1]).locked():\n    print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as holder:

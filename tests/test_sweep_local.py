@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from augment.errors import ConfigError
-from augment.sweep import local, machine
-from augment.sweep.cell import Cell, Outcome
-from augment.sweep.executor import Doing
-from augment.sweep.folder import SweepFolder
-from augment.sweep.local import LocalExecutor
+from augment.studies.sweep import local, machine
+from augment.studies.sweep.cell import Cell, Outcome
+from augment.studies.sweep.executor import Doing
+from augment.studies.sweep.folder import SweepFolder
+from augment.studies.sweep.local import LocalExecutor
 
 FAKE = """
 import json, os, signal, sys, threading, time
@@ -205,7 +205,7 @@ def test_a_real_worker_ends_with_its_input_in_the_middle_of_a_cell(tmp_path, mon
     """The cell waits for a run folder that never becomes free; nothing but the end of the input ends it."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
-        "import augment.sweep.cell as cell, time\n"
+        "import augment.studies.sweep.cell as cell, time\n"
         "def carry_out(cell, out, report, draw, *, attempt):\n"
         "    print('what a library prints', flush=True)\n"
         "    report.stage('stuck')\n"
@@ -228,7 +228,7 @@ def test_a_real_worker_ends_with_its_input_in_the_middle_of_a_cell(tmp_path, mon
 
 MIDDLE = """
 import os, sys
-from augment.workers import Workers
+from augment.compute.workers import Workers
 workers = Workers(1)
 print(workers.submit(os.getpid).future.result(), flush=True)
 workers.submit(__import__("time").sleep, 600)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from augment.errors import UsageError
-from augment.sweep.folder import SweepFolder
-from augment.sweep.ray_cluster import connect, slots
+from augment.studies.sweep.folder import SweepFolder
+from augment.studies.sweep.ray_cluster import connect, slots
 
 pytestmark = pytest.mark.libraries
 
@@ -62,9 +62,9 @@ cluster.shutdown()
 DRIVER = """
 import json, sys
 from dataclasses import asdict
-from augment.sweep.cell import Cell, Outcome
-from augment.sweep.folder import SweepFolder
-from augment.sweep.on_ray import RayExecutor
+from augment.studies.sweep.cell import Cell, Outcome
+from augment.studies.sweep.folder import SweepFolder
+from augment.studies.sweep.on_ray import RayExecutor
 
 address, location, cells = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 folder = SweepFolder(location)

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
+from augment.compute.sampling import as_uint8
 from augment.datasets import LabelledImages
 from augment.errors import ConfigError, PluginError, UsageError
 from augment.generator import SAMPLE_CHUNK, GeneratorConfig, ImageSpec, Tags, draw
-from augment.sampling import as_uint8
 from augment.seeds import derived_seed
-from augment.synthetic.sources import make_from_real
-from augment.synthetic.strategies import Neighbourhood, PartialNoise, Translation
-from augment.synthetic.synthesis import (
+from augment.synthesis.sources import make_from_real
+from augment.synthesis.strategies import Neighbourhood, PartialNoise, Translation
+from augment.synthesis.synthesis import (
     FROM_REAL,
     SyntheticSet,
     config_sha256,

@@ -8,14 +8,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from augment.compute.device import Compute
+from augment.compute.workers import Workers
 from augment.datasets import LabelledImages
-from augment.device import Compute
 from augment.errors import DataError
 from augment.metrics.memorisation import pixel_copies
-from augment.synthetic.acceptance import MOST, filtered
-from augment.synthetic.strategies import Teacher
-from augment.synthetic.synthesis import SyntheticSet
-from augment.synthetic.teacher_filter import (
+from augment.storage.typed_json import to_json
+from augment.synthesis.acceptance import MOST, filtered
+from augment.synthesis.strategies import Teacher
+from augment.synthesis.synthesis import SyntheticSet
+from augment.synthesis.teacher_filter import (
     MIN_HELD_OUT,
     SEEN_BY_ALL,
     FoldTeacher,
@@ -24,8 +26,6 @@ from augment.synthetic.teacher_filter import (
     distance_to_nearest,
     stratified_parts,
 )
-from augment.typed_json import to_json
-from augment.workers import Workers
 
 SIZES = (200, 80, 12, 1)
 SETTINGS = {"updates": 40, "seed": 3}

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 import augment
-from augment import scoring, study_features
+from augment import study_features
 from augment.datasets import ImageSet, LabelledImages
 from augment.errors import ConfigError, DataError
-from augment.experiment import estimate
-from augment.experiment.config import RunConfig
-from augment.features.config import FeaturesConfig
+from augment.generators import scoring
 from augment.progress import Reporter
+from augment.studies.features.config import FeaturesConfig
+from augment.studies.run import estimate
+from augment.studies.run.config import RunConfig
 from augment.training import fitting
 
 QUICK = {"steps": 2, "updates": 2, "device": "cpu", "precision": "fp32", "dataset": "pets", "model": "vae"}

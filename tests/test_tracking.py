@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from made_results import arm_scores, features_result, few_label_scores, fidelity_scores, run_result
 
-from augment import run, tracking
+from augment import run
 from augment.errors import UsageError
-from augment.experiment.config import RunConfig
-from augment.features.config import FeaturesConfig
 from augment.metrics.scores import Score
 from augment.progress import Reporter
-from augment.tracking import TRACKERS, Tracked, flat, means, safe_tag, tracked
+from augment.studies.features.config import FeaturesConfig
+from augment.studies.run.config import RunConfig
+from augment.training import tracking
+from augment.training.tracking import TRACKERS, Tracked, flat, means, safe_tag, tracked
 
 pytestmark = pytest.mark.libraries
 

@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from augment import registry, trained
+from augment import registry
 from augment.datasets import LabelledImages
+from augment.datasets.regimes import draw_split
 from augment.errors import ConfigError, DataError, UsageError
 from augment.generator import ImageSpec
 from augment.progress import Reporter
-from augment.regimes import draw_split
 from augment.seeds import derived_seed
 from augment.storage.hashing import imported_sources
-from augment.trained import KEPT, fit_into, generator_parts, make_recipe, obtain, plugin_code
-from augment.training import fit
+from augment.training import fit, trained
+from augment.training.trained import KEPT, fit_into, generator_parts, make_recipe, obtain, plugin_code
 
 MODULE = '''"""A small generator that counts its updates."""
 from augment.testing import MinimalGenerator
@@ -197,7 +197,7 @@ def test_a_disk_that_fills_while_saving_is_no_generator(sources, data, tmp_path,
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("augment.recipe.write_json", full)
+    monkeypatch.setattr("augment.training.recipe.write_json", full)
     with pytest.raises(DataError, match="No space left"):
         get(tmp_path / "generator", data)
     assert not trained.reusable(tmp_path / "generator", recipe_of())

@@ -8,7 +8,7 @@ import pytest
 
 from augment.evidence.statistics import compare, holm, paired_interval
 from augment.evidence.verdict import Scored, Verdict, against_best, decide, judged, pairs
-from augment.typed_json import from_json, to_json
+from augment.storage.typed_json import from_json, to_json
 
 PAIR = "gen against classical, the best arm without synthetic images"
 LUCK = "Another subset, or another training, moves such differences as well: repeat with --seeds 5."

@@ -10,8 +10,8 @@ import time
 import pytest
 import torch
 
-from augment.device import Compute
-from augment.workers import Workers, side_by_side, threads
+from augment.compute.device import Compute
+from augment.compute.workers import Workers, side_by_side, threads
 
 
 @pytest.fixture

@@ -19,15 +19,15 @@ from torch import Tensor
 from augment.classifiers import CNN, Scores, fit_cart, fit_cnn, mean_scores, score_predictions
 from augment.classifiers.cart import Features
 from augment.classifiers.learning import Learning
+from augment.compute.workers import Job, Workers
 from augment.datasets import ImageSet, LabelledImages
 from augment.errors import UsageError, unknown_name
-from augment.locations import cache_folder
 from augment.seeds import derived_seed
 from augment.storage import hashing
 from augment.storage.cache import kept_parts
 from augment.storage.files import read_json, write_json
 from augment.storage.hashing import imported_sources
-from augment.workers import Job, Workers
+from augment.storage.locations import cache_folder
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Arms as a person writes them: ``real``, ``oversample+mixup``, ``NAME+balanced-softmax+mixup+weight:weight=0.4``.
 
 An arm is a sum of components in any order: at most one that adds images, one way with imbalance, one mixing, any number
-of transforms of the images, and strategies, how synthetic images are made (:mod:`augment.synthetic.strategies`) and
+of transforms of the images, and strategies, how synthetic images are made (:mod:`augment.synthesis.strategies`) and
 learnt from (:mod:`augment.classifiers.learning`). ``ARM:again`` is the same arm with another seed of the classifier,
 judged as if it had a generator: whoever doubts the verdict compares equals.
 """
@@ -25,11 +25,11 @@ from augment.classifiers.learning import (
     RealNorm,
     Weight,
 )
+from augment.classifiers.strategy import Strategy, with_options
 from augment.classifiers.transforms import MIXINGS, TRANSFORMS, check_transforms
 from augment.errors import ConfigError, UsageError, unknown_name
 from augment.evidence.verdict import Family
-from augment.strategy import Strategy, with_options
-from augment.synthetic.strategies import (
+from augment.synthesis.strategies import (
     Balance,
     CountStrategy,
     Even,

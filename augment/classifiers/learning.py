@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from augment.classifiers.strategy import Slot, Strategy
 from augment.errors import ConfigError, unknown_name
-from augment.strategy import Slot, Strategy
 
 
 class BatchShare(Strategy):

@@ -94,8 +94,8 @@ def models_command(
     as_json: Json = False,
 ) -> None:
     """List the registered generators, or show one in full."""
-    from augment.cards import all_cards, card_of
     from augment.progress import LineReporter, Reporter
+    from augment.registry.summaries import all_cards, card_of
 
     report = Reporter() if as_json else LineReporter(every=1.0)
     cards = [card_of(name)] if name else all_cards(report)
@@ -138,7 +138,7 @@ def datasets_inspect_command(
 
     Classes, counts, sizes and channels, and a contact sheet.
     """
-    from augment.listing import inspect_dataset
+    from augment.cli.listing import inspect_dataset
 
     with reporting(quiet=quiet or as_json) as report:
         data, sheet = inspect_dataset(
@@ -167,7 +167,7 @@ def plugins_check_command(
     quiet: Quiet = False,
 ) -> None:
     """Run the conformance kit; exit 5 when a check fails."""
-    from augment.listing import check
+    from augment.cli.listing import check
 
     with reporting(quiet=quiet or as_json) as report:
         results = check(names, report)
@@ -188,7 +188,7 @@ def plugins_new_command(
     folder: Annotated[Path | None, typer.Option(help="Where to write the package. [default: ./NAME]", **A_PATH)] = None,
 ) -> None:
     """Write a small package with a working generator to start from."""
-    from augment.scaffold import write_plugin
+    from augment.generators.scaffold import write_plugin
 
     files = write_plugin(folder or Path(name), name)
     for file in files:
@@ -202,7 +202,7 @@ def doctor_command(as_json: Json = False) -> None:
 
     Versions, device, precision and caches, for a bug report or a new machine.
     """
-    from augment.listing import doctor
+    from augment.cli.listing import doctor
 
     found = doctor()
     if as_json:

@@ -9,7 +9,7 @@ import typer
 from augment.cli.options import Json, Quiet, Settings, with_settings
 from augment.cli.output import print_json, reporting
 from augment.errors import UsageError
-from augment.features.config import FeaturesConfig
+from augment.studies.features.config import FeaturesConfig
 
 
 @with_settings(FeaturesConfig)
@@ -37,7 +37,7 @@ def features_command(
     config = FeaturesConfig.parse(**{**settings, **({"layer": None} if listing else {})})
     with reporting(quiet=quiet or as_json) as report:
         if listing:
-            from augment.features.resolve import layers_of
+            from augment.studies.features.resolve import layers_of
 
             layers = layers_of(config, report)
         else:

@@ -33,7 +33,7 @@ from augment.cli.options import (
     parse_counts,
 )
 from augment.cli.output import print_json, reporting
-from augment.typed_json import to_json
+from augment.storage.typed_json import to_json
 
 
 def train_command(
@@ -65,7 +65,7 @@ def train_command(
     The folder describes itself: `augment sample` and Python need nothing else.
     """
     from augment.datasets import load_dataset
-    from augment.generation import regime_counts, train
+    from augment.generators.generation import regime_counts, train
 
     with reporting(quiet=quiet or as_json) as report:
         report.stage(f"Load {dataset}")
@@ -126,7 +126,7 @@ def sample_command(
 
     An exact number per class, as PNG in class folders.
     """
-    from augment.generation import sample
+    from augment.generators.generation import sample
 
     with reporting(quiet=quiet or as_json) as report:
         drawn = sample(
@@ -163,7 +163,7 @@ def score_command(
 
     FID and KID with their floors, IS, precision, recall, density, coverage, memorisation.
     """
-    from augment.scoring import score
+    from augment.generators.scoring import score
 
     with reporting(quiet=quiet or as_json) as report:
         found = score(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from augment.capabilities import EncodeOption, ModelOption
 from augment.cli.tables import new_table, terminal
+from augment.registry.capabilities import EncodeOption, ModelOption
 
 if TYPE_CHECKING:
-    from augment.cards import Card
+    from augment.registry.summaries import Card
 
 TELLING = 4
 """Options of a model that its line in the list names."""

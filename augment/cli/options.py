@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from augment.errors import LARGEST_COUNT, LARGEST_SEED, UsageError
-from augment.locations import local_file, local_path
+from augment.storage.locations import local_file, local_path
 from augment.studies.config import MODEL, Setting, StudyConfig, complete_dataset, complete_model, split_names
 
 

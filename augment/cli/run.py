@@ -8,7 +8,7 @@ import typer
 
 from augment.cli.options import Json, Quiet, Settings, with_settings
 from augment.cli.output import print_json, reporting
-from augment.experiment.config import RunConfig
+from augment.studies.run.config import RunConfig
 
 if TYPE_CHECKING:
     from augment.results.run_result import RunResult
@@ -52,7 +52,7 @@ def run_command(
 
 def _estimate(config: RunConfig, *, as_json: bool, quiet: bool) -> None:
     from augment.cli.run_tables import show_estimate
-    from augment.experiment.estimate import estimate
+    from augment.studies.run.estimate import estimate
 
     with reporting(quiet=quiet or as_json) as report:
         found = estimate(config, report)

@@ -15,8 +15,8 @@ from augment.evidence.statistics import Comparison, signed
 from augment.evidence.verdict import Guard
 
 if TYPE_CHECKING:
-    from augment.experiment.estimate import Estimate
     from augment.results.run_result import ArmScores, RunResult
+    from augment.studies.run.estimate import Estimate
 
 SHOWN_CLASSES = 20
 """Classes with a line of their own."""

@@ -13,15 +13,15 @@ import typer
 from augment.cli.options import A_PATH, Json, Offline, Quiet, Set, Settings, model_options, with_axes
 from augment.cli.output import print_json, reporting
 from augment.errors import UsageError
-from augment.experiment.config import RunConfig
-from augment.features.config import FeaturesConfig
+from augment.studies.features.config import FeaturesConfig
+from augment.studies.run.config import RunConfig
 
 if TYPE_CHECKING:
-    from augment.sweep.cell import Cell
-    from augment.sweep.config import SweepConfig
-    from augment.sweep.executor import Executor
-    from augment.sweep.folder import SweepFolder
-    from augment.sweep.study import Start
+    from augment.studies.sweep.cell import Cell
+    from augment.studies.sweep.config import SweepConfig
+    from augment.studies.sweep.executor import Executor
+    from augment.studies.sweep.folder import SweepFolder
+    from augment.studies.sweep.study import Start
 
 WORKER = ("-m", "augment.cli.sweep_worker")
 """How Python starts a worker of a local sweep; the folder's location comes after it."""
@@ -104,8 +104,8 @@ def _refuse(executor: ExecutorName, other: str, **options: object) -> None:
 
 
 def _start_local(folder: SweepFolder, cells: Sequence[Cell], *, workers: int | None, retries: int) -> Executor:
-    from augment.sweep.local import LocalExecutor
-    from augment.sweep.machine import divided
+    from augment.studies.sweep.local import LocalExecutor
+    from augment.studies.sweep.machine import divided
 
     share = divided(cells, workers)
     return LocalExecutor(folder, WORKER, workers=share.workers, threads=share.threads, gpus=share.gpus, retries=retries)
@@ -115,24 +115,24 @@ def _start_ray(
     folder: SweepFolder, cells: Sequence[Cell], *, address: str, cpus: float, gpus: float, retries: int
 ) -> Executor:
     from augment.report.drawing import draw_study
-    from augment.sweep.on_ray import RayExecutor
+    from augment.studies.sweep.on_ray import RayExecutor
 
     return RayExecutor(address, folder.location, cpus=cpus, gpus=gpus, retries=retries, draw=draw_study)
 
 
 def _config(study: Path | None, given: Mapping[str, Any]) -> SweepConfig:
-    from augment.sweep.config import SweepConfig
-    from augment.sweep.study_file import overridden, read_study
+    from augment.studies.sweep.config import SweepConfig
+    from augment.studies.sweep.study_file import overridden, read_study
 
     return SweepConfig.parse(given if study is None else overridden(read_study(study), given))
 
 
 def _estimate(config: SweepConfig, workers: int | None, *, as_json: bool, quiet: bool) -> None:
     from augment.cli.sweep_tables import show_estimate
-    from augment.sweep.estimate import estimate_sweep
-    from augment.sweep.folder import SweepFolder
-    from augment.sweep.grid import cells
-    from augment.sweep.machine import divided
+    from augment.studies.sweep.estimate import estimate_sweep
+    from augment.studies.sweep.folder import SweepFolder
+    from augment.studies.sweep.grid import cells
+    from augment.studies.sweep.machine import divided
 
     with reporting(quiet=quiet or as_json) as report:
         found = cells(config, report)
@@ -144,7 +144,7 @@ def _estimate(config: SweepConfig, workers: int | None, *, as_json: bool, quiet:
 
 def _sweep(config: SweepConfig, start: Start, *, as_json: bool, quiet: bool) -> None:
     from augment.cli.sweep_tables import show_sweep
-    from augment.sweep.study import sweep
+    from augment.studies.sweep.study import sweep
 
     with reporting(quiet=quiet or as_json) as report:
         result = sweep(config, start, report)

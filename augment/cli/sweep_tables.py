@@ -15,13 +15,13 @@ from augment.evidence.statistics import signed
 from augment.evidence.verdict import Family
 from augment.results.records import RunRecord, read_record
 from augment.results.run_result import RunResult
-from augment.sweep.places import path_of
-from augment.sweep.progress import duration
+from augment.studies.sweep.places import path_of
+from augment.studies.sweep.progress import duration
 
 if TYPE_CHECKING:
-    from augment.sweep.cell import Cell
-    from augment.sweep.estimate import SweepEstimate
-    from augment.sweep.study import SweepResult
+    from augment.studies.sweep.cell import Cell
+    from augment.studies.sweep.estimate import SweepEstimate
+    from augment.studies.sweep.study import SweepResult
 
 SHOWN_FAILURES = 20
 

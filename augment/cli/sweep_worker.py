@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from augment.report.drawing import draw_study
-from augment.sweep.worker import main
+from augment.studies.sweep.worker import main
 
 if __name__ == "__main__":
     main(sys.argv[1], draw_study)

@@ -15,10 +15,10 @@ from augment.metrics.scores import SCORES, FidelityScores
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from augment.cli.listing import Machine
     from augment.datasets import ImageSet
     from augment.evidence.verdict import Guard
-    from augment.listing import Machine
-    from augment.scoring import ScoreReport
+    from augment.generators.scoring import ScoreReport
     from augment.testing import CheckResult
 
 

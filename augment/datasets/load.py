@@ -12,7 +12,7 @@ from augment.datasets.catalogue import DESCRIPTIONS
 from augment.datasets.image_set import LARGEST, SMALLEST, ImageSet, LabelledImages
 from augment.datasets.search import Report
 from augment.errors import ConfigError, UsageError, unknown_name
-from augment.locations import local_path
+from augment.storage.locations import local_path
 
 BLOCK = 1024
 """Images resized at a time."""

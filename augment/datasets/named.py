@@ -16,7 +16,7 @@ from augment.datasets.catalogue import (
 from augment.datasets.idx import read_idx_set
 from augment.datasets.image_set import SPLIT_RULE, ImageSet, LabelledImages, stratified_split
 from augment.datasets.search import Attempt, Parts, Report, Unusable, first_usable, obtain, skipped
-from augment.locations import cache_folder
+from augment.storage.locations import cache_folder
 
 
 def load_named(name: str, *, data_dir: Path | None, offline: bool, report: Report) -> ImageSet:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augment.errors import DataError
-from augment.locations import require_text
+from augment.storage.locations import require_text
 
 SUFFIXES = frozenset(".png .jpg .jpeg .jfif .bmp .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .tga .avif .jp2".split())
 VALIDATION = ("val", "valid", "validation")

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from augment.errors import DataError, MissingDataError
-from augment.locations import cache_folder
 from augment.metrics.extractor import Extractor
 from augment.metrics.network import ARCHITECTURE, BATCH, FEATURES, DomainNetwork, train_network
 from augment.storage.cache import kept
 from augment.storage.files import write_bytes
 from augment.storage.hashing import file_hash, tensors_hash
+from augment.storage.locations import cache_folder
 
 SHIPPED: dict[str, str] = {
     "digits": "97f6588daf95b460a209b77b40db9e2f27abb46db1172428e290614891d04a66",
@@ -170,7 +170,7 @@ def _usable(file: Path) -> bool:
 
 def _train(images: Tensor, labels: Tensor, num_classes: int) -> bytes:
     """The file of a network that was trained on these images."""
-    from augment.device import choose_precision
+    from augment.compute.device import choose_precision
 
     precision = choose_precision("auto", torch.device("cpu"))
     updates = planned_updates(len(images), images.shape[2] * images.shape[3])

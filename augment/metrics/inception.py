@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from augment.errors import DataError, MissingDataError
-from augment.locations import cache_folder
 from augment.metrics.extractor import Extractor
 from augment.storage.hashing import file_hash
+from augment.storage.locations import cache_folder
 
 NAME = "inception-v3-compat"
 FILE = "weights-inception-2015-12-05-6726825d.pth"

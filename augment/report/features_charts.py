@@ -10,9 +10,9 @@ from augment.report.chart import Chart, HeatMap, Lines, PointGroup, Scatter, Ser
 from augment.report.page_pictures import square_sheet
 from augment.report.sections import FEATURES
 from augment.report.training_charts import training_charts
+from augment.results.embeddings import Embedding, Embeddings
 from augment.results.features_result import FewLabelScores
 from augment.results.records import FeaturesRecord
-from augment.run_folder.embeddings import Embedding, Embeddings
 
 MOST_POINTS = 1500
 """Of a map; of more, so many evenly spaced ones are drawn."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from augment.report.chart import Sheet
 from augment.report.sections import RECONSTRUCTIONS, SAMPLES
-from augment.run_folder.gallery import Gallery, Reconstructions, Samples
+from augment.results.gallery import Gallery, Reconstructions, Samples
 
 TILE = 44
 """Screen pixels that the longer side of an image takes, about: small images grow by whole factors."""

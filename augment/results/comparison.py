@@ -14,7 +14,7 @@ from augment.results.pairing import ArmPair, arms_of, pair_arms, why_unpaired
 from augment.results.records import load_records
 from augment.results.settings import differing
 from augment.results.studies import Study, studies
-from augment.typed_json import to_json
+from augment.storage.typed_json import to_json
 
 SCHEMA = "augment.compare/2"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from augment.evidence.statistics import Comparison, compare, corrected
+from augment.results.predictions import Predictions
 from augment.results.settings import plain_arm
 from augment.results.studies import PooledArm, Study
 from augment.results.study_result import DatasetInfo
-from augment.run_folder.predictions import Predictions
 
 Right = list[list[float]]
 """For each seed, which test images an arm got right, as a share of its trainings."""

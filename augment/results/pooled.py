@@ -13,8 +13,8 @@ from augment.evidence import verdict
 from augment.evidence.effects import ClassEffect, GroupEffect, class_effects, class_groups, variance_of_group
 from augment.evidence.statistics import Comparison, Drawn, class_image_variances, mean_overlap, mean_with_interval
 from augment.evidence.verdict import Scored, Verdict
+from augment.results.predictions import MANIFEST, Predictions, repetition_folder
 from augment.results.run_result import ArmEffects
-from augment.run_folder.predictions import MANIFEST, Predictions, repetition_folder
 from augment.storage import files
 
 if TYPE_CHECKING:

@@ -9,14 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from augment import typed_json
 from augment.errors import DataError
 from augment.progress import Reporter
 from augment.results.features_result import FeaturesResult
 from augment.results.folders import RunFolder, run_folders
 from augment.results.run_result import RunResult
 from augment.results.study_result import CONFIG, FILE, GeneratorInfo, Identity, StudyResult
-from augment.storage import files
+from augment.storage import files, typed_json
 
 R = TypeVar("R", bound=StudyResult)
 

@@ -15,7 +15,7 @@ from augment.evidence.statistics import Comparison, Drawn
 from augment.evidence.verdict import Family, Verdict
 from augment.metrics.scores import FidelityScores, nested
 from augment.results.study_result import FILE, GeneratorInfo, StudyResult
-from augment.synthetic.filter_outcome import FilterOutcome
+from augment.synthesis.filter_outcome import FilterOutcome
 
 
 @dataclass(frozen=True)

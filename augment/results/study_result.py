@@ -11,11 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from augment import typed_json
 from augment.errors import DataError
 from augment.evidence.verdict import Guard
-from augment.storage import hashing
-from augment.typed_json import to_json
+from augment.storage import hashing, typed_json
+from augment.storage.typed_json import to_json
 
 if TYPE_CHECKING:
     from augment.datasets import ImageSet
@@ -41,12 +40,12 @@ class Environment:
 def environment(device: str) -> Environment:
     """Where this process is at work.
 
-    device: a name of :func:`augment.device.available_devices`; that of a GPU is followed by what it is.
+    device: a name of :func:`augment.compute.device.available_devices`; that of a GPU is followed by what it is.
     """
     import numpy as np
     import torch
 
-    from augment.device import processor
+    from augment.compute.device import processor
 
     return Environment(
         augment=version("augment-toolkit"),

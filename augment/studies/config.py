@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from augment.errors import LARGEST_COUNT, LARGEST_SEED, ConfigError, InvalidValue, invalid_values, unknown_name
-from augment.locations import local_path
+from augment.storage.locations import local_path
 
 if TYPE_CHECKING:
     from augment.datasets import ImageSet
@@ -210,7 +210,7 @@ class StudyConfig(BaseModel):
     @field_validator("tracker")
     @classmethod
     def _known_tracker(cls, name: str | None) -> str | None:
-        from augment.tracking import check_tracker
+        from augment.training.tracking import check_tracker
 
         return None if name is None else check_tracker(name)
 

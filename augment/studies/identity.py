@@ -30,8 +30,9 @@ class DataFacts:
 
 
 def untrained(model: str, options: Mapping[str, Any], steps: int | None) -> GeneratorIdentity:
-    """A generator that is to be trained; raises the errors of :func:`augment.trained.completed`."""
-    from augment import registry, trained
+    """A generator that is to be trained; raises the errors of :func:`augment.training.trained.completed`."""
+    from augment import registry
+    from augment.training import trained
 
     complete = trained.completed(model, options, steps)
     return GeneratorIdentity(complete, registry.version(model), trained.plugin_code(registry.get(model)))

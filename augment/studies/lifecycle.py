@@ -15,19 +15,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
-from augment.device import Compute
+from augment.compute.device import Compute
+from augment.compute.workers import Workers, side_by_side
 from augment.errors import DataError
 from augment.progress import Reporter
-from augment.recipe import FILE as TRAINING_FILE
-from augment.recipe import TrainingRecord
 from augment.results.study_result import CONFIG, FILE, Cost, Identity, StudyResult, environment
 from augment.storage import files, locks
+from augment.storage.typed_json import to_json
 from augment.studies.config import StudyConfig
 from augment.studies.identity import DataFacts
-from augment.tracking import means, tracked
+from augment.training.recipe import FILE as TRAINING_FILE
+from augment.training.recipe import TrainingRecord
 from augment.training.state import OUT_OF_TIME
-from augment.typed_json import to_json
-from augment.workers import Workers, side_by_side
+from augment.training.tracking import means, tracked
 
 if TYPE_CHECKING:
     from augment.datasets import ImageSet
@@ -39,7 +39,7 @@ P = TypeVar("P", bound="StudyPlan[Any]")
 
 Command = Literal["run", "features"]
 
-HOMES: Mapping[Command, str] = {"run": "augment.experiment", "features": "augment.features"}
+HOMES: Mapping[Command, str] = {"run": "augment.studies.run", "features": "augment.studies.features"}
 """The package of each kind: ``study.py`` holds it as ``STUDY``, ``config.py`` what is asked as ``CONFIG``."""
 
 

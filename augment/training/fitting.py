@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from augment.device import choose_device, choose_precision
+from augment.compute.device import choose_device, choose_precision
 from augment.errors import ConfigError, DataError
 from augment.generator import UNLABELLED
 from augment.training import checkpoint

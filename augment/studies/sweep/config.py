@@ -1,0 +1,192 @@
+"""What a person asks of a sweep: the options of ``augment run``, each with one value or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from augment.errors import LARGEST_SEED, ConfigError, InvalidValue, invalid_values, unknown_name
+from augment.storage import files, hashing
+from augment.storage.locations import local_path
+from augment.studies.config import Setting, split_names, split_numbers
+from augment.studies.lifecycle import HOMES, Command, config_of
+
+OWN = ("command", "name", "out", "seed", "seeds", "set")
+"""Keys of a sweep itself."""
+
+OF_THE_MACHINE = ("workers", "executor", "address", "retries", "cpus_per_cell", "gpus_per_cell", "dry_run", "json")
+"""Options of the command that are no keys of a study file."""
+
+
+class SweepConfig(BaseModel):
+    """A grid: every combination of ``values``, each with ``seeds`` seeds.
+
+    command: what a cell is, ``run`` or ``features``.  name: of the folder in ``out``, which may be a URL.  values: by
+    the name of a setting of :class:`~augment.studies.run.config.RunConfig` (or
+    :class:`~augment.studies.features.config.FeaturesConfig`), what it takes in turn.  options: of generators; with a
+    model's name before, as in ``MODEL.steps``, of that one alone.  seed: the first of ``seeds``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    command: Command = "run"
+    name: str = Field(min_length=1)
+    out: str = "runs"
+    values: dict[str, tuple[Any, ...]]
+    options: dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
+    seeds: int = Field(1, ge=1, le=1000)
+
+    called: ClassVar[str] = "sweep"
+
+    @property
+    def location(self) -> str:
+        """The sweep's folder, a path or a URL."""
+        return f"{self.out.rstrip('/')}/{self.name}" if "://" in self.out else str(Path(self.out) / self.name)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Settings with more than one value."""
+        return tuple(name for name, values in self.values.items() if len(values) > 1)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> Self:
+        """Read keys named like options, with dashes or underscores; a list gives several values in turn.
+
+        Settings that are lists themselves (``arm``, ``classifier``, ``class_counts``) take a list of lists for that.
+        Raises ConfigError that names the key, the value and what is allowed.
+        """
+        keys = _normal(given)
+        command: Any = keys.get("command", "run")
+        if command not in tuple(HOMES):
+            raise ConfigError(f"command: {command}: {unknown_name('command of a sweep', str(command), HOMES)}")
+        settings = {one.key: one for one in config_of(command).settings()}
+        for key in keys:
+            _check_key(key, settings)
+        values = _values({key: value for key, value in keys.items() if key not in OWN}, settings)
+        if not isinstance(keys.get("out", ""), str | Path):
+            raise ConfigError(f"out: {keys['out']}: give one folder or URL.")
+        own = {key: keys[key] for key in ("seed", "seeds", "out", "name") if keys.get(key) is not None}
+        asked = {"command": command, "values": values, "options": flat_options(keys.get("set")), **own}
+        asked.setdefault("name", f"sweep-{hashing.content_hash({**asked, 'out': None})[:8]}")
+        try:
+            config = cls.model_validate({**asked, "out": _location(str(asked.get("out", "runs")))})
+        except ValidationError as error:
+            raise ConfigError("\n".join(map(_explained, invalid_values(error)))) from None
+        return config._checked()
+
+    def _checked(self) -> Self:
+        if files.safe_name(self.name) != self.name:
+            example = files.safe_name(self.name)
+            raise ConfigError(f"name: {self.name}: letters, digits, - _ and . make a name, as in {example}.")
+        for needed in ("dataset",) if "generator" in self.values else ("dataset", "model"):
+            if needed not in self.values:
+                raise ConfigError(f"A sweep needs a {needed}: give --{needed}, or the key {needed} in the study file.")
+        if "class_counts" in self.values and "explicit" not in self.values["regime"]:
+            raise ConfigError("class_counts go with regime explicit (or with no regime), and only with it.")
+        return self
+
+
+def _location(out: str) -> str:
+    """A URL as it is, a path as :func:`~augment.storage.locations.local_path` takes it."""
+    return out if "://" in out else str(local_path(out))
+
+
+def _normal(given: Mapping[Any, Any]) -> dict[str, Any]:
+    """Keys with underscores; raises ConfigError where one comes twice."""
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        name = str(key).replace("-", "_")
+        if name in found:
+            raise ConfigError(f"{key}: this key comes twice, once with - and once with _. Keep one of them.")
+        found[name] = value
+    return found
+
+
+def _check_key(key: str, settings: Mapping[str, Setting]) -> None:
+    if key in OF_THE_MACHINE:
+        flag = f"--{key.replace('_', '-')}"
+        told = f"Give {flag} on the command line; it may differ from machine to machine."
+        raise ConfigError(f"{key} is no key of a sweep. {told}")
+    if key in settings and settings[key].option.refused:
+        raise ConfigError(f"{key} is no key of a sweep. {settings[key].option.refused}")
+    known = {*OWN, *(name for name, one in settings.items() if not one.option.refused)}
+    if key not in known:
+        raise ConfigError(unknown_name("key of a sweep", key, known))
+
+
+def _values(keys: Mapping[str, Any], settings: Mapping[str, Setting]) -> dict[str, tuple[Any, ...]]:
+    found: dict[str, tuple[Any, ...]] = {}
+    for key, value in keys.items():
+        if value is None:
+            continue
+        setting = settings[key]
+        values = _of_list(setting, value) if setting.is_list else _of_scalar(setting, value)
+        if not values:
+            raise ConfigError(f"{key}: {value}: give at least one value, or leave the key out.")
+        found[setting.name] = tuple(one for index, one in enumerate(values) if one not in values[:index])
+    if "regime" in settings:
+        found.setdefault("regime", ("explicit",) if "class_counts" in found else ("high",))
+    return found
+
+
+def _of_scalar(setting: Setting, value: Any) -> list[Any]:
+    values = value if isinstance(value, list | tuple) else [value]
+    pairs = setting.option.given == "pairs"
+    nested = [one for one in values if isinstance(one, list | tuple | (() if pairs else dict))]
+    if nested:
+        raise ConfigError(f"{setting.key}: {nested[0]}: a single value is needed here, or a list of single values.")
+    if setting.option.whole or not isinstance(value, str):
+        return list(values)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _of_list(setting: Setting, value: Any) -> list[Any]:
+    """A list is one value of such a setting; several are lists in a list, or texts with commas in a list."""
+    if not isinstance(value, list | tuple):
+        return [_one_list(setting, value)]
+    several = any(isinstance(one, list | tuple) or (setting.numbers and isinstance(one, str)) for one in value)
+    return [_one_list(setting, one) for one in value] if several else [tuple(value)] if value else []
+
+
+def _one_list(setting: Setting, value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    if isinstance(value, dict):
+        raise ConfigError(f"{setting.key}: {value}: a list is needed here.")
+    text = str(value)
+    if not setting.numbers:
+        return split_names(text)
+    if text.strip() in setting.words_instead:
+        return text.strip()
+    try:
+        return split_numbers(text)
+    except ValueError:
+        raise ConfigError(
+            f"{setting.key}: {value}: whole numbers separated by commas are needed, like 400,200,100."
+        ) from None
+
+
+def flat_options(given: Any) -> dict[str, Any]:
+    """Options of generators from ``set``: those of one model have its name and a dot before, or are nested under it."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"set: {given}: options are needed as key: value, for example set: {{latent_dim: 16}}.")
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        pairs: Iterable[tuple[str, Any]] = [(str(key), value)]
+        if isinstance(value, Mapping):
+            pairs = [(f"{key}.{name}", one) for name, one in value.items()]
+        for name, one in pairs:
+            if name in found:
+                raise ConfigError(f"set: {name} is given twice. Keep one of them.")
+            found[name] = one
+    return found
+
+
+def _explained(problem: InvalidValue) -> str:
+    return f"{problem.name}: {problem.value}: {problem.message}."
