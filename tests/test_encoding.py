@@ -14,7 +14,7 @@ from augment.errors import PluginError, UsageError
 from augment.generator import GeneratorConfig, ImageSpec
 from augment.registry import PluginEntry
 from augment.registry.capabilities import Capabilities, EncodeOption
-from augment.registry.summaries import Card
+from augment.registry.models import ModelInfo
 from augment.studies.features import cache as cache_module
 from augment.studies.features.cache import FeatureCache
 from augment.testing import MinimalGenerator
@@ -62,13 +62,13 @@ def known(monkeypatch):
 
     def put(**options):
         cards = [
-            Card(
+            ModelInfo(
                 PluginEntry(name, "", "", "", "", ""),
                 Capabilities(encode_options=tuple(EncodeOption(key, "int", 1, required=False) for key in keys)),
             )
             for name, keys in options.items()
         ]
-        monkeypatch.setattr(encoding, "kept_cards", lambda: cards)
+        monkeypatch.setattr(encoding, "known_models", lambda: cards)
 
     return put
 

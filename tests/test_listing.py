@@ -19,10 +19,9 @@ from augment.cli import models_tables
 from augment.errors import PluginError, UsageError
 from augment.generator import GeneratorConfig
 from augment.progress import Reporter
-from augment.registry import PluginEntry
-from augment.registry import summaries as cards
+from augment.registry import PluginEntry, models
 from augment.registry.capabilities import REQUIRED, ModelOption, count_parameters, describe, encode_options
-from augment.registry.summaries import Card, all_cards, card_of, kept_cards
+from augment.registry.models import ModelInfo, all_models, known_models, model_info
 from augment.storage.typed_json import to_json
 from augment.testing import MinimalGenerator
 
@@ -188,9 +187,9 @@ def test_encode_options_are_the_keyword_only_ones():
 
 def test_cards_are_kept_and_then_need_no_import(register, no_imports, capsys):
     register("good")
-    assert kept_cards() == []
+    assert known_models() == []
     watching = Watching()
-    (first,) = all_cards(watching)
+    (first,) = all_models(watching)
     assert watching.stages == ["Look at good, once"]
     assert (first.name, first.entry.distribution, first.entry.version, first.problem) == ("good", "acme", "1.2", None)
     assert (first.capabilities.family, first.entry.summary) == ("toy", "A generator for tests.")
@@ -203,67 +202,67 @@ def test_cards_are_kept_and_then_need_no_import(register, no_imports, capsys):
 
     no_imports()
     watching = Watching()
-    assert all_cards(watching) == [first] == kept_cards() == [card_of("good")]
+    assert all_models(watching) == [first] == known_models() == [model_info("good")]
     assert watching.stages == []
 
 
 @pytest.mark.parametrize("change", ["code", "version", "contract", "damage"])
 def test_a_card_is_made_anew_when_it_may_no_longer_hold(register, monkeypatch, tmp_path, change):
     modules = register("good")
-    all_cards()
+    all_models()
     if change == "code":
         (modules / "cards_good.py").write_text(GOOD.replace("t: int = 3", "t: int = 4"))
     elif change == "version":
         register("good", version="1.3")
     elif change == "contract":
         (tmp_path / "other.py").write_text("# another contract")
-        monkeypatch.setattr(cards, "CORE", (*cards.CORE, tmp_path / "other.py"))
+        monkeypatch.setattr(models, "CORE", (*models.CORE, tmp_path / "other.py"))
     else:
-        (file,) = (tmp_path / "home" / "cards").glob("*.json")
+        (file,) = (tmp_path / "home" / "models").glob("*.json")
         file.write_text(file.read_text()[:20])
-    assert kept_cards() == []
-    (made,) = all_cards()
+    assert known_models() == []
+    (made,) = all_models()
     assert made.problem is None
-    assert kept_cards() == [made]
+    assert known_models() == [made]
 
 
 def test_broken_plugins_are_unavailable_with_the_reason_and_are_looked_at_again(register):
     modules = register("good", "broken", "lacking")
-    found = {card.name: card for card in all_cards()}
+    found = {card.name: card for card in all_models()}
     assert {name for name, card in found.items() if card.problem is None} == {"good"}
     assert found["broken"].problem == "RuntimeError: no luck today"
     assert "no_such_module_anywhere" in found["lacking"].problem
     assert {frozenset(card.document()) for card in found.values()} == {frozenset(found["broken"].document())}
     with pytest.raises(PluginError, match="'broken' is unavailable: RuntimeError: no luck today .from acme"):
-        card_of("broken")
+        model_info("broken")
     (modules / "cards_broken.py").write_text(GOOD)
     sys.modules.pop("cards_broken", None)
-    assert {card.name for card in all_cards() if card.problem is None} == {"good", "broken"}
+    assert {card.name for card in all_models() if card.problem is None} == {"good", "broken"}
 
 
 def test_a_plugin_that_exits_is_no_end_of_the_listing(register):
     modules = register("good", "broken")
     (modules / "cards_broken.py").write_text('"""Exits."""\nraise SystemExit(3)\n')
-    assert {card.name: card.problem is None for card in all_cards()} == {"good": True, "broken": False}
+    assert {card.name: card.problem is None for card in all_models()} == {"good": True, "broken": False}
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(register, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("AUGMENT_HOME", str(tmp_path / "file"))
     register("good")
-    assert [card.problem for card in all_cards()] == [None]
-    assert kept_cards() == []
+    assert [card.problem for card in all_models()] == [None]
+    assert known_models() == []
 
 
 def test_an_unknown_name_is_a_mistake_with_a_hint(register):
     register("good")
     with pytest.raises(UsageError, match="Unknown model 'god'. Did you mean 'good'"):
-        card_of("god")
+        model_info("god")
 
 
 def test_the_table_shows_each_model_and_why_one_is_unavailable(register, capsys):
     register("good", "broken")
-    found = all_cards()
+    found = all_models()
     capsys.readouterr()
     models_tables.show_models(found)
     text = " ".join(capsys.readouterr().out.split())
@@ -273,7 +272,7 @@ def test_the_table_shows_each_model_and_why_one_is_unavailable(register, capsys)
 
 
 def test_one_in_full_shows_its_own_options_first(capsys):
-    models_tables.show_model(Card(PluginEntry("layered", "", "acme", "1", "Short.", ""), describe(Layered)))
+    models_tables.show_model(ModelInfo(PluginEntry("layered", "", "acme", "1", "Short.", ""), describe(Layered)))
     text = capsys.readouterr().out
     order = ["layered (toy) from acme 1", "Options of encode", "blocks", "Options of its own", "width", "batch_size"]
     places = [text.index(words) for words in order]
@@ -283,9 +282,9 @@ def test_one_in_full_shows_its_own_options_first(capsys):
 
 
 def test_every_registered_model_says_what_it_is_and_is_then_listed_without_torch():
-    cards = all_cards()
-    rows = [card.document() for card in cards]
-    assert {card.name: card.problem for card in cards if card.problem} == {}
+    found = all_models()
+    rows = [card.document() for card in found]
+    assert {card.name: card.problem for card in found if card.problem} == {}
     told = ("family", "summary", "description", "encode", "parameters")
     assert {row["name"]: [key for key in told if not row[key]] for row in rows} == {row["name"]: [] for row in rows}
     assert [(row["name"], one["name"]) for row in rows for one in row["options"] if not one["description"]] == []

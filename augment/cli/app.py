@@ -95,17 +95,17 @@ def models_command(
 ) -> None:
     """List the registered generators, or show one in full."""
     from augment.progress import LineReporter, Reporter
-    from augment.registry.summaries import all_cards, card_of
+    from augment.registry.models import all_models, model_info
 
     report = Reporter() if as_json else LineReporter(every=1.0)
-    cards = [card_of(name)] if name else all_cards(report)
+    models = [model_info(name)] if name else all_models(report)
     if as_json:
-        documents = [card.document() for card in cards]
+        documents = [info.document() for info in models]
         print_json(documents[0] if name else {"models": documents})
     else:
         from augment.cli.models_tables import show_model, show_models
 
-        show_model(cards[0]) if name else show_models(cards)
+        show_model(models[0]) if name else show_models(models)
 
 
 @datasets_app.command("list")

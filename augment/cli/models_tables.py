@@ -12,21 +12,21 @@ from augment.cli.tables import new_table, terminal
 from augment.registry.capabilities import EncodeOption, ModelOption
 
 if TYPE_CHECKING:
-    from augment.registry.summaries import Card
+    from augment.registry.models import ModelInfo
 
 TELLING = 4
 """Options of a model that its line in the list names."""
 
 
-def show_models(cards: Sequence[Card]) -> None:
+def show_models(models: Sequence[ModelInfo]) -> None:
     """Registered generators: what each is, what it can do, how large it is, its first options."""
     table = new_table("", "model", "family", "parameters", "description, capabilities, options", right=("parameters",))
-    several = len({card.entry.distribution for card in cards}) > 1
-    for card in cards:
-        text = _in_short(card) if card.problem is None else f"unavailable: {card.problem}"
+    several = len({info.entry.distribution for info in models}) > 1
+    for info in models:
+        text = _in_short(info) if info.problem is None else f"unavailable: {info.problem}"
         if several:
-            text += f"\nfrom {card.entry.distribution} {card.entry.version}"
-        table.add_row(card.name, card.capabilities.family, _millions(card.capabilities.parameters), escape(text))
+            text += f"\nfrom {info.entry.distribution} {info.entry.version}"
+        table.add_row(info.name, info.capabilities.family, _millions(info.capabilities.parameters), escape(text))
     console = terminal()
     console.print(table)
     console.print(
@@ -36,27 +36,27 @@ def show_models(cards: Sequence[Card]) -> None:
     )
 
 
-def _in_short(card: Card) -> str:
+def _in_short(info: ModelInfo) -> str:
     """Three lines: description, capabilities, the first of its own options with their defaults."""
-    found = card.capabilities
+    found = info.capabilities
     encode = ", ".join(option.name for option in found.encode_options)
     own = [option for option in found.options if not option.common]
     shown = [f"{option.name}={_default(option)}" for option in own[:TELLING]]
     more = [f"{len(found.options) - len(shown)} more"]
     can = ", ".join([*found.able(), *([f"encode({encode})"] if encode else [])]) or "sample, encode"
-    return f"{card.entry.summary}\ncan: {can}\nset: {', '.join([*shown, *more])}"
+    return f"{info.entry.summary}\ncan: {can}\nset: {', '.join([*shown, *more])}"
 
 
 def _millions(count: int | None) -> str:
     return "-" if count is None else f"{count / 1e6:.2f} M"
 
 
-def show_model(card: Card) -> None:
+def show_model(info: ModelInfo) -> None:
     """One generator in full: what it is and can do, parameters, options of ``encode``, then all of its options."""
     console = terminal()
-    entry, found = card.entry, card.capabilities
+    entry, found = info.entry, info.capabilities
     family = f" ({found.family})" if found.family else ""
-    console.print(f"[bold]{escape(card.name)}[/]{escape(family)} from {escape(entry.distribution)} {entry.version}")
+    console.print(f"[bold]{escape(info.name)}[/]{escape(family)} from {escape(entry.distribution)} {entry.version}")
     console.print(escape(f"{entry.summary}\n\n{_prose(found.description)}\n"))
     console.print(f"Capabilities: {', '.join(['samples', 'encodes', *found.able()])}")
     count = found.parameters

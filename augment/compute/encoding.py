@@ -14,7 +14,7 @@ from augment.compute.workers import on_all_cores
 from augment.errors import PluginError, UsageError, unknown_name
 from augment.generator import Generator, evaluating
 from augment.registry.capabilities import REQUIRED, encode_options
-from augment.registry.summaries import kept_cards
+from augment.registry.models import known_models
 
 ENCODE_CHUNK = 256
 """Images per pass."""
@@ -104,7 +104,7 @@ def check_encode_options(cls: type[Generator], options: Mapping[str, Any]) -> No
 def _unknown(model: str, option: str, known: Mapping[str, Any]) -> str:
     """What was wrong, what this model has, and which others have the option, as far as is known without importing."""
     has = ", ".join(f"{key}={_shown(default)}" for key, default in known.items())
-    others = [card.name for card in kept_cards() if option in (one.name for one in card.capabilities.encode_options)]
+    others = [info.name for info in known_models() if option in (one.name for one in info.capabilities.encode_options)]
     hint = (
         f" Models that have {option}: {', '.join(others)}." if others else " `augment models` shows which model has it."
     )

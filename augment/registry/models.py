@@ -1,7 +1,7 @@
-"""Cards of the registered generators, kept in the cache folder so that listing them imports nothing.
+"""What is known of the registered generators, kept in the cache folder so that listing them imports nothing.
 
-A card is made by importing its plugin, once; it stays valid until the plugin's code, its version or the contract
-changes. A plugin that cannot be imported has a card that says why, which is never kept.
+It is found by importing the plugin, once, and stays valid until the plugin's code, its version or the contract changes.
+That a plugin cannot be imported, and why, is never kept.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from augment.storage.hashing import code_fingerprint, content_hash
 from augment.storage.locations import cache_folder
 from augment.storage.typed_json import from_json, to_json
 
-CORE = tuple(Path(__file__).with_name(name) for name in ("generator.py", "capabilities.py", "cards.py"))
-"""Our own code that decides what a card says."""
+HERE = Path(__file__).parent
+CORE = (HERE.parent / "generator.py", HERE / "capabilities.py", HERE / "models.py")
+"""Our own code that decides what is found."""
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelInfo:
     """What is known of a registered generator; problem: why it cannot be used, None where it can."""
 
     entry: PluginEntry
@@ -55,8 +56,8 @@ class Card:
         }
 
 
-def all_cards(report: Reporter | None = None) -> list[Card]:
-    """The cards of all registered generators, by name; those not kept are made, which imports their plugins."""
+def all_models(report: Reporter | None = None) -> list[ModelInfo]:
+    """All registered generators, by name; what is not kept is found by importing their plugins."""
     entries = registry.entries()
     found = {entry.name: _kept(entry) for entry in entries}
     lacking = [entry for entry in entries if found[entry.name] is None]
@@ -66,11 +67,11 @@ def all_cards(report: Reporter | None = None) -> list[Card]:
         if report is not None:
             report.advance(done, len(lacking), entry.name)
         found[entry.name] = _made(entry)
-    return [card for card in found.values() if card is not None]
+    return [info for info in found.values() if info is not None]
 
 
-def card_of(name: str) -> Card:
-    """One card; raises UsageError for an unknown name, PluginError for a plugin that is unavailable."""
+def model_info(name: str) -> ModelInfo:
+    """One generator; raises UsageError for an unknown name, PluginError for a plugin that is unavailable."""
     entries = {entry.name: entry for entry in registry.entries()}
     if name not in entries:
         raise UsageError(unknown_name("model", name, entries))
@@ -81,37 +82,37 @@ def card_of(name: str) -> Card:
     return found
 
 
-def kept_cards() -> list[Card]:
-    """The cards that are known already; imports nothing and makes none."""
+def known_models() -> list[ModelInfo]:
+    """What is known already; imports nothing."""
     found = (_kept(entry) for entry in registry.entries() if not entry.problem)
-    return [card for card in found if card is not None]
+    return [info for info in found if info is not None]
 
 
-def _kept(entry: PluginEntry) -> Card | None:
-    """The card of an entry where no import is needed for it: a valid one, or that of a plugin seen to be broken."""
+def _kept(entry: PluginEntry) -> ModelInfo | None:
+    """What needs no import: what was kept and is valid, or why a plugin is seen to be broken."""
     if entry.problem:
-        return Card(entry, Capabilities(), entry.problem)
+        return ModelInfo(entry, Capabilities(), entry.problem)
     document = read_json(_file(entry))
     if document is None or document.get("key") != _key(entry):
         return None
     try:
-        return Card(entry, from_json(Capabilities, document.get("capabilities") or {}, str(_file(entry))))
+        return ModelInfo(entry, from_json(Capabilities, document.get("capabilities") or {}, str(_file(entry))))
     except DataError:
         return None
 
 
-def _made(entry: PluginEntry) -> Card:
-    """The card of an entry by importing it; kept unless the plugin is broken."""
+def _made(entry: PluginEntry) -> ModelInfo:
+    """What an import tells; kept unless the plugin is broken."""
     try:
         with contextlib.redirect_stdout(sys.stderr):  # a plugin that prints must not spoil a JSON document
             capabilities = describe(registry.get(entry.name))
     except PluginError as error:
         cause = error.__cause__
-        return Card(entry, Capabilities(), str(error) if cause is None else f"{type(cause).__name__}: {cause}")
+        return ModelInfo(entry, Capabilities(), str(error) if cause is None else f"{type(cause).__name__}: {cause}")
     except Exception as error:
-        return Card(entry, Capabilities(), f"{type(error).__name__}: {error}")
+        return ModelInfo(entry, Capabilities(), f"{type(error).__name__}: {error}")
     kept(_file(entry), lambda: capabilities, read=lambda _: None, write=partial(_write, _key(entry)))
-    return Card(entry, capabilities)
+    return ModelInfo(entry, capabilities)
 
 
 def _write(key: str, file: Path, capabilities: Capabilities) -> None:
@@ -119,10 +120,10 @@ def _write(key: str, file: Path, capabilities: Capabilities) -> None:
 
 
 def _file(entry: PluginEntry) -> Path:
-    return cache_folder() / "cards" / f"{safe_name(entry.name)}.json"
+    return cache_folder() / "models" / f"{safe_name(entry.name)}.json"
 
 
 def _key(entry: PluginEntry) -> str:
-    """Changes with everything a card depends on; where the code lies does not matter."""
+    """Changes with everything that is found; where the code lies does not matter."""
     code = code_fingerprint([*CORE, *registry.sources(entry.target)])
     return content_hash([entry.name, entry.target, entry.distribution, entry.version, code])
