@@ -65,7 +65,7 @@ __all__ = [
 ]
 
 
-def run(config: RunConfig | None = None, report: Reporter | None = None, **settings: Any) -> RunResult:
+def run(config: RunConfig | None = None, reporter: Reporter | None = None, **settings: Any) -> RunResult:
     """Carry out a run, or hand back the result of an identical one that is there already.
 
     config: what is asked, or the same as keywords: ``run(dataset="digits", model="vae", seeds=5)``.
@@ -79,11 +79,11 @@ def run(config: RunConfig | None = None, report: Reporter | None = None, **setti
     from augment.studies.run.config import RunConfig
     from augment.studies.run.study import STUDY  # each study loads its own half of the package
 
-    return STUDY.complete(_asked(RunConfig, config, settings), report or Reporter(), draw_study)
+    return STUDY.complete(_asked(RunConfig, config, settings), reporter or Reporter(), draw_study)
 
 
 def study_features(
-    config: FeaturesConfig | None = None, report: Reporter | None = None, **settings: Any
+    config: FeaturesConfig | None = None, reporter: Reporter | None = None, **settings: Any
 ) -> FeaturesResult:
     """Carry out a feature study, or hand back the result of an identical one that is there already.
 
@@ -97,7 +97,7 @@ def study_features(
     from augment.studies.features.config import FeaturesConfig
     from augment.studies.features.study import STUDY
 
-    return STUDY.complete(_asked(FeaturesConfig, config, settings), report or Reporter(), draw_study)
+    return STUDY.complete(_asked(FeaturesConfig, config, settings), reporter or Reporter(), draw_study)
 
 
 def _asked(kind: Any, config: Any, settings: dict[str, Any]) -> Any:

@@ -148,7 +148,7 @@ class BarReporter(Reporter):
         self.bars.console.print(escape(text), highlight=False)
 
 
-def reporter(*, quiet: bool) -> Reporter:
+def choose_reporter(*, quiet: bool) -> Reporter:
     """The reporter for this process: silent, bars on a terminal, lines elsewhere."""
     if quiet or not is_main_process():
         return Reporter()

@@ -26,7 +26,7 @@ from page_part import write_part
 
 from augment import run
 from augment.errors import AugmentError, Stopped
-from augment.progress import Reporter, reporter
+from augment.progress import Reporter, choose_reporter
 from augment.storage.files import read_json, write_json
 from augment.studies.run.config import RunConfig
 
@@ -120,7 +120,7 @@ def experiments(diffusion: str, autoencoder: str) -> tuple[Experiment, ...]:
     )
 
 
-def carry_out(one: Experiment, options: argparse.Namespace, report: Reporter) -> dict[str, Any]:
+def carry_out(one: Experiment, options: argparse.Namespace, reporter: Reporter) -> dict[str, Any]:
     """The result's document; kept as ``<name>.json`` in --out."""
     settings = {"seeds": options.seeds, "fidelity_images": SCORED, **one.settings}
     if options.at_most:
@@ -128,7 +128,7 @@ def carry_out(one: Experiment, options: argparse.Namespace, report: Reporter) ->
     given = {"updates": options.updates, "steps": options.steps, "size": options.size}
     settings = {**{name: value for name, value in given.items() if value is not None}, **settings}
     config = RunConfig.parse(dataset=options.dataset, data_dir=options.data_dir, out=options.out / "runs", **settings)
-    document = run(config, report).to_json()
+    document = run(config, reporter).to_json()
     write_json(options.out / f"{one.name}.json", document)
     return document
 
@@ -156,10 +156,10 @@ def main() -> int:
         parser.error(f"no experiment is called like {options.only}; there are {', '.join(one.name for one in found)}")
     try:
         if not options.write:
-            with reporter(quiet=False) as report:
+            with choose_reporter(quiet=False) as reporter:
                 for one in chosen:
-                    report.stage(one.title)
-                    carry_out(one, options, report)
+                    reporter.stage(one.title)
+                    carry_out(one, options, reporter)
     except (AugmentError, Stopped) as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

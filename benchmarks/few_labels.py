@@ -20,7 +20,7 @@ from few_labels_page import SHOWN_LABELS, Page
 
 from augment import study_features
 from augment.errors import AugmentError, Stopped
-from augment.progress import Reporter, reporter
+from augment.progress import Reporter, choose_reporter
 from augment.storage.files import read_json, safe_name, write_json
 from augment.studies.features.config import FeaturesConfig
 
@@ -110,7 +110,7 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def measure(entry: Entry, options: argparse.Namespace, report: Reporter) -> None:
+def measure(entry: Entry, options: argparse.Namespace, reporter: Reporter) -> None:
     """Study one entry and keep its document and pictures; pixels and the CNN are scored with the first row alone."""
     first = entry.title == MODELS[0].title
     asked: dict[str, Any] = {
@@ -132,8 +132,8 @@ def measure(entry: Entry, options: argparse.Namespace, report: Reporter) -> None
         out=options.out / "studies",
         **asked,
     )
-    report.note(f"== {entry.title}")
-    result = study_features(config, report)
+    reporter.note(f"== {entry.title}")
+    result = study_features(config, reporter)
     for name in PICTURES:
         if (result.folder / name).exists():
             shutil.copyfile(result.folder / name, options.out / f"{entry.slug}-{name}")
@@ -144,16 +144,16 @@ def main(words: list[str] | None = None) -> int:
     """Measure and write; returns the exit code."""
     options = arguments(words)
     failed = 0
-    with reporter(quiet=False) as report:
+    with choose_reporter(quiet=False) as reporter:
         for entry in () if options.write else options.entries:
             try:
-                measure(entry, options, report)
+                measure(entry, options, reporter)
             except Stopped as error:
-                report.note(str(error))
+                reporter.note(str(error))
                 return error.exit_code
             except AugmentError as error:  # the other rows must not be lost to one
                 failed += 1
-                report.note(f"{entry.title} is left out: {error}")
+                reporter.note(f"{entry.title} is left out: {error}")
     kept = {entry.title: read_json(options.out / f"{entry.slug}.json") for entry in options.entries}
     results = {title: document for title, document in kept.items() if document is not None}
     if not results:

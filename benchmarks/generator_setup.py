@@ -66,7 +66,7 @@ class Bench:
     references: References
     settings: Settings
     out: Path
-    report: Reporter
+    reporter: Reporter
 
 
 def training_set(data: ImageSet, name: str) -> TrainingSet:

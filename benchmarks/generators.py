@@ -27,7 +27,7 @@ from augment.datasets import ImageSet, load_dataset
 from augment.errors import AugmentError, Stopped
 from augment.generators.scoring import split_references
 from augment.metrics.extractors import load_extractor
-from augment.progress import Reporter, reporter
+from augment.progress import Reporter, choose_reporter
 from augment.storage.files import safe_name
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "generators.md"
@@ -62,7 +62,7 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def prepare(options: argparse.Namespace, data: ImageSet, out: Path, report: Reporter) -> Bench:
+def prepare(options: argparse.Namespace, data: ImageSet, out: Path, reporter: Reporter) -> Bench:
     """Resolve what is measured how, and by which eyes."""
     device = choose_device(options.device)
     settings = Settings.of(
@@ -74,7 +74,7 @@ def prepare(options: argparse.Namespace, data: ImageSet, out: Path, report: Repo
         precision=choose_precision(options.precision, device),
         threads=options.threads,
     )
-    report.stage("Load the extractor")
+    reporter.stage("Load the extractor")
     train, classes = data.train, len(data.classes)
     extractor = load_extractor(
         options.extractor or data.name,
@@ -84,7 +84,7 @@ def prepare(options: argparse.Namespace, data: ImageSet, out: Path, report: Repo
         num_classes=classes,
     )
     out.mkdir(parents=True, exist_ok=True)
-    return Bench(data, extractor, split_references(data.test, options.samples, seed=0), settings, out, report)
+    return Bench(data, extractor, split_references(data.test, options.samples, seed=0), settings, out, reporter)
 
 
 def measure(options: argparse.Namespace, bench: Bench) -> int:
@@ -104,11 +104,11 @@ def measure(options: argparse.Namespace, bench: Bench) -> int:
     return failed
 
 
-def write(data: ImageSet, out: Path, page: Path, report: Reporter) -> None:
+def write(data: ImageSet, out: Path, page: Path, reporter: Reporter) -> None:
     """The page, from everything in the folder of results; rows that would be measured anew now are marked."""
     results = read_results(out)
     if not results:
-        report.note(f"No page is written: {out} holds no results.")
+        reporter.note(f"No page is written: {out} holds no results.")
         return
     parts = {name: training_set(data, name) for name in results}
 
@@ -116,7 +116,7 @@ def write(data: ImageSet, out: Path, page: Path, report: Reporter) -> None:
         return bool(row["key"] != row_key(row["title"], parts[row["set"]], Settings(**row["settings"])))
 
     write_page(results, out, page, is_stale)
-    report.note(f"Written: {page}")
+    reporter.note(f"Written: {page}")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -124,14 +124,14 @@ def main(words: list[str] | None = None) -> int:
     options = arguments(words)
     out = options.out or Path("runs") / f"generators-{safe_name(Path(options.dataset).name)}"
     torch.set_num_threads(options.threads)
-    with threadpool_limits(options.threads), reporter(quiet=False) as report:
+    with threadpool_limits(options.threads), choose_reporter(quiet=False) as reporter:
         try:
-            report.stage(f"Load {options.dataset}")
+            reporter.stage(f"Load {options.dataset}")
             data = load_dataset(
-                options.dataset, data_dir=options.data_dir, image_size=options.image_size, report=report.note
+                options.dataset, data_dir=options.data_dir, image_size=options.image_size, log=reporter.note
             )
-            failed = 0 if options.write else measure(options, prepare(options, data, out, report))
-            write(data, out, options.page, report)
+            failed = 0 if options.write else measure(options, prepare(options, data, out, reporter))
+            write(data, out, options.page, reporter)
         except AugmentError as error:
             sys.stderr.write(f"{error}\n")
             return error.exit_code

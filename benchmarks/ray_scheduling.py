@@ -27,7 +27,7 @@ from scale_runs import MODEL, records_only
 from augment.progress import Reporter
 from augment.studies.sweep.cell import Cell, Outcome
 from augment.studies.sweep.config import SweepConfig
-from augment.studies.sweep.executor import Doing
+from augment.studies.sweep.executor import CellProgress
 from augment.studies.sweep.folder import SweepFolder
 from augment.studies.sweep.grid import cells as cells_of
 from augment.studies.sweep.on_ray import RayExecutor
@@ -48,7 +48,7 @@ KINDS = {
 def nothing(cell: Cell, attempt: int, location: str, threads: int, source: str, journal: Any) -> Outcome:
     """What a task of a real cell says to others, without the cell."""
     for stage in range(STAGES):
-        journal.tell.remote(Doing(cell.key, f"stage {stage}", "host:1"))
+        journal.tell.remote(CellProgress(cell.key, f"stage {stage}", "host:1"))
     return Outcome(cell.key, "finished", folder="run", identity=cell.key, attempt=attempt)
 
 

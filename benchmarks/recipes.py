@@ -22,7 +22,7 @@ from page_part import write_part
 from augment import run
 from augment.errors import AugmentError, Stopped
 from augment.evidence.statistics import mean_with_interval, signed
-from augment.progress import Reporter, reporter
+from augment.progress import Reporter, choose_reporter
 from augment.storage.files import read_json, write_json
 from augment.studies.run.config import RunConfig
 
@@ -78,7 +78,7 @@ def parts() -> Iterator[Part]:
     yield from (Part(model, large, 600) for model in others)
 
 
-def carry_out(part: Part, options: argparse.Namespace, report: Reporter) -> dict[str, Any]:
+def carry_out(part: Part, options: argparse.Namespace, reporter: Reporter) -> dict[str, Any]:
     """Accuracies of every recipe and of the rival, by seed."""
     given = {"steps": options.steps, "size": options.size}
     settings: dict[str, Any] = {
@@ -100,7 +100,7 @@ def carry_out(part: Part, options: argparse.Namespace, report: Reporter) -> dict
         fidelity_images=200,
         **settings,
     )
-    document = run(config, report).to_json()
+    document = run(config, reporter).to_json()
     found: dict[str, list[float]] = {}
     for row in document["arms"]:
         found.setdefault(row["arm"].replace(part.model, "model"), []).append(row["trainings"][0])
@@ -169,12 +169,12 @@ def main() -> int:
     if not chosen:
         parser.error(f"no part is called like {options.only}; there are {', '.join(part.name for part in every)}")
     try:
-        with reporter(quiet=False) as report:
+        with choose_reporter(quiet=False) as reporter:
             for part in [] if options.write else chosen:
                 file = options.out / f"{part.name}.json"
                 if read_json(file) is None:
-                    report.stage(part.name)
-                    write_json(file, carry_out(part, options, report))
+                    reporter.stage(part.name)
+                    write_json(file, carry_out(part, options, reporter))
     except (AugmentError, Stopped) as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

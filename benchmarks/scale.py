@@ -28,7 +28,7 @@ from scale_runs import MODEL, make, real_run
 
 from augment.studies.sweep.cell import Cell, Outcome
 from augment.studies.sweep.config import SweepConfig
-from augment.studies.sweep.executor import Doing, Executor
+from augment.studies.sweep.executor import CellProgress, Executor
 from augment.studies.sweep.folder import SweepFolder
 from augment.studies.sweep.local import LocalExecutor
 from augment.studies.sweep.study import SweepResult, sweep
@@ -120,9 +120,9 @@ class NoOp:
         """Nothing to do."""
         self.begun.append(cell)
 
-    def wait(self, seconds: float) -> list[Outcome | Doing]:
+    def wait(self, seconds: float) -> list[Outcome | CellProgress]:
         """All that was begun."""
-        ended: list[Outcome | Doing] = [Outcome(cell.key, "failed", error="no-op") for cell in self.begun]
+        ended: list[Outcome | CellProgress] = [Outcome(cell.key, "failed", error="no-op") for cell in self.begun]
         self.begun.clear()
         return ended
 

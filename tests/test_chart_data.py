@@ -12,12 +12,12 @@ from scipy import stats
 from augment.evidence.effects import ClassEffect, GroupEffect
 from augment.evidence.statistics import compare
 from augment.report.chart import Bars, HeatMap, Intervals, Lines, Series, file_name
+from augment.report.experiment_charts import experiment_charts
 from augment.report.overview_charts import MOST_CHARTS, MOST_ROWS, overview_charts
 from augment.report.sections import ACCURACY, SECTIONS
-from augment.report.study_charts import study_charts
+from augment.results.experiments import Experiment, PooledArm
 from augment.results.records import RunRecord
 from augment.results.run_result import ArmEffects, ScoredOn
-from augment.results.studies import PooledArm, Study
 
 CLASSES = ("cat", "dog", "<b>$x$</b>")
 COUNTS = (10, 200, 50)
@@ -40,7 +40,7 @@ def scores(classifier, arm, family, accuracy, recall=None, classes=CLASSES):
     )
 
 
-def study(model="m1", *, regime="high", size=1000, dataset="set", arms=None, differs=None, classes=CLASSES,
+def experiment(model="m1", *, regime="high", size=1000, dataset="set", arms=None, differs=None, classes=CLASSES,
           counts=COUNTS, folder=None, **result):  # fmt: skip
     """result: fields of the result of its only run."""
     arms = arms or [
@@ -59,7 +59,7 @@ def study(model="m1", *, regime="high", size=1000, dataset="set", arms=None, dif
     made = {"generators": (generator_info(model),), "synthetic": (), **result}
     run = RunRecord(folder or Path("nowhere"), run_result(dataset=dataset_info(dataset, classes), **made), {})
     seeds = tuple(range(len(best.accuracy)))
-    return Study(
+    return Experiment(
         *(dataset, regime, size, model, differs or {}, classes, counts, seeds, (run,), tuple(arms)),
         *(tuple(comparisons), ()),
     )
@@ -79,11 +79,11 @@ def named(charts, start):
 
 def test_lines_are_the_best_arms_with_their_t_intervals():
     small = [0.4, 0.5, 0.3]
-    other = study(size=500, arms=[
+    other = experiment(size=500, arms=[
         scores("cnn", "real", "classical", [0.3, 0.35, 0.31]),
         scores("cnn", "m1", "generative", [0.1, 0.2, 0.2]), scores("cnn", "m1+x", "generative", small),
     ])  # fmt: skip
-    chart = named(overview_charts([study(), other]), "accuracy")
+    chart = named(overview_charts([experiment(), other]), "accuracy")
     model, classical, real = chart.series
     assert (model.name, model.key, model.rank, model.dashed) == ("m1", "m1", 0, False)
     assert model.x == (500, 1000) and model.notes == ("m1+x", "m1")
@@ -103,7 +103,7 @@ def test_lines_are_the_best_arms_with_their_t_intervals():
 
 def test_one_size_is_rows_and_one_seed_has_no_interval():
     single = [scores("cnn", "real", "classical", [0.5]), scores("cnn", "m1", "generative", [0.6])]
-    chart = named(overview_charts([study(arms=single)]), "accuracy")
+    chart = named(overview_charts([experiment(arms=single)]), "accuracy")
     assert isinstance(chart, Intervals) and not chart.zero and chart.facets["size"] == "1000"
     assert [(row.name, row.value, row.low, row.high, row.key) for row in chart.rows] == [
         ("m1", 0.6, None, None, "m1"), ("real", 0.5, None, None, None),
@@ -111,12 +111,14 @@ def test_one_size_is_rows_and_one_seed_has_no_interval():
 
 
 def test_sizes_that_differ_tenfold_stand_on_a_logarithmic_axis():
-    chart = named(overview_charts([study(size=100), study(size=1000)]), "accuracy")
+    chart = named(overview_charts([experiment(size=100), experiment(size=1000)]), "accuracy")
     assert chart.x_log
 
 
 def test_a_model_keeps_its_colour_in_all_charts():
-    found = overview_charts([study("m1", size=1), study("m2", size=1), study("m2", size=2), study("m3", size=2)])
+    found = overview_charts(
+        [experiment("m1", size=1), experiment("m2", size=1), experiment("m2", size=2), experiment("m3", size=2)]
+    )
     chart = named(found, "accuracy")
     assert {line.name: line.rank for line in chart.series if line.rank is not None} == {"m1": 0, "m2": 1, "m3": 2}
 
@@ -125,7 +127,7 @@ def test_a_model_keeps_its_colour_in_all_charts():
 
 
 def test_forest_rows_are_the_comparisons_sorted():
-    one, two = study("m1"), study("m2", differs={"beta": 2})
+    one, two = experiment("m1"), experiment("m2", differs={"beta": 2})
     chart = named(overview_charts([one, two]), "arms")
     assert [row.name for row in chart.rows] == ["m1", "m2 (beta=2)", "m1+x", "m2+x (beta=2)", "real"]
     deltas = 100 * (np.array([0.7, 0.8, 0.75]) - [0.7, 0.72, 0.71])
@@ -136,18 +138,18 @@ def test_forest_rows_are_the_comparisons_sorted():
 
 
 def test_classical_arms_are_those_with_the_most_seeds():
-    few = study("m2", arms=[
+    few = experiment("m2", arms=[
         scores("cnn", "real", "classical", [0.9]), scores("cnn", "oversample", "classical", [0.1]),
         scores("cnn", "m2", "generative", [0.5]),
     ])  # fmt: skip
-    chart = named(overview_charts([few, study("m1")]), "arms")
+    chart = named(overview_charts([few, experiment("m1")]), "arms")
     (real,) = [row for row in chart.rows if row.name == "real"]
     assert real.value == pytest.approx(-16) and real.low is not None
     assert "oversample" in chart.caption and "real" in chart.caption  # each study has its own reference
 
 
 def test_long_forests_keep_their_best_rows():
-    chart = named(overview_charts([study(f"m{index}") for index in range(60)]), "arms")
+    chart = named(overview_charts([experiment(f"m{index}") for index in range(60)]), "arms")
     assert len(chart.rows) == MOST_ROWS and len(chart.table.rows) == 121 and "of 121 arms" in chart.caption
     assert min(row.value for row in chart.rows) >= max(float(row[2].replace("−", "-")) for row in chart.table.rows[60:])
 
@@ -161,7 +163,7 @@ def test_heat_maps_hold_the_largest_size_sorted_by_count():
         scores("cnn", "real", "classical", [0.2, 0.2]), scores("cnn", "over", "classical", [0.3, 0.3]),
         scores("cnn", "m1", "generative", [0.5, 0.5], recall), scores("cnn", "m1+x", "generative", [0.4, 0.4]),
     ]  # fmt: skip
-    charts = overview_charts([study(size=10), study(size=20, arms=arms)])
+    charts = overview_charts([experiment(size=10), experiment(size=20, arms=arms)])
     chart = named(charts, "recall")
     assert chart.x == ("dog (200)", "<b>$x$</b> (50)", "cat (10)") and chart.y == ("over", "m1")
     np.testing.assert_allclose(chart.values[1], [0.8, 0.55, 0.2])
@@ -175,18 +177,18 @@ def test_cost_is_that_of_generator_and_arm_for_a_seed():
     made = {
         name: (generator_info(name, seconds=each), generator_info("other", seconds=7e3)) for name, each in cost.items()
     }
-    found = overview_charts([study(name, generators=each, seconds=5e4) for name, each in made.items()])
+    found = overview_charts([experiment(name, generators=each, seconds=5e4) for name, each in made.items()])
     chart = named(found, "cost")
-    arm = next(one for one in study("m1").arms if one.arm == "m1").seconds
+    arm = next(one for one in experiment("m1").arms if one.arm == "m1").seconds
     expected = [(((seconds + arm) / 180,), (name,)) for name, seconds in cost.items()]
     assert [(line.x, line.notes) for line in chart.series] == expected
     assert chart.series[0].y[0] == pytest.approx(4) and chart.zero
-    assert not [each for each in overview_charts([study("m1")]) if each.name.startswith("cost")]
+    assert not [each for each in overview_charts([experiment("m1")]) if each.name.startswith("cost")]
 
 
 def test_what_was_scored_on_validation_images_says_so_and_stands_apart():
-    chosen = study("m1", scored_on=ScoredOn("validation", 30))
-    charts = [chart for chart in overview_charts([study("m1"), chosen]) if chart.section == ACCURACY]
+    chosen = experiment("m1", scored_on=ScoredOn("validation", 30))
+    charts = [chart for chart in overview_charts([experiment("m1"), chosen]) if chart.section == ACCURACY]
     assert [("validation images" in chart.title, "validation accuracy" == chart.x_title) for chart in charts] == [
         (False, False),
         (True, True),
@@ -196,7 +198,7 @@ def test_what_was_scored_on_validation_images_says_so_and_stands_apart():
 
 def test_charts_stay_few_and_say_what_is_missing():
     many = [
-        study(model, regime=regime, size=size, dataset=dataset)
+        experiment(model, regime=regime, size=size, dataset=dataset)
         for model in ("m1", "m2") for regime in ("a", "b", "c") for size in range(1, 9) for dataset in "pqrs"
     ]  # fmt: skip
     charts = overview_charts(many)
@@ -207,7 +209,7 @@ def test_charts_stay_few_and_say_what_is_missing():
 
 
 def test_data_sets_of_one_name_and_other_classes_are_apart():
-    charts = overview_charts([study(), study(classes=("a", "b", "c"))])
+    charts = overview_charts([experiment(), experiment(classes=("a", "b", "c"))])
     names = [chart.name for chart in charts]
     assert len(set(names)) == len(names) and {"accuracy-set-high-1000-cnn", "accuracy-set-high-1000-cnn--2"} <= set(
         names
@@ -247,11 +249,11 @@ def full_study(folder):
         added_images(arm, counts, strategy="full")
         for arm, counts in (("m1", (190, 0, 150)), ("m1+x", (190, 0, 150)), ("smote", (1, 2, 3)))
     )
-    return study(folder=folder, effects=(ArmEffects("cnn", "m1", "oversample", groups, classes),), synthetic=added)
+    return experiment(folder=folder, effects=(ArmEffects("cnn", "m1", "oversample", groups, classes),), synthetic=added)
 
 
 def test_a_study_has_every_kind_of_chart_in_sections_of_the_report(run_folder):
-    charts = study_charts(full_study(run_folder))
+    charts = experiment_charts(full_study(run_folder))
     assert len({chart.name for chart in charts}) == len(charts) and {chart.section for chart in charts} <= set(SECTIONS)
     assert all(chart.facets["model"] == "m1" and chart.facets["size"] == "1000" for chart in charts)
     assert [re.sub("-set-high.*", "", chart.name) for chart in charts] == [
@@ -263,12 +265,14 @@ def test_a_study_has_every_kind_of_chart_in_sections_of_the_report(run_folder):
 
 
 def test_other_studies_have_other_names(run_folder):
-    one, two = (study_charts(study(identity=identity, folder=run_folder)) for identity in ("0123456789", "9876543210"))
+    one, two = (
+        experiment_charts(experiment(identity=identity, folder=run_folder)) for identity in ("0123456789", "9876543210")
+    )
     assert not {chart.name for chart in one} & {chart.name for chart in two}
 
 
 def test_confusion_is_normalised_by_true_class_and_counts_are_its_text(run_folder):
-    chart = named(study_charts(full_study(run_folder)), "confusion-generative")
+    chart = named(experiment_charts(full_study(run_folder)), "confusion-generative")
     assert chart.x == chart.y == ("dog", "<b>$x$</b>", "cat") and chart.square
     assert chart.text[0] == ("13", "2", "2")
     np.testing.assert_allclose(
@@ -279,12 +283,14 @@ def test_confusion_is_normalised_by_true_class_and_counts_are_its_text(run_folde
 
 def test_cells_without_an_image_are_empty():
     arm = replace(scores("cnn", "m1", "generative", [0.5]), confusion=((3, 0, 0), (0, 0, 0), (1, 0, 2)))
-    chart = named(study_charts(study(arms=[scores("cnn", "real", "classical", [0.1]), arm])), "confusion-generative")
+    chart = named(
+        experiment_charts(experiment(arms=[scores("cnn", "real", "classical", [0.1]), arm])), "confusion-generative"
+    )
     assert chart.values[0] == (None, None, None) and chart.text[1] == ("", "2", "1")
 
 
 def test_counts_add_what_the_arms_add(run_folder):
-    chart = named(study_charts(full_study(run_folder)), "counts-m1")
+    chart = named(experiment_charts(full_study(run_folder)), "counts-m1")
     real, added = chart.groups
     assert chart.stacked and chart.categories == ("dog", "<b>$x$</b>", "cat")
     assert (real.name, real.values, real.rank) == ("real", (200, 50, 10), None)
@@ -293,7 +299,7 @@ def test_counts_add_what_the_arms_add(run_folder):
 
 
 def test_effects_are_those_of_the_study(run_folder):
-    charts = study_charts(full_study(run_folder))
+    charts = experiment_charts(full_study(run_folder))
     rows = named(charts, "effects").rows
     assert [(row.name, row.value, row.low, row.high, row.emphasis) for row in rows] == [
         ("m1: many", -1.0, -2.0, 0.5, False), ("m1: few", 7.5, None, None, True),
@@ -303,7 +309,7 @@ def test_effects_are_those_of_the_study(run_folder):
 
 
 def test_curves_are_the_finite_values_of_the_history(run_folder):
-    charts = study_charts(full_study(run_folder))
+    charts = experiment_charts(full_study(run_folder))
     loss, checked = named(charts, "training-loss").series
     assert (loss.x, loss.y, loss.dashed) == ((1, 2, 3), (4, 2, 1), False)
     assert (checked.x, checked.y, checked.dashed, checked.rank) == ((2, 3), (3, 2.5), True, loss.rank)
@@ -315,19 +321,19 @@ def test_curves_are_the_finite_values_of_the_history(run_folder):
 def test_long_histories_become_means(tmp_path):
     rows = "".join(f"{step},{step % 2}\n" for step in range(1, 961))
     (tmp_path / "history.csv").write_text("step,loss\n" + rows)
-    line = named(study_charts(study(folder=tmp_path)), "training-loss").series[0]
+    line = named(experiment_charts(experiment(folder=tmp_path)), "training-loss").series[0]
     assert len(line.x) == 240 and set(line.y) == {0.5} and line.x[0] == 2.5
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"no,header\n1,2\n", b"step,loss\n1,nan\n"])
 def test_damaged_histories_leave_their_charts_out(content, tmp_path):
     (tmp_path / "history.csv").write_bytes(content)
-    assert not [chart for chart in study_charts(study(folder=tmp_path)) if chart.name.startswith("training")]
+    assert not [chart for chart in experiment_charts(experiment(folder=tmp_path)) if chart.name.startswith("training")]
 
 
 def test_of_very_many_classes_those_with_the_fewest_images_are_drawn():
     classes, counts = tuple(f"c{index}" for index in range(150)), tuple(range(1000, 1150))
-    chart = named(study_charts(study(classes=classes, counts=counts)), "recall-cnn")
+    chart = named(experiment_charts(experiment(classes=classes, counts=counts)), "recall-cnn")
     assert len(chart.x) == 100 and chart.x[-1] == "c0 (1,000)" and "Of 150 classes" in chart.caption
 
 
@@ -350,5 +356,5 @@ def test_bars_that_meet_stand_beside_each_other():
 
 
 def study_lines(series, **more):
-    table = named(overview_charts([study()]), "accuracy").table
+    table = named(overview_charts([experiment()]), "accuracy").table
     return Lines("n", SECTIONS[0], "t", "c", {}, table, series=tuple(series), **more)

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from augment.classifiers import CNN, default_updates, fit_cart, fit_cnn, score_predictions
 from augment.classifiers import cnn as cnn_module
-from augment.classifiers.batches import Feed, batches, moved
+from augment.classifiers.batches import BatchLoader, batches, random_shift
 from augment.classifiers.cart import LEAVES
 from augment.classifiers.learning import BatchShare, ClassMixUp, Decay, Learning, RealLast, RealNorm, Weight
 from augment.errors import ConfigError, DataError
@@ -112,20 +112,20 @@ def test_balanced_batches_draw_classes_uniformly_and_images_uniformly_within_the
 def test_shifts_move_by_one_pixel_in_every_direction_and_repeat_the_edge():
     image = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4)
     index = torch.zeros(500).long()
-    results = {tuple(found.flatten().tolist()) for found in moved(image, index, "shift", rng())}
+    results = {tuple(found.flatten().tolist()) for found in random_shift(image, index, "shift", rng())}
     rows = {dy: [min(max(r + dy, 0), 3) for r in range(4)] for dy in (-1, 0, 1)}
     assert results == {tuple(4 * r + c for r in rows[dy] for c in rows[dx]) for dy in rows for dx in rows}
-    assert torch.equal(moved(image, index[:3], "none", rng()), image.expand(3, -1, -1, -1))
+    assert torch.equal(random_shift(image, index[:3], "none", rng()), image.expand(3, -1, -1, -1))
 
 
 def test_only_shift_flip_mirrors_and_does_so_to_half_of_the_images():
     image = torch.zeros(1, 3, 9, 9, dtype=torch.uint8)
     image[:, 1, :, :3] = 200  # on the left wherever it is shifted to
     index = torch.zeros(1000).long()
-    shifted = moved(image, index, "shift", rng())
+    shifted = random_shift(image, index, "shift", rng())
     assert shifted.shape == (1000, 3, 9, 9)
     assert int(shifted[:, 1, :, 5:].max()) == 0 == int(shifted[:, (0, 2)].max())
-    mirrored = moved(image, index, "shift-flip", rng())[:, 1, 4, -1] == 200
+    mirrored = random_shift(image, index, "shift-flip", rng())[:, 1, 4, -1] == 200
     assert 430 < int(mirrored.sum()) < 570
 
 
@@ -301,7 +301,7 @@ def test_synthetic_images_are_mixed_with_real_ones_of_their_class_and_labels_sta
     labels = torch.tensor([0, 0, 1, 1, 0, 1, 2])
     images = levels.to(torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)
     synthetic = torch.arange(7) >= 4
-    feed = Feed(images, labels, synthetic, 3, Learning(mix=ClassMixUp(), weight=Weight(weight=0.0)), "none", 1)
+    feed = BatchLoader(images, labels, synthetic, 3, Learning(mix=ClassMixUp(), weight=Weight(weight=0.0)), "none", 1)
     index = torch.arange(7).repeat(2000)
     mixed, targets, _ = feed.batch(index, 0.0)
     found = mixed[:, 0, 0, 0].float().view(2000, 7)
@@ -319,7 +319,7 @@ def test_transforms_and_mixing_change_what_the_network_sees_and_repeat_with_the_
     images, labels = random_set(12)
 
     def batch(**options):
-        feed = Feed(images, labels, torch.zeros(12, dtype=torch.bool), 3, Learning(**options), "none", 1)
+        feed = BatchLoader(images, labels, torch.zeros(12, dtype=torch.bool), 3, Learning(**options), "none", 1)
         return feed.batch(torch.arange(12), 0.0)
 
     plain = batch()

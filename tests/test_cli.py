@@ -347,12 +347,12 @@ def test_a_signal_outside_of_training_ends_with_one_message(augment, monkeypatch
 
 
 def test_two_runs_into_one_folder(augment, tmp_path):
-    from augment.storage.locks import locked
+    from augment.storage.locks import try_lock
 
     assert augment(*RUN, *QUICK)[0] == 0
     (folder,) = (tmp_path / "runs").iterdir()
     (folder / "result.json").unlink()
-    with locked(folder):
+    with try_lock(folder):
         code, _, err = augment(*RUN, *QUICK)
     assert code == 3
     assert "Another process" in err

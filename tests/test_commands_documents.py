@@ -211,7 +211,7 @@ RUN = {
 }
 
 FEATURES = {
-    "schema": "augment.studies.features/5",
+    "schema": "augment.features/5",
     "dataset": DATASET,
     "generator": {
         **GENERATOR,
@@ -300,7 +300,7 @@ COUNTS = {"cells": int, "finished": int, "failed": int, "left": int, "before": i
 COORDINATES = {"dataset": "digits", "regime": "high", "size": int, "model": "vae", "seed": int}
 
 SWEEP = {
-    "schema": "augment.studies.sweep/1",
+    "schema": "augment.sweep/1",
     "folder": "runs/study",
     "seconds": float,
     "counts": {"cells": 1, "finished": 1, "failed": 0, "left": 0, "before": 0},
@@ -327,7 +327,7 @@ DRY_RUN = {
 }
 
 DRY_SWEEP = {
-    "schema": "augment.studies.sweep-estimate/1",
+    "schema": "augment.sweep-estimate/1",
     "folder": "runs/study",
     "counts": COUNTS,
     "workers": 1,
@@ -382,7 +382,7 @@ RESULTS = {
 REPORT = {
     "page": "page.html",
     "runs": 3,
-    "studies": 2,
+    "experiments": 2,
     "charts": int,
     "figures": [],
     "charts_without_files": int,

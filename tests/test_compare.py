@@ -270,7 +270,7 @@ def test_a_folder_of_several_seeds_is_one_side_and_one_of_several_studies_is_ref
     other = Side(real)
     other.identity = with_options(other.identity, beta=9)
     other.write(tmp_path / "sweep" / "other")
-    with pytest.raises(DataError, match=r"holds 2 studies(.|\n)*sweep/0 .*beta=0\.1(.|\n)*sweep/other .*beta=9"):
+    with pytest.raises(DataError, match=r"holds 2 experiments(.|\n)*sweep/0 .*beta=0\.1(.|\n)*sweep/other .*beta=9"):
         compare_folders(tmp_path / "sweep", real)
 
 

@@ -115,7 +115,7 @@ def test_search_order(content, world, tmp_path, monkeypatch):
     for place in places:
         write_set(place, content)
     for place in places:
-        load_dataset("fashionmnist", data_dir=tmp_path / "data", report=told.append)
+        load_dataset("fashionmnist", data_dir=tmp_path / "data", log=told.append)
         assert str(place) in told[-1] and not world
         for file in place.iterdir():
             file.unlink()
@@ -237,7 +237,7 @@ def test_corrupt_data_dir_is_noted_when_another_place_serves(content, world, tmp
     (folder / "t10k-images-idx3-ubyte.gz").write_bytes(b"")
     write_set(tmp_path / "system", content)
     told = []
-    found = load_dataset("fashionmnist", data_dir=folder, report=told.append)
+    found = load_dataset("fashionmnist", data_dir=folder, log=told.append)
     assert len(found.notes) == 1 and "t10k-images-idx3-ubyte.gz is corrupt" in found.notes[0]
     assert "looking further" in told[0]
 

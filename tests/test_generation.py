@@ -15,7 +15,7 @@ from augment.generator import GeneratorConfig, ImageSpec
 from augment.generators import generation, scoring
 from augment.progress import Reporter
 from augment.registry import create, load_generator
-from augment.storage.locks import locked
+from augment.storage.locks import try_lock
 from augment.testing import MinimalGenerator
 
 TINY = {"width": 8, "latent_dim": 2, "components": 1, "batch_size": 32}
@@ -68,7 +68,7 @@ def test_train_saves_a_generator_that_describes_itself(saved, digits):
 
 def test_train_tells_what_it_cost(digits, tmp_path):
     notes = Notes()
-    found = train(digits, tmp_path / "g", report=notes)
+    found = train(digits, tmp_path / "g", reporter=notes)
     assert (found.recipe.model, found.steps, found.stopped) == ("vae", 5, "finished")
     assert found.seconds > 0 and found.images_per_second > 0
     assert notes.stages == ["Train vae"]
@@ -91,7 +91,7 @@ def test_a_finished_generator_is_not_replaced(digits, tmp_path):
         train(digits, folder, seed=4, resume=True)
     assert (folder / "model.safetensors").read_bytes() == before
     notes = Notes()
-    again = train(digits, folder, resume=True, report=notes)
+    again = train(digits, folder, resume=True, reporter=notes)
     assert "already" in notes.texts[0] and (folder / "model.safetensors").read_bytes() == before
     train(digits, folder, seed=4, overwrite=True)
     assert (folder / "model.safetensors").read_bytes() != before
@@ -146,7 +146,7 @@ def test_train_refuses_an_unknown_model_or_option(digits, tmp_path):
 
 
 def test_a_folder_in_use_is_refused(digits, tmp_path):
-    with locked(tmp_path / "g"), pytest.raises(DataError, match="Another process is writing"):
+    with try_lock(tmp_path / "g"), pytest.raises(DataError, match="Another process is writing"):
         train(digits, tmp_path / "g")
 
 

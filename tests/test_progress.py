@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from augment.progress import BarReporter, LineReporter, Reporter, reporter
+from augment.progress import BarReporter, LineReporter, Reporter, choose_reporter
 
 pytestmark = pytest.mark.libraries
 
@@ -69,10 +69,10 @@ def on_terminal(monkeypatch):
 
 def test_the_reporter_fits_the_stream(monkeypatch):
     on_terminal(monkeypatch)
-    assert type(reporter(quiet=True)) is Reporter
-    assert type(reporter(quiet=False)) is BarReporter
+    assert type(choose_reporter(quiet=True)) is Reporter
+    assert type(choose_reporter(quiet=False)) is BarReporter
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    found = reporter(quiet=False)
+    found = choose_reporter(quiet=False)
     assert type(found) is LineReporter and found.stream is sys.stderr
 
 

@@ -34,11 +34,11 @@ from augment.report import page_parts, page_pictures
 from augment.report.page import write_report
 from augment.report.page_content import detailed
 from augment.report.page_origin import command
+from augment.results.experiments import experiments
 from augment.results.gallery import Gallery, Reconstructions, Samples
 from augment.results.records import FeaturesRecord, RunRecord, load_records
 from augment.results.run_result import RegimeInfo
 from augment.results.selection import Condition
-from augment.results.studies import studies
 from augment.results.study_result import Identity
 from augment.storage.typed_json import from_json, to_json
 
@@ -327,7 +327,7 @@ def test_fidelity_stands_beside_its_floor(made):
     assert len(cells) == 4 and cells[0][1] == "4.20 1.00 (0.50 to 2.00)"
     titles = made["read"].text("th")
     start = titles.index("FID ↓")
-    assert titles[start - 1 : start + 3] == ["Study", "FID ↓", "KID x 1000 ↓", "Measured by"]
+    assert titles[start - 1 : start + 3] == ["Experiment", "FID ↓", "KID x 1000 ↓", "Measured by"]
     assert made["read"].text("td").count("toy, 9 samples") == 4
 
 
@@ -335,8 +335,8 @@ def test_many_studies_make_a_tally_and_a_table(tmp_path):
     for index in range(8):
         make_run(tmp_path / "runs", f"m{index}", classes=("a", "b"), seed=0)
     result, _, read = report_of(tmp_path / "runs", tmp_path / "r.html", title="Eight & more")
-    assert result.summary == ("Of 8 studies with cnn: no evidence in 8.",)
-    assert read.text("p").count("Of 8 studies with cnn: no evidence in 8.") == 1
+    assert result.summary == ("Of 8 experiments with cnn: no evidence in 8.",)
+    assert read.text("p").count("Of 8 experiments with cnn: no evidence in 8.") == 1
     assert read.text("h1") == read.text("title") == ["Eight & more"] and not read.all("article")
     rows = [text for each, text in read.all("tr", **{"data-kind": "verdict"})]
     assert len(rows) == 8 and "m3" in rows[3] and "No evidence" in rows[3]
@@ -348,8 +348,8 @@ def test_tallies_count_by_classifier():
 
     rows = [row("cnn", "hurts"), row("cnn", "helps"), row("cnn", "hurts"), row("cart", "invalid")]
     first, second = page_parts.tallies(rows)
-    assert first.sentence == "Of 3 studies with cnn: helps in 1, hurts in 2."
-    assert second.sentence == "Of 1 study with cart: invalid in 1."
+    assert first.sentence == "Of 3 experiments with cnn: helps in 1, hurts in 2."
+    assert second.sentence == "Of 1 experiment with cart: invalid in 1."
 
 
 def test_a_failed_guard_is_loud(tmp_path):
@@ -424,9 +424,9 @@ def test_a_result_that_lacks_a_section_is_named(tmp_path):
 
 
 def test_only_the_largest_size_is_shown_in_detail(made):
-    found = studies(load_records([made["root"]]).runs)
-    assert [(study.model, study.size) for study in detailed(found) if study.model == "beta"] == [("beta", 60)]
-    notes = [text for text in made["read"].text("p") if text.startswith("Shown for 3 of 4 studies")]
+    found = experiments(load_records([made["root"]]).runs)
+    assert [(each.model, each.size) for each in detailed(found) if each.model == "beta"] == [("beta", 60)]
+    notes = [text for text in made["read"].text("p") if text.startswith("Shown for 3 of 4 experiments")]
     assert notes
 
 

@@ -267,7 +267,7 @@ def test_a_feature_study_leaves_its_maps_as_numbers(studied, digits):
 
 def test_a_feature_study_says_where_when_and_at_what_cost(studied):
     document = json.loads((studied.folder / "result.json").read_text())
-    assert document["schema"] == "augment.studies.features/5" and document["environment"] == asdict(environment("cpu"))
+    assert document["schema"] == "augment.features/5" and document["environment"] == asdict(environment("cpu"))
     rows = document["rows"]
     assert document["cost"]["classifier_seconds"] == pytest.approx(sum(row["seconds"] for row in rows), abs=0.01)
     assert document["cost"]["generator_seconds"] == pytest.approx(document["generator"]["seconds"], abs=0.01)

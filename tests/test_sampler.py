@@ -251,7 +251,7 @@ def test_real_rows_come_first_and_synthetic_ones_follow():
     assert found.is_synthetic_.dtype == bool and found.parent_indices_.dtype == np.int64
     assert found.is_synthetic_.tolist() == [False] * 83 + [True] * 35
     assert found.parent_indices_.tolist() == [*range(83), *[-1] * 35]
-    assert found.filter_report_ is None
+    assert found.filter_summary_ is None
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -524,7 +524,7 @@ def test_the_teachers_refuse_copies(monkeypatch):
     with pytest.warns(UserWarning, match="found too few images .* 2 0 of 15"):
         resampled, names = found.fit_resample(images, labels)
     assert (names == 2).sum() == 3
-    report = found.filter_report_
+    report = found.filter_summary_
     assert report.tallies[2].refused["copy"] == report.tallies[2].drawn > 15
     assert len(resampled) == len(names) == len(found.is_synthetic_) == len(found.parent_indices_)
     assert found.is_synthetic_.sum() == (names == 1).sum() - 20

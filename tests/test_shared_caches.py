@@ -66,7 +66,7 @@ def synthetic_of(folder, report):
         rows = tuple({"index": index} for index in range(3))
         return SyntheticSet(own, torch.arange(3), rows, torch.full((3,), -1)), None
 
-    return synthetic_cache.kept_or_drawn({"seed": 1}, slowly(folder, draw), reuse=True, report=report)[0].images
+    return synthetic_cache.kept_or_drawn({"seed": 1}, slowly(folder, draw), reuse=True, reporter=report)[0].images
 
 
 def features_of(folder, report):
@@ -164,7 +164,7 @@ def test_two_processes_that_want_the_same_make_it_once(kind, tmp_path, child):
 
 HOLD = """
 from augment.storage import locks
-with locks.held(Path({path!r})):
+with locks.lock(Path({path!r})):
     Path({path!r}).with_name("held").touch()
     time.sleep(60)
 """
@@ -184,16 +184,16 @@ def test_a_holder_that_is_killed_lets_go(tmp_path, holder):
         waited.append(1)
         os.kill(holder.pid, signal.SIGKILL)
 
-    with locks.held(tmp_path / "key", kill):
+    with locks.lock(tmp_path / "key", kill):
         holder.join(WAIT)
         assert holder.exitcode == -signal.SIGKILL
-    with locks.held(tmp_path / "key", kill):  # the file that is left does not matter
+    with locks.lock(tmp_path / "key", kill):  # the file that is left does not matter
         assert (tmp_path / ".locks" / "key.lock").stat().st_size == 0
     assert waited == [1]
 
 
 def test_other_keys_do_not_wait(tmp_path, holder):
-    with locks.held(tmp_path / "another", lambda: pytest.fail("it waits")):
+    with locks.lock(tmp_path / "another", lambda: pytest.fail("it waits")):
         assert holder.is_alive()
 
 
@@ -204,7 +204,7 @@ def test_a_signal_ends_the_wait(tmp_path, holder):
     before = signal.signal(signal.SIGTERM, stop)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
     try:
-        with pytest.raises(Stopped), locks.held(tmp_path / "key", timer.start):
+        with pytest.raises(Stopped), locks.lock(tmp_path / "key", timer.start):
             pytest.fail("it was not held")
     finally:
         timer.join()
@@ -216,7 +216,7 @@ def test_threads_take_turns(tmp_path):
     inside, most = [], []
 
     def work():
-        with locks.held(tmp_path / "key"):
+        with locks.lock(tmp_path / "key"):
             inside.append(1)
             most.append(len(inside))
             time.sleep(0.02)
@@ -237,7 +237,7 @@ def test_without_locks_in_the_file_system_all_go_on(error, tmp_path, monkeypatch
 
     monkeypatch.setattr("fcntl.flock", flock)
     entered = []
-    with locks.held(tmp_path / "key"), locks.held(tmp_path / "key"):
+    with locks.lock(tmp_path / "key"), locks.lock(tmp_path / "key"):
         entered.append(1)
     assert entered == [1]
     assert issubclass(filelock.Timeout, OSError)  # one that were raised here would be taken for such a file system
@@ -245,7 +245,7 @@ def test_without_locks_in_the_file_system_all_go_on(error, tmp_path, monkeypatch
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(tmp_path):
     (tmp_path / "file").touch()
-    with locks.held(tmp_path / "file" / "key"):
+    with locks.lock(tmp_path / "file" / "key"):
         pass
 
 
@@ -255,7 +255,7 @@ def fill(folder, mark):
     for name in "abc":
         (folder / name).write_text(mark)
 for turn in range(150):
-    files.place(Path({folder!r}), lambda new: fill(new, f"{{os.getpid()}} {{turn}}"))
+    files.replace_folder(Path({folder!r}), lambda new: fill(new, f"{{os.getpid()}} {{turn}}"))
 """
 
 
@@ -273,7 +273,7 @@ def test_two_writers_of_one_folder_leave_one_whole_folder(tmp_path, child):
 
 def test_a_folder_that_is_replaced_keeps_its_files_for_those_who_read_them(tmp_path, monkeypatch):
     folder, seen = tmp_path / "key", []
-    files.place(folder, lambda new: (new / "a").write_text("old"))
+    files.replace_folder(folder, lambda new: (new / "a").write_text("old"))
     rename = os.rename
 
     def watched(source, target):
@@ -282,12 +282,12 @@ def test_a_folder_that_is_replaced_keeps_its_files_for_those_who_read_them(tmp_p
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", watched)
-    files.place(folder, lambda new: (new / "a").write_text("new"))
+    files.replace_folder(folder, lambda new: (new / "a").write_text("new"))
     assert seen == ["old"] and (folder / "a").read_text() == "new"
 
 
 def test_a_place_that_cannot_be_taken_is_said(tmp_path):
     (tmp_path / "key").write_text("a file")
     with pytest.raises(OSError):
-        files.place(tmp_path / "key", lambda new: None)
+        files.replace_folder(tmp_path / "key", lambda new: None)
     assert (tmp_path / "key").read_text() == "a file"

@@ -158,7 +158,7 @@ def test_the_folder_is_named_where_the_error_names_no_file(tmp_path):
 
 def test_a_file_in_the_way_of_a_folder(tmp_path):
     (tmp_path / "runs").write_text("")
-    with pytest.raises(DataError, match=r"Cannot write to .*runs"), locks.locked(tmp_path / "runs" / "one"):
+    with pytest.raises(DataError, match=r"Cannot write to .*runs"), locks.try_lock(tmp_path / "runs" / "one"):
         raise AssertionError("not reached")
 
 
@@ -174,9 +174,9 @@ import sys
 from pathlib import Path
 from augment.errors import DataError
 from augment.results.run_result import RunResult
-from augment.storage.locks import locked
+from augment.storage.locks import try_lock
 try:
-    with locked(Path(sys.argv[1])):
+    with try_lock(Path(sys.argv[1])):
         print("held")
 except DataError as error:
     print(error)
@@ -190,21 +190,21 @@ def second_process(folder):
 
 def test_a_folder_is_held_by_one_process(tmp_path):
     folder = tmp_path / "run"
-    with locks.locked(folder):
+    with locks.try_lock(folder):
         message = second_process(folder)
         assert message.startswith(f"Another process is writing into {folder}.") and "--out" in message
     assert second_process(folder) == "held"
 
 
 def test_a_folder_is_given_back_when_the_work_fails(tmp_path):
-    with pytest.raises(KeyError), locks.locked(tmp_path):
+    with pytest.raises(KeyError), locks.try_lock(tmp_path):
         raise KeyError
-    with locks.locked(tmp_path):
+    with locks.try_lock(tmp_path):
         pass
 
 
 def test_two_holders_in_one_process(tmp_path):
-    with locks.locked(tmp_path), pytest.raises(DataError, match="Another process"), locks.locked(tmp_path):
+    with locks.try_lock(tmp_path), pytest.raises(DataError, match="Another process"), locks.try_lock(tmp_path):
         raise AssertionError("not reached")
 
 
@@ -216,7 +216,7 @@ def test_a_folder_is_placed_whole(tmp_path):
         assert not (tmp_path / "cache" / "key").exists()
         (folder / "a.txt").write_text("a")
 
-    files.place(tmp_path / "cache" / "key", fill)
+    files.replace_folder(tmp_path / "cache" / "key", fill)
     assert entries(tmp_path / "cache") == ["key"]
     assert entries(tmp_path / "cache" / "key") == ["a.txt"]
     assert stat.S_IMODE((tmp_path / "cache" / "key").stat().st_mode) == 0o755
@@ -226,7 +226,7 @@ def test_a_placed_folder_replaces_the_one_before(tmp_path):
     folder = tmp_path / "key"
     folder.mkdir()
     (folder / "old.txt").write_text("old")
-    files.place(folder, lambda new: (new / "new.txt").write_text("new"))
+    files.replace_folder(folder, lambda new: (new / "new.txt").write_text("new"))
     assert entries(folder) == ["new.txt"] and entries(tmp_path) == ["key"]
 
 
@@ -240,7 +240,7 @@ def test_a_folder_that_cannot_be_filled_leaves_the_one_before(tmp_path):
         raise OSError(errno.ENOSPC, "full")
 
     with pytest.raises(OSError, match="full"):
-        files.place(folder, fill)
+        files.replace_folder(folder, fill)
     assert entries(folder) == ["old.txt"] and entries(tmp_path) == ["key"]
 
 

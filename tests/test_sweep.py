@@ -14,7 +14,7 @@ from augment.storage.files import write_json
 from augment.studies.sweep.cell import Cell, Outcome
 from augment.studies.sweep.config import SweepConfig
 from augment.studies.sweep.estimate import estimate_sweep
-from augment.studies.sweep.executor import Doing
+from augment.studies.sweep.executor import CellProgress
 from augment.studies.sweep.folder import SweepFolder
 from augment.studies.sweep.grid import cells
 from augment.studies.sweep.progress import (
@@ -53,7 +53,7 @@ class Instant:
         if self.stop_after is not None and len(self.begun) > self.stop_after:
             raise Stopped("a signal came", signal.SIGTERM)
         ended, self.running = self.running, []
-        return [event for cell in ended for event in (Doing(cell.key, "Train", "w"), self.end(cell))]
+        return [event for cell in ended for event in (CellProgress(cell.key, "Train", "w"), self.end(cell))]
 
     def end(self, cell):
         if cell.coordinates["model"] in self.fails:
@@ -133,7 +133,7 @@ def test_what_is_finished_is_not_begun_again(instant):
     assert "4 of 6 cells were finished before." in notes
     document = result.to_json()
     assert [row["cached"] for row in document["cells"]] == [True, True, False, True, True, False]
-    assert document["schema"] == "augment.studies.sweep/1" and document["cells"][0]["coordinates"]["seed"] == 0
+    assert document["schema"] == "augment.sweep/1" and document["cells"][0]["coordinates"]["seed"] == 0
 
 
 def test_nothing_is_started_where_nothing_is_left(instant):
@@ -248,7 +248,7 @@ def test_without_a_terminal_there_is_a_line_a_minute(monkeypatch):
     for now in (1000.0, 1030.0, 1059.0, 1060.0, 1100.0, 1121.0):  # noqa: B007
         lines.show(state, 1)
     assert heard.notes == ["0 of 2 cells finished, 2 left; digits vae seed 0: begun"] * 3
-    told(state, Doing("a", "Train vae", "w"))
+    told(state, CellProgress("a", "Train vae", "w"))
     now = 1200.0
     lines.show(state, 1)
     assert heard.notes[-1].endswith("; digits vae seed 0: Train vae")
@@ -258,7 +258,7 @@ def test_on_a_terminal_there_is_a_bar_for_all_and_a_line_for_each_that_runs():
     report = BarReporter()
     bars, state = BarDisplay(report), SweepState(3, 1, deque([cell_of("vae", "a"), cell_of("vae", "b")]))
     state.begin(0.0)
-    told(state, Doing("a", "Train vae 40%", "w"))
+    told(state, CellProgress("a", "Train vae 40%", "w"))
     bars.show(state, 1)
     shown = {task.description: task for task in report.bars.tasks}
     assert set(shown) == {"Cells", "  digits vae seed 0"}

@@ -1,4 +1,4 @@
-"""What a person asks of a sweep: study files, options, grids, and every way to get them wrong."""
+"""What a person asks of a sweep: sweep files, options, grids, and every way to get them wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from augment.errors import AugmentError, ConfigError, DataError, UsageError
 from augment.progress import Reporter
 from augment.studies.sweep.config import SweepConfig
 from augment.studies.sweep.grid import cells, combinations
-from augment.studies.sweep.study_file import overridden, read_study
+from augment.studies.sweep.sweep_file import overridden, read_sweep_file
 
 SMALL = {"dataset": "digits", "model": "vae", "size": 200, "imbalance_factor": 10}
 
@@ -103,13 +103,13 @@ def test_what_cannot_be_read_is_told_with_what_can(given, message):
         parse(**given)
 
 
-# ---------------------------------------------------------------- study files
+# ---------------------------------------------------------------- sweep files
 
 
 def study(tmp_path, text):
     file = tmp_path / "my study.yaml"
     file.write_text(text)
-    return read_study(file)
+    return read_sweep_file(file)
 
 
 def test_a_study_file_gives_its_name(tmp_path):
@@ -124,8 +124,8 @@ def test_a_study_file_gives_its_name(tmp_path):
         ("dataset: digits\n\tsize: 3\n", "line 2"),
         ("dataset: digits\nsize: 1\nsize: 2\n", "line 3: size comes twice"),
         ("dataset: digits\nset:\n  a: 1\n  a: 2\n", "line 4: a comes twice"),
-        ("- digits\n", "a study file has keys and values"),
-        ("", "a study file has keys and values"),
+        ("- digits\n", "a sweep file has keys and values"),
+        ("", "a sweep file has keys and values"),
         ("a: !!python/object/apply:os.getcwd []\n", "line 1"),
     ],
 )
@@ -136,7 +136,7 @@ def test_a_broken_study_file_is_told_with_its_line(tmp_path, text, message):
 
 def test_a_study_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match=r"no\.yaml cannot be read: No such file"):
-        read_study(tmp_path / "no.yaml")
+        read_sweep_file(tmp_path / "no.yaml")
 
 
 def test_options_replace_keys_and_single_options_of_models():
@@ -302,7 +302,7 @@ def test_odd_yaml_is_a_mistake_and_no_crash(tmp_path, text):
     file = tmp_path / "study.yaml"
     file.write_text(f"dataset: digits\nmodel: vae\n{text}\n")
     with pytest.raises(ConfigError):
-        SweepConfig.parse(read_study(file))
+        SweepConfig.parse(read_sweep_file(file))
 
 
 def test_zero_on_the_command_line_replaces_what_the_file_says(augment, tmp_path):

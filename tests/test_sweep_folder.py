@@ -229,13 +229,13 @@ def test_publishing_removes_the_copy_and_needs_no_driver_to_live_on(bucket):
 
 def test_the_result_arrives_last(bucket, monkeypatch):
     sent = []
-    original = bucket._store.files.put_file
+    original = bucket._remote.files.put_file
 
     def put_file(source, target, **more):
         sent.append(target)
         original(source, target, **more)
 
-    monkeypatch.setattr(bucket._store.files, "put_file", put_file)
+    monkeypatch.setattr(bucket._remote.files, "put_file", put_file)
     one = outcome("a")
     run_folder(bucket.run_root(), one)
     (bucket.run_root() / one.folder / ".lock").touch()
@@ -253,7 +253,7 @@ def test_a_store_that_refuses_loses_nothing(bucket, monkeypatch):
         raise PermissionError("no access")
 
     with monkeypatch.context() as broken:
-        broken.setattr(bucket._store.files, "put_file", refuse)
+        broken.setattr(bucket._remote.files, "put_file", refuse)
         failed = bucket.publish(one)
     assert (failed.status, failed.folder, failed.identity) == ("failed", None, None)
     assert "no access" in failed.error and "run the same sweep again" in failed.error

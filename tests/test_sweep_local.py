@@ -14,7 +14,7 @@ import pytest
 from augment.errors import ConfigError
 from augment.studies.sweep import local, machine
 from augment.studies.sweep.cell import Cell, Outcome
-from augment.studies.sweep.executor import Doing
+from augment.studies.sweep.executor import CellProgress
 from augment.studies.sweep.folder import SweepFolder
 from augment.studies.sweep.local import LocalExecutor
 
@@ -89,7 +89,7 @@ def outcomes(found):
 
 
 def stages(found):
-    return [event.stage for event in found if isinstance(event, Doing)]
+    return [event.stage for event in found if isinstance(event, CellProgress)]
 
 
 def ended(count):

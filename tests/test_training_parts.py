@@ -38,7 +38,7 @@ def test_average_follows_its_definition():
         torch.testing.assert_close(module.weight.detach(), expected)
     assert module.weight.detach().tolist() == [7.0, 7.0]
     module.running_mean = torch.full((2,), math.nan)
-    average.heal()
+    average.replace_non_finite_buffers()
     assert module.running_mean.tolist() == [0.0, 0.0]
 
 

@@ -87,7 +87,7 @@ class SameClass:
         return found, self._rows.one_of(classes[found], rng)
 
 
-def moved(images: Tensor, index: Tensor, augmentation: Augmentation, rng: torch.Generator) -> Tensor:
+def random_shift(images: Tensor, index: Tensor, augmentation: Augmentation, rng: torch.Generator) -> Tensor:
     """``images[index]``, each shifted by up to ``REACH`` of its side with edges repeated; ``shift-flip`` mirrors half.
 
     images: uint8 ``(N, C, H, W)``; returns uint8 ``(n, C, H, W)`` in channels_last order. Mirroring is wrong where left
@@ -110,7 +110,7 @@ def _offsets(side: int, n: int, augmentation: Augmentation, rng: torch.Generator
     return (torch.arange(side) + shift).clamp(0, side - 1)
 
 
-class Feed:
+class BatchLoader:
     """The batches of one training: indices, images and targets; images are kept where the network is."""
 
     def __init__(
@@ -142,7 +142,7 @@ class Feed:
 
     def batch(self, index: Tensor, progress: float) -> tuple[Tensor, Tensor, Tensor]:
         """Images ``(n, C, H, W)``, uint8 or float32 in 0..255, targets and what is added to logits, ``(n, K)`` each."""
-        images = moved(self.pool, index, self.augmentation, self.rng)
+        images = random_shift(self.pool, index, self.augmentation, self.rng)
         targets = torch.cat(self.objective.targets(index, progress), dim=1)
         if self.learning.mix is not None:
             images, targets = self._mixed_within_classes(images, targets, index, progress, self.learning.mix.alpha)
@@ -162,7 +162,7 @@ class Feed:
         found, partners = self._same_class.partners(self.labels[index[places]], self.rng)
         places = places[found]
         share = torch.from_numpy(self._shares.beta(alpha, alpha, len(places))).float()
-        real = moved(self.pool, partners, self.augmentation, self.rng).float()
+        real = random_shift(self.pool, partners, self.augmentation, self.rng).float()
         ours = share.to(images.device)[:, None, None, None]
         where = places.to(images.device)
         blend = ours * real + (1 - ours) * images[where].float()

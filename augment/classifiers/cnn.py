@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from augment.classifiers.batches import AUGMENTATIONS, Augmentation, Feed
+from augment.classifiers.batches import AUGMENTATIONS, Augmentation, BatchLoader
 from augment.classifiers.learning import Learning
 from augment.classifiers.transforms import check_mixing, check_transforms
 from augment.errors import ConfigError, DataError, unknown_name
@@ -171,19 +171,21 @@ def fit_cnn(
     _check_data(images, labels, num_classes, synthetic)
     with torch.inference_mode(False), torch.enable_grad():
         cnn = _fresh(images, num_classes, seed).to(device)
-        feed = Feed(images.to(device), labels.cpu(), synthetic.cpu(), num_classes, learning, augmentation, seed)
+        loader = BatchLoader(
+            images.to(device), labels.cpu(), synthetic.cpu(), num_classes, learning, augmentation, seed
+        )
         norms = _split_norms(cnn) if learning.norm is not None else []
         optimizer = _optimizer(cnn)
         total = torch.zeros((), device=device)
-        for index in feed.indices(updates, batch_size):
+        for index in loader.indices(updates, batch_size):
             progress = cnn.updates / updates
             for group in optimizer.param_groups:
                 group["lr"] = PEAK_LR * one_cycle(progress)
             if progress >= learning.real_from and learning.last is not None and learning.last.layers == "classifier":
                 _freeze(cnn.blocks)
-            batch, targets, offsets = feed.batch(index, progress)
+            batch, targets, offsets = loader.batch(index, progress)
             for norm in norms:
-                norm.synthetic = feed.synthetic[index].to(batch.device)
+                norm.synthetic = loader.synthetic[index].to(batch.device)
             with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bf16"):
                 logits = cnn(batch)
             optimizer.zero_grad()

@@ -97,8 +97,8 @@ def models_command(
     from augment.progress import LineReporter, Reporter
     from augment.registry.models import all_models, model_info
 
-    report = Reporter() if as_json else LineReporter(every=1.0)
-    models = [model_info(name)] if name else all_models(report)
+    reporter = Reporter() if as_json else LineReporter(every=1.0)
+    models = [model_info(name)] if name else all_models(reporter)
     if as_json:
         documents = [info.document() for info in models]
         print_json(documents[0] if name else {"models": documents})
@@ -140,7 +140,7 @@ def datasets_inspect_command(
     """
     from augment.cli.listing import inspect_dataset
 
-    with reporting(quiet=quiet or as_json) as report:
+    with reporting(quiet=quiet or as_json) as reporter:
         data, sheet = inspect_dataset(
             dataset,
             data_dir=data_dir,
@@ -148,7 +148,7 @@ def datasets_inspect_command(
             strict=strict,
             out=out,
             offline=offline,
-            report=report,
+            reporter=reporter,
         )
     if as_json:
         from augment.datasets import describe
@@ -169,8 +169,8 @@ def plugins_check_command(
     """Run the conformance kit; exit 5 when a check fails."""
     from augment.cli.listing import check
 
-    with reporting(quiet=quiet or as_json) as report:
-        results = check(names, report)
+    with reporting(quiet=quiet or as_json) as reporter:
+        results = check(names, reporter)
     passed = all(result.outcome != "failed" for result in results)
     if as_json:
         print_json({"passed": passed, "checks": [asdict(result) for result in results]})

@@ -13,15 +13,15 @@ from augment.evidence.statistics import signed
 
 if TYPE_CHECKING:
     from augment.results.comparison import Difference, SideBySide
+    from augment.results.experiments import Experiment
     from augment.results.pairing import ArmPair
-    from augment.results.studies import Study
 
 
 def show_comparison(found: SideBySide) -> None:
     """The whole answer."""
     out = terminal()
-    for name, study in (("A", found.a), ("B", found.b)):
-        out.print(f"[bold]{name}[/]  {escape(_headline(study))}", soft_wrap=True)
+    for name, experiment in (("A", found.a), ("B", found.b)):
+        out.print(f"[bold]{name}[/]  {escape(_headline(experiment))}", soft_wrap=True)
     out.print(_settings_table(found) if found.settings else "\nNo setting differs.")
     if found.class_counts:
         out.print(_counts_table(found))
@@ -39,17 +39,16 @@ def show_comparison(found: SideBySide) -> None:
         out.print(
             f"[bold]KID, FID and their kin are not put side by side[/]: {escape(found.unlike)}.\n", soft_wrap=True
         )
-    for name, study in (("A", found.a), ("B", found.b)):
-        for verdict in study.verdicts:
+    for name, experiment in (("A", found.a), ("B", found.b)):
+        for verdict in experiment.verdicts:
             out.print(f"[bold]{name}[/]  {escape(verdict.text)}", soft_wrap=True)
 
 
-def _headline(study: Study) -> str:
-    seeds = f"seed{'s' if len(study.seeds) > 1 else ''} {', '.join(map(str, study.seeds))}"
-    more = f" and {len(study.runs) - 1} more" if len(study.runs) > 1 else ""
-    return (
-        f"{study.dataset}, {study.regime}, {study.size:,} images, {study.model}, {seeds}: {study.runs[0].folder}{more}"
-    )
+def _headline(experiment: Experiment) -> str:
+    seeds = f"seed{'s' if len(experiment.seeds) > 1 else ''} {', '.join(map(str, experiment.seeds))}"
+    more = f" and {len(experiment.runs) - 1} more" if len(experiment.runs) > 1 else ""
+    about = f"{experiment.dataset}, {experiment.regime}, {experiment.size:,} images, {experiment.model}, {seeds}"
+    return f"{about}: {experiment.runs[0].folder}{more}"
 
 
 def _settings_table(found: SideBySide) -> Table:

@@ -35,15 +35,15 @@ def features_command(
         raise UsageError(f"--encode {twice[0]}=... has an option of its own: --{twice[0].replace('_', '-')}.")
     settings["encode"] = {**encode, **({} if noise_draws is None else {"noise_draws": noise_draws})}
     config = FeaturesConfig.parse(**{**settings, **({"layer": None} if listing else {})})
-    with reporting(quiet=quiet or as_json) as report:
+    with reporting(quiet=quiet or as_json) as reporter:
         if listing:
             from augment.studies.features.resolve import layers_of
 
-            layers = layers_of(config, report)
+            layers = layers_of(config, reporter)
         else:
             from augment import study_features
 
-            result = study_features(config, report)
+            result = study_features(config, reporter)
     if listing:
         print_json(layers) if as_json else tables.show_layers(layers)
     else:

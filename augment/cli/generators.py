@@ -67,10 +67,10 @@ def train_command(
     from augment.datasets import load_dataset
     from augment.generators.generation import regime_counts, train
 
-    with reporting(quiet=quiet or as_json) as report:
-        report.stage(f"Load {dataset}")
+    with reporting(quiet=quiet or as_json) as reporter:
+        reporter.stage(f"Load {dataset}")
         data = load_dataset(
-            dataset, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, report=report.note
+            dataset, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, log=reporter.note
         )
         drawn = "explicit" if class_counts else regime
         counts = regime_counts(
@@ -97,7 +97,7 @@ def train_command(
             device=device,
             precision=precision,
             tracker=tracker,
-            report=report,
+            reporter=reporter,
         )
     leave()
     if as_json:
@@ -128,7 +128,7 @@ def sample_command(
     """
     from augment.generators.generation import sample
 
-    with reporting(quiet=quiet or as_json) as report:
+    with reporting(quiet=quiet or as_json) as reporter:
         drawn = sample(
             folder,
             n=n,
@@ -137,7 +137,7 @@ def sample_command(
             seed=seed,
             device=device,
             precision=precision,
-            report=report,
+            reporter=reporter,
         )
     if as_json:
         print_json(to_json(drawn))
@@ -165,7 +165,7 @@ def score_command(
     """
     from augment.generators.scoring import score
 
-    with reporting(quiet=quiet or as_json) as report:
+    with reporting(quiet=quiet or as_json) as reporter:
         found = score(
             real=real,
             fake=fake,
@@ -177,7 +177,7 @@ def score_command(
             device=device,
             inception=inception,
             offline=offline,
-            report=report,
+            reporter=reporter,
         )
     if as_json:
         print_json(found.to_json())

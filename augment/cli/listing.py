@@ -33,16 +33,16 @@ CORE_PACKAGES = (
 )
 
 
-def check(names: Sequence[str], report: Reporter) -> list[CheckResult]:
+def check(names: Sequence[str], reporter: Reporter) -> list[CheckResult]:
     """Run the conformance kit over registered generators."""
     from augment.testing import check_generator
 
     found: list[CheckResult] = []
     for name in names:
-        report.stage(f"Check {name}")
+        reporter.stage(f"Check {name}")
 
         def on_result(result: CheckResult) -> None:
-            report.advance(len(found), len(found) + 1, result.check)
+            reporter.advance(len(found), len(found) + 1, result.check)
             found.append(result)
 
         check_generator(name, on_result=on_result)
@@ -57,19 +57,19 @@ def inspect_dataset(
     strict: bool = False,
     out: Path | None = None,
     offline: bool = False,
-    report: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> tuple[ImageSet, Path]:
     """Load a data set and draw a contact sheet of its training images, whose file comes back with the set."""
     from augment.datasets import load_dataset
     from augment.results.contact_sheets import class_grid, require_picture
     from augment.storage.files import safe_name, writing
 
-    report = report or Reporter()
+    reporter = reporter or Reporter()
     if out is not None:
         require_picture(out)
-    report.stage(f"Load {dataset}")
+    reporter.stage(f"Load {dataset}")
     data = load_dataset(
-        dataset, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, report=report.note
+        dataset, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, log=reporter.note
     )
     sheet = out or Path(f"{safe_name(data.name)}-contact-sheet.png")
     with writing(sheet.parent):

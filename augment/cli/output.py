@@ -63,7 +63,7 @@ def print_json(document: object) -> None:
 @contextmanager
 def reporting(*, quiet: bool) -> Iterator[Reporter]:
     """Progress while a command works, or none."""
-    from augment.progress import reporter
+    from augment.progress import choose_reporter
 
-    with reporter(quiet=quiet) as report:
-        yield report
+    with choose_reporter(quiet=quiet) as reporter:
+        yield reporter

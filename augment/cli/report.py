@@ -49,10 +49,10 @@ def report_command(
     from augment.results.selection import Condition
 
     conditions = [Condition.parse(text) for text in where or []]
-    with reporting(quiet=quiet or as_json) as report:
-        found = chosen(load_records(paths, report), conditions)
+    with reporting(quiet=quiet or as_json) as reporter:
+        found = chosen(load_records(paths, reporter), conditions)
         made = write_report(
-            found, out, title=title, figures=figures.value, sweeps=sweep_folders(paths, found), report=report
+            found, out, title=title, figures=figures.value, sweeps=sweep_folders(paths, found), reporter=reporter
         )
     print_json(_document(made)) if as_json else _show(made)
     if open_:
@@ -65,7 +65,7 @@ def _document(made: ReportResult) -> dict[str, Any]:
     return {
         "page": str(made.path),
         "runs": made.records,
-        "studies": made.studies,
+        "experiments": made.experiments,
         "charts": made.charts,
         "figures": [str(file) for file in made.figures],
         "charts_without_files": made.left_out,

@@ -65,8 +65,8 @@ def results_command(
     from augment.results.records import load_records
     from augment.results.table import listing
 
-    with reporting(quiet=quiet or as_json) as report:
-        found = load_records(paths or [Path("runs")], report)
+    with reporting(quiet=quiet or as_json) as reporter:
+        found = load_records(paths or [Path("runs")], reporter)
     conditions = _conditions(where or [], {"dataset": dataset, "regime": regime, "size": size, "model": model})
     shown = names(columns)
     rows = listing(found, conditions, sort, each=each, columns=shown)

@@ -54,8 +54,8 @@ def _estimate(config: RunConfig, *, as_json: bool, quiet: bool) -> None:
     from augment.cli.run_tables import show_estimate
     from augment.studies.run.estimate import estimate
 
-    with reporting(quiet=quiet or as_json) as report:
-        found = estimate(config, report)
+    with reporting(quiet=quiet or as_json) as reporter:
+        found = estimate(config, reporter)
     if as_json:
         print_json(found.to_json())
     else:
@@ -66,8 +66,8 @@ def _run(config: RunConfig, *, as_json: bool, quiet: bool) -> RunResult:
     from augment import run
     from augment.cli.run_tables import show_run
 
-    with reporting(quiet=quiet or as_json) as report:
-        result = run(config, report)
+    with reporting(quiet=quiet or as_json) as reporter:
+        result = run(config, reporter)
     if as_json:
         print_json({**result.to_json(), "cached": result.cached})
     else:

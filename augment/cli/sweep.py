@@ -43,13 +43,13 @@ class ExecutorName(StrEnum):
 def sweep_command(
     axes: Settings,
     *,
-    study: Annotated[Path | None, typer.Argument(help="A study file: YAML with options as keys.", **A_PATH)] = None,
+    file: Annotated[Path | None, typer.Argument(help="A sweep file: YAML with options as keys.", **A_PATH)] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds of every combination, each a run of its own.")] = None,
     seed: Annotated[int | None, typer.Option(help="First seed.", show_default="0")] = None,
     set_: Set = None,
     command: Annotated[str | None, typer.Option(help="What a cell is: run or features. [default: run]")] = None,
     out: Annotated[str | None, typer.Option(help="Folder or URL for sweep folders.", show_default="runs")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the sweep's folder. [default: the study file's]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the sweep's folder. [default: the sweep file's]")] = None,
     workers: Annotated[
         int | None, typer.Option(help="Cells side by side on this machine. [default: by cores, memory, GPUs]", min=1)
     ] = None,
@@ -74,13 +74,13 @@ def sweep_command(
     """Carry out a whole grid of runs, each of them once.
 
     A run for each combination of values and seeds; whatever was finished before stays. Options given here replace those
-    of the study file. A sweep that was stopped or killed goes on with the same command. Exit code 6: some cells failed;
+    of the sweep file. A sweep that was stopped or killed goes on with the same command. Exit code 6: some cells failed;
     they are tried again by the same command.
     """
     own = {"seeds": seeds, "seed": seed, "set": model_options(set_) or None, "command": command}
     own |= {"out": out, "name": name, "offline": offline or None}
     said = {**axes, **{key: value for key, value in own.items() if value is not None}}
-    config = _config(study, said)
+    config = _config(file, said)
     if dry_run:
         count = workers if executor is ExecutorName.local else workers or 1
         _estimate(config, count, as_json=as_json, quiet=quiet)
@@ -120,11 +120,11 @@ def _start_ray(
     return RayExecutor(address, folder.location, cpus=cpus, gpus=gpus, retries=retries, draw=draw_study)
 
 
-def _config(study: Path | None, given: Mapping[str, Any]) -> SweepConfig:
+def _config(file: Path | None, given: Mapping[str, Any]) -> SweepConfig:
     from augment.studies.sweep.config import SweepConfig
-    from augment.studies.sweep.study_file import overridden, read_study
+    from augment.studies.sweep.sweep_file import overridden, read_sweep_file
 
-    return SweepConfig.parse(given if study is None else overridden(read_study(study), given))
+    return SweepConfig.parse(given if file is None else overridden(read_sweep_file(file), given))
 
 
 def _estimate(config: SweepConfig, workers: int | None, *, as_json: bool, quiet: bool) -> None:
@@ -134,11 +134,13 @@ def _estimate(config: SweepConfig, workers: int | None, *, as_json: bool, quiet:
     from augment.studies.sweep.grid import cells
     from augment.studies.sweep.machine import divided
 
-    with reporting(quiet=quiet or as_json) as report:
-        found = cells(config, report)
+    with reporting(quiet=quiet or as_json) as reporter:
+        found = cells(config, reporter)
         records = SweepFolder(config.location).records()
         share = divided(found, workers)
-        estimate = estimate_sweep(config.location, found, records, report, workers=share.workers, threads=share.threads)
+        estimate = estimate_sweep(
+            config.location, found, records, reporter, workers=share.workers, threads=share.threads
+        )
     print_json(estimate.to_json()) if as_json else show_estimate(estimate)
 
 
@@ -146,8 +148,8 @@ def _sweep(config: SweepConfig, start: Start, *, as_json: bool, quiet: bool) -> 
     from augment.cli.sweep_tables import show_sweep
     from augment.studies.sweep.study import sweep
 
-    with reporting(quiet=quiet or as_json) as report:
-        result = sweep(config, start, report)
+    with reporting(quiet=quiet or as_json) as reporter:
+        result = sweep(config, start, reporter)
     print_json(result.to_json()) if as_json else show_sweep(result)
     if result.failed:
         raise typer.Exit(PARTLY_FAILED)

@@ -15,8 +15,8 @@ from augment.evidence.statistics import signed
 from augment.evidence.verdict import Family
 from augment.results.records import RunRecord, read_record
 from augment.results.run_result import RunResult
-from augment.studies.sweep.places import path_of
 from augment.studies.sweep.progress import duration
+from augment.studies.sweep.stores import path_of
 
 if TYPE_CHECKING:
     from augment.studies.sweep.cell import Cell

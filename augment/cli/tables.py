@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from augment.cli.listing import Machine
     from augment.datasets import ImageSet
     from augment.evidence.verdict import Guard
-    from augment.generators.scoring import ScoreReport
+    from augment.generators.scoring import ScoreResult
     from augment.testing import CheckResult
 
 
@@ -57,7 +57,7 @@ def guard_text(guard: Guard) -> str:
     return f"[bold]Guard failed[/]: {escape(guard.name)} ({escape(guard.detail)})."
 
 
-def show_score(found: ScoreReport) -> None:
+def show_score(found: ScoreResult) -> None:
     """The scores of ``augment score``, and guards."""
     console = terminal()
     console.print(fidelity_table(found.fidelity))

@@ -188,7 +188,7 @@ A part is a tensor or a tuple of tensors.
 """
 
 
-class Travelling:
+class PicklableGenerator:
     """A generator that may go to another process: as its class, options and weights, and built anew there.
 
     Modules whose weights are parametrised (spectral normalisation, say) cannot be pickled whole.
@@ -200,17 +200,17 @@ class Travelling:
     def __reduce__(self) -> tuple[Any, ...]:
         generator = self.generator
         cls = type(generator)
-        return _arrived, (cls, cls.name, generator.config, generator.spec, generator.state_dict())
+        return _unpickled, (cls, cls.name, generator.config, generator.spec, generator.state_dict())
 
 
-def _arrived(
+def _unpickled(
     cls: type[Generator], name: str, config: GeneratorConfig, spec: ImageSpec, weights: dict[str, Tensor]
-) -> Travelling:
+) -> PicklableGenerator:
     cls.name = name  # the registry of the other process has set it there
     with torch.random.fork_rng(devices=[]):
         generator = cls(config, spec)
     generator.load_state_dict(weights)
-    return Travelling(generator.eval())
+    return PicklableGenerator(generator.eval())
 
 
 def on_all_cores(
@@ -225,18 +225,18 @@ def on_all_cores(
         yield from _shared(work, generator, parts, workers, first=0)
     elif parts:
         start = time.perf_counter()
-        yield _alone(work, Travelling(generator), parts[0], 0)
+        yield _alone(work, PicklableGenerator(generator), parts[0], 0)
         slow = (time.perf_counter() - start) * (len(parts) - 1) > WORTH_WORKERS
         with side_by_side(len(parts) - 1 if slow else 0, generator.device.type) as found:
             yield from _shared(work, generator, parts, found, first=1)
 
 
 def _shared(work: Work[P, T], generator: Generator, parts: Sequence[P], workers: Workers, *, first: int) -> Iterator[T]:
-    travelling = Travelling(generator)
+    picklable = PicklableGenerator(generator)
     rest = enumerate(parts[first:], start=first)
-    yield from workers.in_order([workers.submit(_alone, work, travelling, part, index) for index, part in rest])
+    yield from workers.in_order([workers.submit(_alone, work, picklable, part, index) for index, part in rest])
 
 
-def _alone(work: Work[P, T], travelling: Travelling, part: P, index: int) -> T:
+def _alone(work: Work[P, T], picklable: PicklableGenerator, part: P, index: int) -> T:
     with threads(1):
-        return work(travelling.generator, part, index)
+        return work(picklable.generator, part, index)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from augment.datasets.catalogue import FASHION_MNIST_PACKAGE, FASHION_MNIST_SYSTEM_FOLDER
-from augment.datasets.search import Report, Unusable
+from augment.datasets.search import Log, Unusable
 
 SECONDS = 300
 """The longest that one command may take: the package has 31 MB."""
@@ -39,7 +39,7 @@ def run_command(command: Sequence[str], folder: Path) -> None:
         raise Unusable(f"{command[0]}: {lines[0].removeprefix('E: ') if lines else f'status {done.returncode}'}")
 
 
-def _download(folder: Path, report: Report) -> None:
+def _download(folder: Path, log: Log) -> None:
     """``apt-get download``; where the machine has no package lists, with lists of our own that go with ``folder``."""
     download = ("apt-get", *NO_WAITING, "download", FASHION_MNIST_PACKAGE)
     try:
@@ -47,7 +47,7 @@ def _download(folder: Path, report: Report) -> None:
     except Unusable as error:
         if "Unable to locate" not in str(error) and "No packages found" not in str(error):
             raise
-        report("this machine has no apt package lists; fetching lists into a temporary folder")
+        log("this machine has no apt package lists; fetching lists into a temporary folder")
         lists = folder / "lists"
         (lists / "partial").mkdir(parents=True)
         own = ("-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={folder}", "-o", "Debug::NoLocking=1")
@@ -55,15 +55,15 @@ def _download(folder: Path, report: Report) -> None:
         run_command((*download, *own), folder)
 
 
-def fetch_debian_package(folder: Path, report: Report) -> None:
+def fetch_debian_package(folder: Path, log: Log) -> None:
     """Put the four gzipped files of Debian's package into ``folder``; raises Unusable with the reason.
 
     Needs apt's sources and a network, no root.
     """
     with tempfile.TemporaryDirectory(prefix="package-", dir=folder) as workspace:
         place = Path(workspace)
-        report(f"fetching Debian's package {FASHION_MNIST_PACKAGE} (31 MB)")
-        _download(place, report)
+        log(f"fetching Debian's package {FASHION_MNIST_PACKAGE} (31 MB)")
+        _download(place, log)
         packages = sorted(place.glob("*.deb"))
         if not packages:
             raise Unusable("apt-get brought no package")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from augment.datasets.search import Report, Unusable
+from augment.datasets.search import Log, Unusable
 
 ANSWER_WITHIN = 10.0
 """Seconds until a server's first answer, names and all its addresses included."""
@@ -47,7 +47,7 @@ def open_url(url: str, *, within: float = ANSWER_WITHIN) -> HTTPResponse:
     return answer
 
 
-def fetch_file(url: str, file: Path, md5: str, report: Report) -> None:
+def fetch_file(url: str, file: Path, md5: str, log: Log) -> None:
     """Download ``url`` into ``file``; raises Unusable when the network fails or the checksum is another."""
     digest = hashlib.md5(usedforsecurity=False)
     with open_url(url) as response, file.open("wb") as out:
@@ -58,7 +58,7 @@ def fetch_file(url: str, file: Path, md5: str, report: Report) -> None:
             digest.update(block)
             done += len(block)
             if time.monotonic() - told > PROGRESS_EVERY:
-                report(f"{file.name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+                log(f"{file.name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
                 told = time.monotonic()
     if digest.hexdigest() != md5:
         raise Unusable(f"{url}: what came has the MD5 {digest.hexdigest()}, not {md5}; the transfer is damaged")
@@ -71,7 +71,7 @@ def _read_block(response: HTTPResponse, url: str) -> bytes:
         raise Unusable(f"{url}: broke off ({error or type(error).__name__})") from None
 
 
-def fetch_from_mirrors(mirrors: Sequence[str], files: Sequence[tuple[str, str]], folder: Path, report: Report) -> None:
+def fetch_from_mirrors(mirrors: Sequence[str], files: Sequence[tuple[str, str]], folder: Path, log: Log) -> None:
     """Fetch ``(name, md5)`` files into ``folder`` from the first mirror that has them all; raises Unusable.
 
     The reason holds one entry per mirror.
@@ -80,8 +80,8 @@ def fetch_from_mirrors(mirrors: Sequence[str], files: Sequence[tuple[str, str]],
     for mirror in mirrors:
         try:
             for name, md5 in files:
-                report(f"fetching {mirror}{name}")
-                fetch_file(f"{mirror}{name}", folder / name, md5, report)
+                log(f"fetching {mirror}{name}")
+                fetch_file(f"{mirror}{name}", folder / name, md5, log)
         except Unusable as error:
             reasons.append(str(error))
         else:

@@ -21,7 +21,7 @@ from augment.datasets.image_set import (
     stratified_split,
 )
 from augment.datasets.scan import Files, find_files
-from augment.datasets.search import Report
+from augment.datasets.search import Log
 from augment.errors import DataError
 
 COMMON_LIMIT = 64
@@ -33,7 +33,7 @@ NAMED = 5
 PROGRESS_EVERY = 3.0
 
 
-def load_folder(folder: Path, *, image_size: int | None, strict: bool, report: Report) -> ImageSet:
+def load_folder(folder: Path, *, image_size: int | None, strict: bool, log: Log) -> ImageSet:
     """Load a folder of images.
 
     Broken files are skipped and named in the notes, with ``strict`` they are refused. Raises DataError for a folder
@@ -41,7 +41,7 @@ def load_folder(folder: Path, *, image_size: int | None, strict: bool, report: R
     sizes when there is no ``image_size``.
     """
     files = find_files(folder)
-    decoded = decode_all(files.paths, image_size, LARGEST, _progress(folder, len(files.paths), report))
+    decoded = decode_all(files.paths, image_size, LARGEST, _progress(folder, len(files.paths), log))
     notes = [*files.notes, *_broken_notes(folder, files, decoded, strict), *change_notes(decoded)]
     _check_sizes(folder, decoded)
     rows = [row for row, image in enumerate(decoded) if image.pixels is not None]
@@ -77,7 +77,7 @@ def _pack(decoded: list[Decoded], rows: Sequence[int], channels: int) -> Tensor:
     return packed
 
 
-def _progress(folder: Path, total: int, report: Report) -> Callable[[int], None]:
+def _progress(folder: Path, total: int, log: Log) -> Callable[[int], None]:
     """Tells how many files are done, every few seconds."""
     last = time.monotonic()
 
@@ -85,7 +85,7 @@ def _progress(folder: Path, total: int, report: Report) -> Callable[[int], None]
         nonlocal last
         if time.monotonic() - last > PROGRESS_EVERY:
             last = time.monotonic()
-            report(f"{folder}: {done:,} of {total:,} images read")
+            log(f"{folder}: {done:,} of {total:,} images read")
 
     return tell
 

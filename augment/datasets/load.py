@@ -10,7 +10,7 @@ from torch import Tensor
 
 from augment.datasets.catalogue import DESCRIPTIONS
 from augment.datasets.image_set import LARGEST, SMALLEST, ImageSet, LabelledImages
-from augment.datasets.search import Report
+from augment.datasets.search import Log
 from augment.errors import ConfigError, UsageError, unknown_name
 from augment.storage.locations import local_path
 
@@ -29,13 +29,13 @@ def load_dataset(
     image_size: int | None = None,
     strict: bool = False,
     offline: bool = False,
-    report: Report = _silent,
+    log: Log = _silent,
 ) -> ImageSet:
     """Load a named set (:func:`known_datasets`) or a folder of images.
 
     data_dir: where to look first for a named set; never written to.  image_size: side in pixels (8..256) to which all
     images are resized to squares, antialiased.  strict: refuse a folder with broken images instead of skipping them.
-    offline: use no network.  report: takes lines of progress.
+    offline: use no network.  log: takes lines of progress.
 
     Raises UsageError for an unknown name, ConfigError for a size out of range, DataError for a folder that cannot be
     used, MissingDataError when a named set is nowhere to be had.
@@ -46,7 +46,7 @@ def load_dataset(
     if name in DESCRIPTIONS:
         from augment.datasets.named import load_named
 
-        found = load_named(name, data_dir=_folder(data_dir), offline=offline, report=report)
+        found = load_named(name, data_dir=_folder(data_dir), offline=offline, log=log)
         return found if image_size is None else resized(found, image_size)
     path = local_path(name) if name else Path()  # which is told below, with the known names
     if not name or not (os.path.exists(path) or _looks_like_path(name)):
@@ -55,7 +55,7 @@ def load_dataset(
         raise UsageError(f"--data-dir is for named sets; {name!r} is a folder of images. Leave --data-dir out.")
     from augment.datasets.folder import load_folder
 
-    return load_folder(path, image_size=image_size, strict=strict, report=report)
+    return load_folder(path, image_size=image_size, strict=strict, log=log)
 
 
 def _folder(data_dir: str | Path | None) -> Path | None:

@@ -15,11 +15,11 @@ from augment.datasets.catalogue import (
 )
 from augment.datasets.idx import read_idx_set
 from augment.datasets.image_set import SPLIT_RULE, ImageSet, LabelledImages, stratified_split
-from augment.datasets.search import Attempt, Parts, Report, Unusable, first_usable, obtain, skipped
+from augment.datasets.search import Attempt, Log, Parts, Unusable, first_usable, obtain, skipped
 from augment.storage.locations import cache_folder
 
 
-def load_named(name: str, *, data_dir: Path | None, offline: bool, report: Report) -> ImageSet:
+def load_named(name: str, *, data_dir: Path | None, offline: bool, log: Log) -> ImageSet:
     """Load a named set; raises MissingDataError that lists all places when none has it.
 
     The notes name damaged files, and a ``data_dir`` without the set, that were passed over on the way.
@@ -27,13 +27,13 @@ def load_named(name: str, *, data_dir: Path | None, offline: bool, report: Repor
     if name == "digits":
         return load_digits()
     order = _idx_attempts if name in IDX_SETS else _vision_attempts
-    parts, passed_over = first_usable(name, order(name, data_dir, offline, report), report)
+    parts, passed_over = first_usable(name, order(name, data_dir, offline, log), log)
     return ImageSet(
         name, parts.train, parts.test, parts.classes, notes=tuple(f"Passed over: {place}" for place in passed_over)
     )
 
 
-def _idx_attempts(name: str, data_dir: Path | None, offline: bool, report: Report) -> Iterator[Attempt]:
+def _idx_attempts(name: str, data_dir: Path | None, offline: bool, log: Log) -> Iterator[Attempt]:
     def read(folder: Path) -> Parts:
         return read_idx_set(name, folder)
 
@@ -41,7 +41,7 @@ def _idx_attempts(name: str, data_dir: Path | None, offline: bool, report: Repor
         from torchvision import datasets
 
         source = getattr(datasets, IDX_SETS[name].torchvision_class)
-        download.fetch_from_mirrors(source.mirrors, source.resources, folder, report)
+        download.fetch_from_mirrors(source.mirrors, source.resources, folder, log)
 
     cached = cache_folder() / "datasets" / name
     if data_dir is not None:
@@ -55,12 +55,12 @@ def _idx_attempts(name: str, data_dir: Path | None, offline: bool, report: Repor
         package = f"apt-get download {FASHION_MNIST_PACKAGE}"
 
         def unpack(folder: Path) -> None:
-            debian.fetch_debian_package(folder, report)
+            debian.fetch_debian_package(folder, log)
 
         yield Attempt(package, skipped if offline else lambda: obtain(cached, unpack, read))
 
 
-def _vision_attempts(name: str, data_dir: Path | None, offline: bool, report: Report) -> Iterator[Attempt]:
+def _vision_attempts(name: str, data_dir: Path | None, offline: bool, log: Log) -> Iterator[Attempt]:
     def read(folder: Path) -> Parts:
         return vision.read_vision_set(name, folder)
 
@@ -72,11 +72,11 @@ def _vision_attempts(name: str, data_dir: Path | None, offline: bool, report: Re
         except Unusable:
             if archive is None:
                 raise
-        report(f"unpacking {archive} into {cached}")
+        log(f"unpacking {archive} into {cached}")
         return obtain(cached, lambda new: vision.unpack_archive(name, archive, new), read)
 
     def fetch(folder: Path) -> None:
-        vision.fetch_vision_set(name, folder, report)
+        vision.fetch_vision_set(name, folder, log)
 
     cached = cache_folder() / "datasets" / name
     if data_dir is not None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from augment.datasets.image_set import LabelledImages
 from augment.errors import MissingDataError
-from augment.storage.locks import held
+from augment.storage.locks import lock
 
-Report = Callable[[str], None]
+Log = Callable[[str], None]
 """Takes one line of progress."""
 
 
@@ -44,7 +44,7 @@ class Attempt:
     """A person pointed here: passing it over is told."""
 
 
-def first_usable(name: str, attempts: Iterable[Attempt], report: Report) -> tuple[Parts, list[str]]:
+def first_usable(name: str, attempts: Iterable[Attempt], log: Log) -> tuple[Parts, list[str]]:
     """The set from the first place that has it, and what was passed over that should have had it.
 
     Raises MissingDataError that lists every place with its reason.
@@ -59,9 +59,9 @@ def first_usable(name: str, attempts: Iterable[Attempt], report: Report) -> tupl
             failures.append(reason)
             if attempt.asked_for or isinstance(error, Corrupt):
                 passed_over.append(reason)
-                report(f"{name}: {reason}; looking further")
+                log(f"{name}: {reason}; looking further")
         else:
-            report(f"{name}: read from {attempt.place}")
+            log(f"{name}: read from {attempt.place}")
             return parts, passed_over
     tried = "\n".join(f"  - {failure}" for failure in failures)
     raise MissingDataError(
@@ -87,7 +87,7 @@ def obtain(folder: Path, fetch: Callable[[Path], None], read: Callable[[Path], P
     except OSError as error:
         reason = f"the cache {folder.parent} cannot be written ({error.strerror})"
         raise Unusable(f"{reason}; set AUGMENT_HOME to a folder that can") from None
-    with held(folder):
+    with lock(folder):
         with suppress(Unusable, OSError):
             return read(folder)
         for left_over in folder.parent.glob(f".{folder.name}-*"):  # of a process that was killed

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from augment.datasets.download import fetch_file
 from augment.datasets.image_set import LabelledImages
-from augment.datasets.search import Corrupt, Parts, Report, Unusable
+from augment.datasets.search import Corrupt, Log, Parts, Unusable
 
 VISION_CLASSES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
 
@@ -107,17 +107,17 @@ def unpack_archive(name: str, archive: Path, folder: Path) -> None:
         tar.extractall(folder)
 
 
-def fetch_vision_set(name: str, folder: Path, report: Report) -> None:
+def fetch_vision_set(name: str, folder: Path, log: Log) -> None:
     """Fetch the set from where torchvision does, into ``folder``; raises Unusable with the reason."""
     cls = vision_class(name)
     if name == "svhn":
         for part in ("train", "test"):
             url, file, md5 = cls.split_list[part]
-            report(f"fetching {url}")
-            fetch_file(url, folder / file, md5, report)
+            log(f"fetching {url}")
+            fetch_file(url, folder / file, md5, log)
         return
-    report(f"fetching {cls.url}")
+    log(f"fetching {cls.url}")
     archive = folder / cls.filename
-    fetch_file(cls.url, archive, cls.tgz_md5, report)
+    fetch_file(cls.url, archive, cls.tgz_md5, log)
     unpack_archive(name, archive, folder)
     archive.unlink()

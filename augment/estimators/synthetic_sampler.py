@@ -26,9 +26,9 @@ from augment.estimators.classes import Classes, check_labels
 from augment.estimators.images import as_array
 from augment.estimators.training import TrainsOnArrays
 from augment.generator import ImageSpec
-from augment.progress import reporter
+from augment.progress import choose_reporter
 from augment.seeds import derived_seed
-from augment.synthesis.acceptance import FilterReport, filtered
+from augment.synthesis.acceptance import FilterSummary, filtered
 from augment.synthesis.strategies import Partial
 from augment.synthesis.synthesis import SyntheticSet, check_generator, synthesise
 from augment.synthesis.teacher_filter import Teachers
@@ -73,7 +73,7 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
 
     Fitted attributes: ``sampling_strategy_`` (class -> images wanted), ``is_synthetic_`` bool and
     ``parent_indices_`` int64, both of the result's length (the row of ``X`` that an image was made from: a real one's
-    own, -1 of an image drawn from noise), ``filter_report_`` (what the teachers refused, None without them),
+    own, -1 of an image drawn from noise), ``filter_summary_`` (what the teachers refused, None without them),
     ``generator_``, ``layout_`` (how rows become images), and for tables ``n_features_in_`` and ``feature_names_in_``.
 
     >>> images, labels = SyntheticSampler("dvae", strategy="balance").fit_resample(images, labels)  # doctest: +SKIP
@@ -156,8 +156,8 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         seed = self._seed()
         self.generator_ = self._train(spec, real, kind="array", seed=seed) if saved is None else saved
         made = self._made(counts, real, usage, seed)
-        if self.filter_report_ is not None and self.filter_report_.missing:
-            warnings.warn(str(self.filter_report_.shortfall(classes.labels(spec))), stacklevel=2)
+        if self.filter_summary_ is not None and self.filter_summary_.missing:
+            warnings.warn(str(self.filter_summary_.shortfall(classes.labels(spec))), stacklevel=2)
         self.is_synthetic_ = np.arange(len(X) + len(made.labels)) >= len(X)
         self.parent_indices_ = np.concatenate([np.arange(len(X)), made.parents.numpy()])
         new_rows, new_labels = self.layout_.restored(made.images, X), classes.of(made.labels)
@@ -198,7 +198,7 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         rule = usage.filter
 
         def draw(wanted: Sequence[int], turn: int) -> SyntheticSet:
-            report.stage(f"Draw {sum(wanted)} images")
+            reporter.stage(f"Draw {sum(wanted)} images")
             return synthesise(
                 self.generator_.to(place),
                 wanted,
@@ -206,17 +206,17 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
                 source=usage.source,
                 seed=derived_seed(seed, "turn", turn),
                 compute=compute,
-                on_progress=report.advance,
+                on_progress=reporter.advance,
             )
 
-        self.filter_report_: FilterReport | None = None
-        with torch.random.fork_rng(devices=[]), reporter(quiet=not self.verbose) as report:
+        self.filter_summary_: FilterSummary | None = None
+        with torch.random.fork_rng(devices=[]), choose_reporter(quiet=not self.verbose) as reporter:
             if rule is None:
                 return draw(counts, 0)
-            report.stage("Train teachers")
+            reporter.stage("Train teachers")
             how: dict[str, Any] = {"seed": seed, "compute": compute}
             teachers = Teachers.fit(real, len(counts), rule, updates=default_updates(len(real)), **how)
-            made, self.filter_report_ = filtered(draw, counts, teachers)
+            made, self.filter_summary_ = filtered(draw, counts, teachers)
             return made
 
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from augment import registry
 from augment.compute.device import choose_device, choose_precision
-from augment.compute.workers import Travelling
+from augment.compute.workers import PicklableGenerator
 from augment.datasets import LabelledImages
 from augment.datasets.regimes import draw_split
 from augment.errors import ImageSizeError, UsageError
 from augment.estimators.images import ImageLayout, InvalidImages, as_array
 from augment.generator import Generator, ImageSpec
-from augment.progress import reporter
+from augment.progress import choose_reporter
 from augment.storage.hashing import tensors_hash
 from augment.training import trained
 
@@ -47,7 +47,7 @@ class TrainsOnArrays:
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__().copy()  # type: ignore[attr-defined]
         if "generator_" in state:  # not every module can be pickled, and not every machine has this one's device
-            state["generator_"] = Travelling(state["generator_"].cpu())
+            state["generator_"] = PicklableGenerator(state["generator_"].cpu())
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -110,10 +110,10 @@ class TrainsOnArrays:
         with (
             tempfile.TemporaryDirectory() as folder,
             torch.random.fork_rng(devices=[]),
-            reporter(quiet=not self.verbose) as report,
+            choose_reporter(quiet=not self.verbose) as reporter,
         ):
-            report.stage(f"Train {self.model}")
-            return trained.obtain(recipe, spec, train, validation, Path(folder) / "generator", report).generator
+            reporter.stage(f"Train {self.model}")
+            return trained.obtain(recipe, spec, train, validation, Path(folder) / "generator", reporter).generator
 
     def _seed(self) -> int:
         from sklearn.utils import check_random_state

@@ -52,7 +52,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     tracker: str | None = None,
-    report: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> TrainingRecord:
     """Train ``model`` on the training part of ``data`` and save it in ``folder``; returns what the training cost.
 
@@ -62,10 +62,10 @@ def train(
     too few images, and when ``folder`` holds a finished generator (without ``resume`` or ``overwrite``) or files that
     are not a training's.
     """
-    report = report or Reporter()
+    reporter = reporter or Reporter()
     if tracker is not None:
         check_tracker(tracker)
-    report.stage(f"Train {model}")
+    reporter.stage(f"Train {model}")
     manifest = regimes.draw_split(
         data.train.labels,
         counts or data.train.counts(len(data.classes)),
@@ -88,12 +88,12 @@ def train(
         device=str(where),
         precision=processes.broadcast_object(lambda: choose_precision(precision, where)),
     )
-    with locks.locked(folder) if processes.is_main_process else nullcontext():
+    with locks.try_lock(folder) if processes.is_main_process else nullcontext():
         if processes.broadcast_object(lambda: _is_there(folder, recipe, resume=resume, overwrite=overwrite)):
-            report.note(f"{folder} holds this generator already, trained to its end.")
+            reporter.note(f"{folder} holds this generator already, trained to its end.")
         else:
             fit, validation = trained.generator_parts(manifest, data.train)
-            with tracked(tracker, folder, asdict(recipe), report) as telling:
+            with tracked(tracker, folder, asdict(recipe), reporter) as telling:
                 trained.fit_into(recipe, data.spec, fit, validation, folder, telling, resume=resume)
             if processes.is_main_process:
                 _describe(folder, manifest, data)
@@ -162,7 +162,7 @@ def sample(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
-    report: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> SampledFolder:
     """Draw ``n`` images spread evenly over the classes, or ``counts[c]`` of each class, into PNG class folders.
 
@@ -172,7 +172,7 @@ def sample(
     """
     from augment.results.contact_sheets import class_grid
 
-    report = report or Reporter()
+    reporter = reporter or Reporter()
     place = choose_device(device)
     generator = load_generator(folder).to(place)
     num_classes = generator.spec.num_classes
@@ -183,13 +183,13 @@ def sample(
     target = out or folder / "samples"
     if target.is_dir() and any(target.iterdir()):
         raise DataError(f"{target} is not empty; images of two draws must not mix. Remove it, or choose another --out.")
-    report.stage(f"Sample {generator.name}")
+    reporter.stage(f"Sample {generator.name}")
     compute = Compute(str(place), choose_precision(precision, place))
     if conditional:
-        drawn = synthesise(generator, wanted, seed=seed, compute=compute, on_progress=report.advance)
+        drawn = synthesise(generator, wanted, seed=seed, compute=compute, on_progress=reporter.advance)
         classes = class_names(folder, num_classes)
     else:
-        drawn = draw_unlabelled(generator, n, seed=seed, compute=compute, on_progress=report.advance)
+        drawn = draw_unlabelled(generator, n, seed=seed, compute=compute, on_progress=reporter.advance)
         classes = ("unlabelled",)
     class_folders.save_class_folders(target, drawn.images, drawn.labels, classes, drawn.rows)
     named = target if target.name else target.resolve()  # "." has no name to put a sheet beside

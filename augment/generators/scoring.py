@@ -122,7 +122,7 @@ def reconstructions(generator: Generator, held_out: LabelledImages) -> Tensor | 
 
 
 @dataclass(frozen=True)
-class ScoreReport:
+class ScoreResult:
     """What ``augment score`` found.
 
     real, fake: what was compared.  guards: are test images among the fake ones, and have both one scale?
@@ -160,34 +160,34 @@ def score(
     device: str = "auto",
     inception: Path | None = None,
     offline: bool = False,
-    report: Reporter | None = None,
-) -> ScoreReport:
+    reporter: Reporter | None = None,
+) -> ScoreResult:
     """Score ``fake``, a folder of images or a saved generator, against the test images of ``real``.
 
     Class folders of ``fake`` are matched by name and may be fewer: then only real images of those classes are compared.
     ``image_size`` resizes both. Raises DataError when shapes, colours or classes do not agree
     (:func:`augment.datasets.fake_images.load_fake_images`).
     """
-    report = report or Reporter()
-    report.stage(f"Load {real}")
+    reporter = reporter or Reporter()
+    reporter.stage(f"Load {real}")
     data = load_dataset(
-        real, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, report=report.note
+        real, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, log=reporter.note
     )
     _check_enough(data.test, f"{real} has too few test images")
-    report.stage(f"Load {fake}")
+    reporter.stage(f"Load {fake}")
     generator = None
     if (fake / "config.json").exists():
         generator = _suited_generator(fake, data).to(choose_device(device))
         labels = split_references(data.test, n, seed).held_out.labels
-        found = FakeImages(_samples(generator, labels, seed, report), data.test)
+        found = FakeImages(_samples(generator, labels, seed, reporter), data.test)
     else:
         found = load_fake_images(fake, data, image_size=image_size, strict=strict)
     for note in found.notes:
-        report.note(note)
+        reporter.note(note)
     images = found.images
     _check_enough(found.test, f"{real} has too few test images of the classes in {fake}")
     references = split_references(found.test, min(n, len(images)), seed)
-    report.stage("Score")
+    reporter.stage("Score")
     scoring = Scoring(
         dataset=real,
         num_classes=len(data.classes),
@@ -198,7 +198,7 @@ def score(
         seed=seed,
         inception=inception,
     )
-    return ScoreReport(real, fake, seed, tuple(found.notes), scoring.compute(), _guards(images, data))
+    return ScoreResult(real, fake, seed, tuple(found.notes), scoring.compute(), _guards(images, data))
 
 
 def _check_enough(test: LabelledImages, described: str) -> None:
@@ -230,10 +230,10 @@ def _suited_generator(folder: Path, data: ImageSet) -> Generator:
     return generator
 
 
-def _samples(generator: Generator, labels: Tensor, seed: int, report: Reporter) -> LabelledImages:
-    report.stage(f"Sample {generator.name}")
+def _samples(generator: Generator, labels: Tensor, seed: int, reporter: Reporter) -> LabelledImages:
+    reporter.stage(f"Sample {generator.name}")
     compute = Compute(str(generator.device), choose_precision("auto", generator.device))
-    return sample_like(generator, labels, seed, compute=compute, on_progress=report.advance)
+    return sample_like(generator, labels, seed, compute=compute, on_progress=reporter.advance)
 
 
 def _drawn(images: LabelledImages, n: int, seed: int) -> LabelledImages:

@@ -56,16 +56,16 @@ class ModelInfo:
         }
 
 
-def all_models(report: Reporter | None = None) -> list[ModelInfo]:
+def all_models(reporter: Reporter | None = None) -> list[ModelInfo]:
     """All registered generators, by name; what is not kept is found by importing their plugins."""
     entries = registry.entries()
     found = {entry.name: _kept(entry) for entry in entries}
     lacking = [entry for entry in entries if found[entry.name] is None]
-    if report is not None and lacking:
-        report.stage(f"Look at {', '.join(entry.name for entry in lacking)}, once")
+    if reporter is not None and lacking:
+        reporter.stage(f"Look at {', '.join(entry.name for entry in lacking)}, once")
     for done, entry in enumerate(lacking):
-        if report is not None:
-            report.advance(done, len(lacking), entry.name)
+        if reporter is not None:
+            reporter.advance(done, len(lacking), entry.name)
         found[entry.name] = _made(entry)
     return [info for info in found.values() if info is not None]
 

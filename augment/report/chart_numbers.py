@@ -1,4 +1,4 @@
-"""What charts of studies share: the best arms, means with intervals, numbers as text, and the order of classes."""
+"""What charts of experiments share: the best arms, means with intervals, numbers as text, and the order of classes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from augment.evidence.statistics import mean_with_interval
 from augment.report.chart import Table
-from augment.results.studies import PooledArm, Study
+from augment.results.experiments import Experiment, PooledArm
 
 MOST_CLASSES = 100
 """Columns of a heat map; of more classes those with the fewest images are drawn."""
@@ -25,24 +25,24 @@ def best_arm(arms: Iterable[PooledArm], classifier: str, family: str) -> PooledA
     return max(found, key=lambda arm: mean(arm.accuracy)) if found else None
 
 
-def classical_arms(studies: Iterable[Study], classifier: str) -> list[PooledArm]:
-    """Arms without a generator, each as the study with the most seeds has it: they do not depend on the model."""
+def classical_arms(experiments: Iterable[Experiment], classifier: str) -> list[PooledArm]:
+    """Arms without a generator, each as the experiment with the most seeds has it: they do not depend on the model."""
     found: dict[str, PooledArm] = {}
-    for arm in (arm for study in studies for arm in study.arms):
+    for arm in (arm for experiment in experiments for arm in experiment.arms):
         if arm.classifier == classifier and arm.family == "classical" and arm.accuracy:
             if arm.arm not in found or len(arm.accuracy) > len(found[arm.arm].accuracy):
                 found[arm.arm] = arm
     return list(found.values())
 
 
-def classifiers_of(studies: Iterable[Study]) -> list[str]:
+def classifiers_of(experiments: Iterable[Experiment]) -> list[str]:
     """In the order in which they first appear."""
-    return list(dict.fromkeys(arm.classifier for study in studies for arm in study.arms))
+    return list(dict.fromkeys(arm.classifier for experiment in experiments for arm in experiment.arms))
 
 
-def arm_name(study: Study, arm: str) -> str:
-    """The arm as it is called among several studies: with what sets its study apart from others of the same model."""
-    differs = study.label.removeprefix(study.model).strip()
+def arm_name(experiment: Experiment, arm: str) -> str:
+    """The arm among several experiments: with what sets its experiment apart from others of that model."""
+    differs = experiment.label.removeprefix(experiment.model).strip()
     return f"{arm} ({differs})" if differs else arm
 
 

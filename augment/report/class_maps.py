@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from augment.report import chart_numbers as numbers
 from augment.report.chart import HeatMap, Table
 from augment.report.sections import CLASSES, CONFUSION
-from augment.results.studies import PooledArm
+from augment.results.experiments import PooledArm
 
 
 def class_map(

@@ -1,4 +1,4 @@
-"""Charts over all studies of a report: accuracy over size, arms against the best classical one, classes, cost."""
+"""Charts over all experiments of a report: accuracy over size, arms against the best classical one, classes, cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from augment.report import chart_numbers as numbers
 from augment.report.chart import Chart, Interval, Intervals, Lines, Series, Table, file_name
 from augment.report.class_maps import class_map
 from augment.report.sections import ACCURACY, ARMS, CLASSES
-from augment.results.studies import PooledArm, Study
+from augment.results.experiments import Experiment, PooledArm
 
 MOST_CHARTS = 60
 """More than anyone looks through; those of the largest sizes come first, and the last ones are left out."""
@@ -34,7 +34,7 @@ class Group:
     regime: str
     classifier: str
     part: str
-    sizes: Mapping[int, tuple[Study, ...]]
+    sizes: Mapping[int, tuple[Experiment, ...]]
     ranks: Mapping[str, int]
 
     @property
@@ -58,13 +58,13 @@ class Group:
         return file_name(kind, self.dataset, self.regime, *([] if size is None else [str(size)]), self.classifier)
 
 
-def overview_charts(studies: Sequence[Study]) -> list[Chart]:
-    """All charts over several studies, at most 60: with more, the caption of the first says how many are left out.
+def overview_charts(experiments: Sequence[Experiment]) -> list[Chart]:
+    """All charts over several experiments, at most 60: with more, the caption of the first says how many are left out.
 
     By data set, regime and classifier: accuracy over size; for each size, all arms against the best classical one; at
     the largest size recall and precision by class, and gain against cost. A chart that would say nothing is left out.
     """
-    groups = _groups(studies)
+    groups = _groups(experiments)
     others = [(group, size) for group in groups for size in group.sizes if size != group.largest]
     found = [
         *(_accuracy(group) for group in groups),
@@ -78,14 +78,14 @@ def overview_charts(studies: Sequence[Study]) -> list[Chart]:
     return _ordered(_bounded(charts))
 
 
-def _groups(studies: Sequence[Study]) -> list[Group]:
+def _groups(experiments: Sequence[Experiment]) -> list[Group]:
     """By data set with its classes, regime and classifier, in the order of appearance."""
-    ranks = {label: rank for rank, label in enumerate(dict.fromkeys(study.label for study in studies))}
-    found: dict[tuple[str, tuple[str, ...], str, str, str], dict[int, list[Study]]] = {}
-    for study in studies:
-        for classifier in numbers.classifiers_of([study]):
-            key = (study.dataset, study.classes, study.regime, classifier, study.part)
-            found.setdefault(key, {}).setdefault(study.size, []).append(study)
+    ranks = {label: rank for rank, label in enumerate(dict.fromkeys(experiment.label for experiment in experiments))}
+    found: dict[tuple[str, tuple[str, ...], str, str, str], dict[int, list[Experiment]]] = {}
+    for experiment in experiments:
+        for classifier in numbers.classifiers_of([experiment]):
+            key = (experiment.dataset, experiment.classes, experiment.regime, classifier, experiment.part)
+            found.setdefault(key, {}).setdefault(experiment.size, []).append(experiment)
     return [
         Group(dataset, regime, classifier, part, {size: tuple(sizes[size]) for size in sorted(sizes)}, ranks)
         for (dataset, _, regime, classifier, part), sizes in found.items()
@@ -160,11 +160,11 @@ def _accuracy(group: Group) -> Chart | None:
 def _models(group: Group) -> list[Series]:
     """A line for each model: its best arm at each size."""
     arms: dict[tuple[str, str], dict[int, PooledArm]] = {}
-    for size, studies in group.sizes.items():
-        for study in studies:
-            best = numbers.best_arm(study.arms, group.classifier, "generative")
+    for size, experiments in group.sizes.items():
+        for experiment in experiments:
+            best = numbers.best_arm(experiment.arms, group.classifier, "generative")
             if best is not None:
-                arms.setdefault((study.label, study.model), {})[size] = best
+                arms.setdefault((experiment.label, experiment.model), {})[size] = best
     return [_line(label, found, model, group.ranks[label]) for (label, model), found in arms.items()]
 
 
@@ -172,8 +172,8 @@ def _baselines(group: Group) -> list[Series]:
     """The best arm without a generator at each size, and real images alone where these are not the best throughout."""
     best: dict[int, PooledArm] = {}
     plain: dict[int, PooledArm] = {}
-    for size, studies in group.sizes.items():
-        arms = numbers.classical_arms(studies, group.classifier)
+    for size, experiments in group.sizes.items():
+        arms = numbers.classical_arms(experiments, group.classifier)
         found = numbers.best_arm(arms, group.classifier, "classical")
         if found is not None:
             best[size] = found
@@ -236,16 +236,16 @@ def _forest(group: Group, size: int) -> Chart | None:
 
 
 def _forest_rows(group: Group, size: int) -> list[tuple[Interval, str]]:
-    """Each arm with what it is compared with; arms without a generator once, from the study with the most seeds."""
+    """Each arm with what it is compared with; arms without a generator once, from that with the most seeds."""
     rows: list[tuple[Interval, str]] = []
     classical: dict[str, tuple[int, Interval, str]] = {}
-    for study in group.sizes[size]:
-        families = {arm.arm: arm.family for arm in study.arms if arm.classifier == group.classifier}
-        for row in (row for row in study.comparisons if row.classifier == group.classifier):
+    for experiment in group.sizes[size]:
+        families = {arm.arm: arm.family for arm in experiment.arms if arm.classifier == group.classifier}
+        for row in (row for row in experiment.comparisons if row.classifier == group.classifier):
             low, high = row.ci95 or (None, None)
             if families.get(row.arm) == "generative":
-                name = numbers.arm_name(study, row.arm)
-                rows.append((Interval(name, row.delta, low, high, study.model, True), row.against))
+                name = numbers.arm_name(experiment, row.arm)
+                rows.append((Interval(name, row.delta, low, high, experiment.model, True), row.against))
             elif row.arm not in classical or classical[row.arm][0] < row.n:
                 classical[row.arm] = (row.n, Interval(row.arm, row.delta, low, high), row.against)
     return [*rows, *((row, against) for _, row, against in classical.values())]
@@ -261,17 +261,17 @@ def _points(row: Interval) -> str:
 def _classes(group: Group, measure: str) -> Chart | None:
     """Recall or precision of the best arms by class, at the largest size."""
     size = group.largest
-    studies = group.sizes[size]
-    best = numbers.best_arm(numbers.classical_arms(studies, group.classifier), group.classifier, "classical")
+    experiments = group.sizes[size]
+    best = numbers.best_arm(numbers.classical_arms(experiments, group.classifier), group.classifier, "classical")
     arms = [] if best is None else [(best.arm, best)]
-    for study in studies:
-        found = numbers.best_arm(study.arms, group.classifier, "generative")
+    for experiment in experiments:
+        found = numbers.best_arm(experiment.arms, group.classifier, "generative")
         if found is not None:
-            arms.append((numbers.arm_name(study, found.arm), found))
+            arms.append((numbers.arm_name(experiment, found.arm), found))
     if len(arms) < 2:
         return None
-    counts = {study.class_counts for study in studies}
-    names, (first,) = [name for name, _ in arms], studies[:1]
+    counts = {experiment.class_counts for experiment in experiments}
+    names, (first,) = [name for name, _ in arms], experiments[:1]
     rows = [numbers.over_seeds(getattr(arm, measure)) for _, arm in arms]
     return class_map(
         rows,
@@ -283,7 +283,7 @@ def _classes(group: Group, measure: str) -> Chart | None:
         caption=f"{measure.capitalize()} in per cent of the best arm without a generator (first row) and "
         "of each model's best arm, mean over seeds.",
         facets=group.facets(size),
-        counted=len(counts) == 1 and all(study.one_order for study in studies),
+        counted=len(counts) == 1 and all(experiment.one_order for experiment in experiments),
     )
 
 
@@ -293,18 +293,26 @@ def _classes(group: Group, measure: str) -> Chart | None:
 def _cost(group: Group) -> Chart | None:
     """Gain of each model's best arm against what it took, at the largest size."""
     lines, rows = [], []
-    for study in group.sizes[group.largest]:
-        gains = [row for row in study.comparisons if row.classifier == group.classifier]
-        best = numbers.best_arm(study.arms, group.classifier, "generative")
+    for experiment in group.sizes[group.largest]:
+        gains = [row for row in experiment.comparisons if row.classifier == group.classifier]
+        best = numbers.best_arm(experiment.arms, group.classifier, "generative")
         gain = next((row for row in gains if best is not None and row.arm == best.arm), None)
         if best is None or gain is None:
             continue
-        minutes = _minutes(study, best)
+        minutes = _minutes(experiment, best)
         low, high = gain.ci95 or (None, None)
-        line = Series(study.label, (minutes,), (gain.delta,), (low,), (high,), study.model, group.ranks[study.label])
+        line = Series(
+            experiment.label,
+            (minutes,),
+            (gain.delta,),
+            (low,),
+            (high,),
+            experiment.model,
+            group.ranks[experiment.label],
+        )
         lines.append(replace(line, notes=(gain.arm,)))
         bounds = _points(Interval("", gain.delta, low, high))
-        rows.append((study.label, gain.arm, f"{minutes:.2f}", signed(gain.delta), bounds))
+        rows.append((experiment.label, gain.arm, f"{minutes:.2f}", signed(gain.delta), bounds))
     if len(lines) < 2:
         return None
     return Lines(
@@ -323,7 +331,7 @@ def _cost(group: Group) -> Chart | None:
     )
 
 
-def _minutes(study: Study, arm: PooledArm) -> float:
+def _minutes(experiment: Experiment, arm: PooledArm) -> float:
     """Of the generator and the arm alone: what models share is paid by whichever ran first."""
-    rows = (row for run in study.runs for row in run.generators if row.name == study.model)
-    return (sum(row.seconds for row in rows) + arm.seconds) / 60 / max(1, len(study.seeds))
+    rows = (row for run in experiment.runs for row in run.generators if row.name == experiment.model)
+    return (sum(row.seconds for row in rows) + arm.seconds) / 60 / max(1, len(experiment.seeds))

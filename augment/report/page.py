@@ -12,8 +12,8 @@ from augment.report import page_parts as parts
 from augment.report.chart import Chart
 from augment.report.page_content import MOST_DETAILED, alarms_of, detailed, render
 from augment.report.static_charts import begin_static
+from augment.results.experiments import Experiment, experiments
 from augment.results.records import FeaturesRecord, Found
-from augment.results.studies import Study, studies
 from augment.storage.files import is_stream, write_text, writing
 
 Figures = Literal["auto", "all", "none"]
@@ -30,12 +30,12 @@ runs and writing the page."""
 class ReportResult:
     """What was written. figures: files beside the page; left_out: charts without such files.
 
-    verdicts: of every study and classifier.  problems: title and number of what a reader must know first.
+    verdicts: of every experiment and classifier.  problems: title and number of what a reader must know first.
     """
 
     path: Path
     records: int
-    studies: int
+    experiments: int
     charts: int
     figures: tuple[Path, ...]
     left_out: int
@@ -52,7 +52,7 @@ def write_report(
     title: str | None = None,
     figures: Figures = "auto",
     sweeps: Sequence[Path] = (),
-    report: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> ReportResult:
     """Write the page to ``out`` and its figures to ``<out without suffix>-figures/``.
 
@@ -62,12 +62,12 @@ def write_report(
     the overview.  sweeps: folders of sweeps whose failed cells are named.  The page is replaced at once or not at all.
     Raises DataError where it cannot be written.
     """
-    report = report or Reporter()
+    reporter = reporter or Reporter()
     out = Path(out)
-    report.stage("Join seeds")
-    joined = studies(found.runs)
-    report.stage("Make the charts")
-    overview, details = _charts(joined, found.features, report)
+    reporter.stage("Join seeds")
+    joined = experiments(found.runs)
+    reporter.stage("Make the charts")
+    overview, details = _charts(joined, found.features, reporter)
     charts = [*overview, *details]
     alarms = alarms_of(found, joined, sweeps)
     rows = parts.verdict_rows(joined)
@@ -76,17 +76,17 @@ def write_report(
     folder = out.with_name(f"{out.stem}-figures")
     with writing(folder):
         files_of = begin_static(drawn, folder) if drawn else list[Path]
-    report.stage("Write the page")
+    reporter.stage("Write the page")
     page = render(found, joined, charts, rows, alarms, title)
     with writing(out.parent):
         write_text(out, page)
-    report.stage(f"Draw {len(drawn)} charts as PNG and SVG")
+    reporter.stage(f"Draw {len(drawn)} charts as PNG and SVG")
     with writing(folder):
         files = files_of()
     return ReportResult(
         path=out,
         records=len(found.records),
-        studies=len(joined),
+        experiments=len(joined),
         charts=len(charts),
         figures=tuple(files),
         left_out=len(charts) - len(drawn),
@@ -98,17 +98,17 @@ def write_report(
 
 
 def _charts(
-    joined: Sequence[Study], features: Sequence[FeaturesRecord], report: Reporter
+    joined: Sequence[Experiment], features: Sequence[FeaturesRecord], reporter: Reporter
 ) -> tuple[list[Chart], list[Chart]]:
+    from augment.report.experiment_charts import experiment_charts
     from augment.report.features_charts import features_charts
     from augment.report.overview_charts import overview_charts
-    from augment.report.study_charts import study_charts
 
     overview = list(overview_charts(joined))
     shown, details = detailed(joined), []
-    for done, study in enumerate(shown):
-        report.advance(done, len(shown), study.label)
-        details += study_charts(study)
+    for done, experiment in enumerate(shown):
+        reporter.advance(done, len(shown), experiment.label)
+        details += experiment_charts(experiment)
     for run in features[:MOST_DETAILED]:
         details += features_charts(run)
     return overview, details

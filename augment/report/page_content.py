@@ -25,8 +25,8 @@ from augment.report.sections import (
     SECTIONS,
     VERDICTS,
 )
+from augment.results.experiments import Experiment
 from augment.results.records import FeaturesRecord, Found
-from augment.results.studies import Study
 
 FOLDER = Path(__file__).parent
 
@@ -45,7 +45,7 @@ IDS = {VERDICTS: "verdicts", FIDELITY: "fidelity", ORIGIN: "origin"}
 
 def render(
     found: Found,
-    joined: Sequence[Study],
+    joined: Sequence[Experiment],
     charts: Sequence[Chart],
     rows: Sequence[parts.VerdictRow],
     alarms: Sequence[parts.Alarm],
@@ -53,7 +53,7 @@ def render(
 ) -> str:
     """The whole page as text.
 
-    joined: the studies of ``found``; rows: their verdicts.  alarms: as of :func:`alarms_of`.  title: None for a
+    joined: the experiments of ``found``; rows: their verdicts.  alarms: as of :func:`alarms_of`.  title: None for a
     question with the names of the data sets.
     """
     from jinja2 import Environment, StrictUndefined
@@ -98,13 +98,13 @@ def _sheet_style(number: int, sheet: Sheet) -> str:
     return f".sheet-{number} {{ background: url({sheet.url}) 0 0 / {size}; }}\n"
 
 
-def detailed(found: Sequence[Study]) -> list[Study]:
+def detailed(found: Sequence[Experiment]) -> list[Experiment]:
     """Studies whose own charts a page shows: of each data set, regime and model the largest size, 48 at most."""
-    largest: dict[tuple[str, str, str], Study] = {}
-    for study in found:
-        key = (study.dataset, study.regime, study.label)
-        if key not in largest or study.size > largest[key].size:
-            largest[key] = study
+    largest: dict[tuple[str, str, str], Experiment] = {}
+    for experiment in found:
+        key = (experiment.dataset, experiment.regime, experiment.label)
+        if key not in largest or experiment.size > largest[key].size:
+            largest[key] = experiment
     return list(largest.values())[:MOST_DETAILED]
 
 
@@ -167,17 +167,17 @@ def _figure(chart: Chart) -> dict[str, Any]:
     }
 
 
-def _galleries(joined: Sequence[Study], features: Sequence[FeaturesRecord]) -> list[dict[str, Any]]:
+def _galleries(joined: Sequence[Experiment], features: Sequence[FeaturesRecord]) -> list[dict[str, Any]]:
     found = []
-    for study in detailed(joined):
-        facets = parts.facets_of(study)
-        found += galleries(parts.named(study), study.runs[0].folder, facets, study.class_counts)
+    for experiment in detailed(joined):
+        facets = parts.facets_of(experiment)
+        found += galleries(parts.named(experiment), experiment.runs[0].folder, facets, experiment.class_counts)
     for run in features[:MOST_DETAILED]:
         found += galleries(run.name, run.folder, parts.feature_facets(run))
     return found
 
 
-def alarms_of(found: Found, joined: Sequence[Study], sweeps: Sequence[Path]) -> list[parts.Alarm]:
+def alarms_of(found: Found, joined: Sequence[Experiment], sweeps: Sequence[Path]) -> list[parts.Alarm]:
     """What a reader must know before the first number, the worst first."""
     unreadable = [parts.Problem(str(folder), reason) for folder, reason in found.damaged]
     counted = {folder.resolve() for folder in sweeps}  # their open cells are told together
@@ -208,16 +208,16 @@ def _feature_row(run: FeaturesRecord) -> dict[str, Any]:
     }
 
 
-def _origins(joined: Sequence[Study], features: Sequence[FeaturesRecord]) -> list[dict[str, Any]]:
+def _origins(joined: Sequence[Experiment], features: Sequence[FeaturesRecord]) -> list[dict[str, Any]]:
     found = [
         {
-            "title": parts.named(study),
-            "about": _plural(len(study.runs), "run") + ", seeds " + ", ".join(map(str, study.seeds)),
-            "facets": parts.facets_of(study),
-            "notes": study.notes,
-            "runs": [origin(run) for run in study.runs],
+            "title": parts.named(experiment),
+            "about": _plural(len(experiment.runs), "run") + ", seeds " + ", ".join(map(str, experiment.seeds)),
+            "facets": parts.facets_of(experiment),
+            "notes": experiment.notes,
+            "runs": [origin(run) for run in experiment.runs],
         }
-        for study in joined
+        for experiment in joined
     ]
     return found + [
         {
@@ -231,13 +231,13 @@ def _origins(joined: Sequence[Study], features: Sequence[FeaturesRecord]) -> lis
     ]
 
 
-def _left_out(joined: Sequence[Study]) -> str:
+def _left_out(joined: Sequence[Experiment]) -> str:
     shown = len(detailed(joined))
     if shown == len(joined):
         return ""
     return (
-        f"Shown for {shown} of {len(joined)} studies: of each data set, regime and model the one with the largest "
-        "size. A report of the run folders of another study shows its own."
+        f"Shown for {shown} of {len(joined)} experiments: of each data set, regime and model the one with the largest "
+        "size. A report of the run folders of another experiment shows its own."
     )
 
 
@@ -248,8 +248,8 @@ def _title(found: Found) -> str:
     return f"{question} {about}".strip()
 
 
-def _subtitle(found: Found, joined: Sequence[Study]) -> str:
-    counts = [(len(joined), "study", "studies"), (len(found.runs), "run", "runs")]
+def _subtitle(found: Found, joined: Sequence[Experiment]) -> str:
+    counts = [(len(joined), "experiment", "experiments"), (len(found.runs), "run", "runs")]
     counts.append((len(found.features), "feature study", "feature studies"))
     return ", ".join(_plural(count, *names) for count, *names in counts if count)
 

@@ -14,10 +14,10 @@ from augment.evidence.statistics import signed
 from augment.evidence.verdict import Verdict
 from augment.metrics.scores import SCORES, Score, ScoreKind
 from augment.report.chart import Chart
+from augment.results.experiments import Experiment
 from augment.results.records import AnyRecord, FeaturesRecord, Found, RunRecord
 from augment.results.selection import Condition, check_names
 from augment.results.settings import settings_of
-from augment.results.studies import Study
 from augment.storage.files import read_json
 
 FACETS = {
@@ -44,7 +44,7 @@ ALL = "all classifiers"
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """The verdict of one study with one classifier. change: difference and interval, as text. judged: has one."""
+    """The verdict of one experiment with one classifier. change: difference and interval, as text. judged: has one."""
 
     facets: Mapping[str, str]
     label: str
@@ -76,7 +76,7 @@ class FidelityCell:
 
 @dataclass(frozen=True)
 class FidelityRow:
-    """Scores of a study's samples; ``by``: the extractor, and how many samples it saw."""
+    """Scores of a experiment's samples; ``by``: the extractor, and how many samples it saw."""
 
     facets: Mapping[str, str]
     head: str
@@ -86,7 +86,7 @@ class FidelityRow:
 
 @dataclass(frozen=True)
 class FidelityTable:
-    """A row for each study, with the titles of the scores.  about: what is scored."""
+    """A row for each experiment, with the titles of the scores.  about: what is scored."""
 
     about: str
     columns: tuple[str, ...]
@@ -95,7 +95,7 @@ class FidelityTable:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something a reader must know before the numbers. where: study or cell; detail: what happened."""
+    """Something a reader must know before the numbers. where: experiment or cell; detail: what happened."""
 
     where: str
     detail: str
@@ -128,41 +128,46 @@ class DecisionCount:
 
 @dataclass(frozen=True)
 class Tally:
-    """The decisions of one classifier, those that were reached, over ``studies``."""
+    """The decisions of one classifier, those that were reached, over ``experiments``."""
 
     classifier: str
-    studies: int
+    experiments: int
     counts: tuple[DecisionCount, ...]
 
     @property
     def sentence(self) -> str:
-        """``Of 18 studies with cnn: helps in 2, no evidence in 12, hurts in 4.``"""
-        of = "1 study" if self.studies == 1 else f"{self.studies:,} studies"
+        """``Of 18 experiments with cnn: helps in 2, no evidence in 12, hurts in 4.``"""
+        of = "1 experiment" if self.experiments == 1 else f"{self.experiments:,} experiments"
         by = "" if self.classifier == ALL else f" with {self.classifier}"
         return f"Of {of}{by}: " + ", ".join(f"{one.decision} in {one.count:,}" for one in self.counts) + "."
 
 
-def facets_of(study: Study, **more: str) -> dict[str, str]:
+def facets_of(experiment: Experiment, **more: str) -> dict[str, str]:
     """What the filters compare with the reader's choice."""
-    named = {"dataset": study.dataset, "regime": study.regime, "size": str(study.size), "model": study.model}
+    named = {
+        "dataset": experiment.dataset,
+        "regime": experiment.regime,
+        "size": str(experiment.size),
+        "model": experiment.model,
+    }
     return {**named, **more}
 
 
-def named(study: Study) -> str:
-    """A study in a line: ``digits, high, 360 images, vae``."""
-    return f"{study.dataset}, {study.regime}, {study.size:,} images, {study.label}"
+def named(experiment: Experiment) -> str:
+    """An experiment in a line: ``digits, high, 360 images, vae``."""
+    return f"{experiment.dataset}, {experiment.regime}, {experiment.size:,} images, {experiment.label}"
 
 
-def verdict_rows(found: Sequence[Study]) -> list[VerdictRow]:
-    """A row for each study and classifier, in the order of the studies."""
-    return [_verdict_row(study, verdict) for study in found for verdict in study.verdicts]
+def verdict_rows(found: Sequence[Experiment]) -> list[VerdictRow]:
+    """A row for each experiment and classifier, in the order of the experiments."""
+    return [_verdict_row(experiment, verdict) for experiment in found for verdict in experiment.verdicts]
 
 
-def _verdict_row(study: Study, verdict: Verdict) -> VerdictRow:
+def _verdict_row(experiment: Experiment, verdict: Verdict) -> VerdictRow:
     more = {} if verdict.classifier is None else {"classifier": verdict.classifier}
     return VerdictRow(
-        facets=facets_of(study, **more),
-        label=study.label,
+        facets=facets_of(experiment, **more),
+        label=experiment.label,
         classifier=verdict.classifier or ALL,
         decision=verdict.decision,
         text=verdict.text,
@@ -171,7 +176,7 @@ def _verdict_row(study: Study, verdict: Verdict) -> VerdictRow:
         delta=verdict.delta,
         change=_change(verdict),
         p=verdict.p,
-        seeds=verdict.n or len(study.seeds),
+        seeds=verdict.n or len(experiment.seeds),
         judged=verdict.ci95 is not None,
     )
 
@@ -204,9 +209,9 @@ def by_luck(rows: Sequence[VerdictRow]) -> str:
     )
 
 
-def failed_guards(found: Sequence[Study], features: Sequence[FeaturesRecord]) -> list[Problem]:
-    """Every guard that failed, with the study whose numbers it makes worthless."""
-    runs: list[tuple[str, AnyRecord]] = [(named(study), run) for study in found for run in study.runs]
+def failed_guards(found: Sequence[Experiment], features: Sequence[FeaturesRecord]) -> list[Problem]:
+    """Every guard that failed, with the experiment whose numbers it makes worthless."""
+    runs: list[tuple[str, AnyRecord]] = [(named(experiment), run) for experiment in found for run in experiment.runs]
     runs += [(run.name, run) for run in features]
     return [
         Problem(where, f"{guard.name}: {guard.detail} ({run.folder})")
@@ -304,8 +309,8 @@ def _shown(key: str, value: str) -> str:
     return f"{int(value):,} images" if key == "size" and value.isdigit() else value
 
 
-def fidelity_tables(found: Sequence[Study]) -> list[FidelityTable]:
-    """Scores of every study's first generator beside floors of real images; what nothing has a score of is left out."""
+def fidelity_tables(found: Sequence[Experiment]) -> list[FidelityTable]:
+    """Scores of each experiment's first generator beside floors of real images; what has no score is left out."""
     made = [
         _fidelity_table(found, "Generated images of the first seed against real ones", ("extractor", "pixels")),
         _fidelity_table(
@@ -315,18 +320,18 @@ def fidelity_tables(found: Sequence[Study]) -> list[FidelityTable]:
     return [table for table in made if table.columns]
 
 
-def _fidelity_table(found: Sequence[Study], about: str, by: Sequence[str]) -> FidelityTable:
-    scored = [(study, study.first.fidelity) for study in found]
+def _fidelity_table(found: Sequence[Experiment], about: str, by: Sequence[str]) -> FidelityTable:
+    scored = [(experiment, experiment.first.fidelity) for experiment in found]
     known = {kind.name for _, scores in scored for kind, _ in scores.known()}
     kinds = [kind for kind in SCORES if kind.by in by and kind.name in known]
     rows = [
         FidelityRow(
-            facets_of(study),
-            named(study),
+            facets_of(experiment),
+            named(experiment),
             tuple(_cell(kind, scores[kind.name]) for kind in kinds),
             f"{scores.extractor}, {scores.n:,} samples",
         )
-        for study, scores in scored
+        for experiment, scores in scored
     ]
     return FidelityTable(about, tuple(kind.heading for kind in kinds), tuple(rows))
 

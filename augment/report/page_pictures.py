@@ -49,7 +49,7 @@ def galleries(
 ) -> list[dict[str, Any]]:
     """The galleries of a run folder for the template; none where it has no images, or damaged ones.
 
-    where: names the study.  class_counts: real training images of each class, where that is known.
+    where: names the experiment.  class_counts: real training images of each class, where that is known.
     """
     gallery = Gallery.load(folder)
     if gallery is None:

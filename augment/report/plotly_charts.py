@@ -10,7 +10,7 @@ from augment.report.chart import Bars, Chart, HeatMap, Intervals, Lines, Scatter
 from augment.report.figures import MARKERS, class_colour, class_marker, spaced
 from augment.report.looks import GREY, INK, Look, looks
 from augment.report.looks import MARKERS as LINE_MARKERS
-from augment.report.plotly_cells import bars, heat_map
+from augment.report.plotly_heat_map import bars, heat_map
 from augment.report.plotly_parts import (
     EXTRA,
     LEGEND,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augment.report import static_cells, static_lines, static_maps
+from augment.report import static_heat_map, static_lines, static_maps
 from augment.report.chart import Bars, Chart, HeatMap, Intervals, Lines, Scatter
 from augment.report.figures import DPI, SUFFIXES
 
@@ -48,8 +48,8 @@ def begin_static(charts: Sequence[Chart], folder: Path, *, workers: int | None =
 def draw(chart: Chart) -> Figure:
     """The figure of a chart; raises TypeError for a chart of another kind."""
     kinds: Mapping[type[Chart], Any] = {
-        **{Lines: static_lines.lines, Intervals: static_lines.intervals, HeatMap: static_cells.heat_map},
-        **{Bars: static_cells.bars, Scatter: static_maps.scatter},
+        **{Lines: static_lines.lines, Intervals: static_lines.intervals, HeatMap: static_heat_map.heat_map},
+        **{Bars: static_heat_map.bars, Scatter: static_maps.scatter},
     }
     if type(chart) not in kinds:
         raise TypeError(f"{type(chart).__name__} is no chart that can be drawn.")

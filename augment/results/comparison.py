@@ -10,10 +10,10 @@ from typing import Any
 from augment.errors import DataError
 from augment.metrics.scores import SCORES
 from augment.progress import Reporter
+from augment.results.experiments import Experiment, experiments
 from augment.results.pairing import ArmPair, arms_of, pair_arms, why_unpaired
 from augment.results.records import load_records
 from augment.results.settings import differing
-from augment.results.studies import Study, studies
 from augment.storage.typed_json import to_json
 
 SCHEMA = "augment.compare/2"
@@ -35,7 +35,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Two studies, and all that sets them apart.
+    """Two experiments, and all that sets them apart.
 
     unpaired: why seeds and images of the two cannot be paired; empty where they can.  seeds: those of both.
     class_counts: real training images by class, empty where both have the same.  only_a, only_b: arms with their
@@ -43,8 +43,8 @@ class SideBySide:
     ``fidelity``; empty where they are not.
     """
 
-    a: Study
-    b: Study
+    a: Experiment
+    b: Experiment
     settings: tuple[Difference, ...]
     class_counts: tuple[Difference, ...]
     arms: tuple[ArmPair, ...]
@@ -73,47 +73,48 @@ class SideBySide:
         }
 
 
-def _side(study: Study) -> dict[str, Any]:
+def _side(experiment: Experiment) -> dict[str, Any]:
     return {
-        "folders": [str(record.folder) for record in study.runs],
-        "dataset": study.dataset,
-        "regime": study.regime,
-        "size": study.size,
-        "model": study.model,
-        "seeds": list(study.seeds),
-        "verdicts": [to_json(verdict) for verdict in study.verdicts],
-        "seconds": round(sum(record.seconds for record in study.runs), 2),
+        "folders": [str(record.folder) for record in experiment.runs],
+        "dataset": experiment.dataset,
+        "regime": experiment.regime,
+        "size": experiment.size,
+        "model": experiment.model,
+        "seeds": list(experiment.seeds),
+        "verdicts": [to_json(verdict) for verdict in experiment.verdicts],
+        "seconds": round(sum(record.seconds for record in experiment.runs), 2),
     }
 
 
-def compare_folders(first: Path, second: Path, report: Reporter | None = None) -> SideBySide:
-    """Compare the runs in two folders; each is a run folder, or one above the runs of a single study.
+def compare_folders(first: Path, second: Path, reporter: Reporter | None = None) -> SideBySide:
+    """Compare the runs in two folders; each is a run folder, or one above the runs of a single experiment.
 
-    Raises DataError for a folder without a run, or with several studies, which are listed.
+    Raises DataError for a folder without a run, or with several experiments, which are listed.
     """
-    return side_by_side(_one(first, report), _one(second, report))
+    return side_by_side(_one(first, reporter), _one(second, reporter))
 
 
-def _one(path: Path, report: Reporter | None) -> Study:
-    found = load_records([path], report)
+def _one(path: Path, reporter: Reporter | None) -> Experiment:
+    found = load_records([path], reporter)
     if not found.runs:
         raise DataError(f"{path} holds a feature study alone; compare takes runs. `augment results {path}` shows it.")
-    joined = studies(found.runs)
+    joined = experiments(found.runs)
     if len(joined) == 1:
         return joined[0]
-    listed = [f"\n  {study.runs[0].folder}  {_named(study)}" for study in joined[:NAMED]]
+    listed = [f"\n  {experiment.runs[0].folder}  {_named(experiment)}" for experiment in joined[:NAMED]]
     more = f"\n  and {len(joined) - NAMED} more" if len(joined) > NAMED else ""
     raise DataError(
-        f"{path} holds {len(joined)} studies; compare takes one on each side. Give one of:{''.join(listed)}{more}"
+        f"{path} holds {len(joined)} experiments; compare takes one on each side. Give one of:{''.join(listed)}{more}"
     )
 
 
-def _named(study: Study) -> str:
-    seeds = ", ".join(map(str, study.seeds))
-    return f"{study.dataset} {study.regime} {study.size:,} {study.label}, seed{'s' if ',' in seeds else ''} {seeds}"
+def _named(experiment: Experiment) -> str:
+    seeds = ", ".join(map(str, experiment.seeds))
+    about = f"{experiment.dataset} {experiment.regime} {experiment.size:,} {experiment.label}"
+    return f"{about}, seed{'s' if ',' in seeds else ''} {seeds}"
 
 
-def side_by_side(a: Study, b: Study) -> SideBySide:
+def side_by_side(a: Experiment, b: Experiment) -> SideBySide:
     """B minus A for every arm that both have, in points; p corrected over the arms of a classifier."""
     unpaired = why_unpaired(a, b)
     seeds = () if unpaired else tuple(seed for seed in a.seeds if seed in b.seeds)
@@ -133,46 +134,46 @@ def side_by_side(a: Study, b: Study) -> SideBySide:
     )
 
 
-def _settings(a: Study, b: Study) -> Iterator[Difference]:
-    """Only what differs; what lies in a study's name first."""
+def _settings(a: Experiment, b: Experiment) -> Iterator[Difference]:
+    """Only what differs; what lies in a experiment's name first."""
     full = [
         {
-            "dataset": study.dataset,
-            "regime": study.regime,
-            "size": study.size,
-            "model": study.model,
-            "seeds": list(study.seeds),
-            **study.settings,
-            "code": study.runs[0].code,
-            "device": study.first.generators[0].device,
+            "dataset": experiment.dataset,
+            "regime": experiment.regime,
+            "size": experiment.size,
+            "model": experiment.model,
+            "seeds": list(experiment.seeds),
+            **experiment.settings,
+            "code": experiment.runs[0].code,
+            "device": experiment.first.generators[0].device,
         }
-        for study in (a, b)
+        for experiment in (a, b)
     ]
     for name in differing(full):
         yield Difference(name, full[0].get(name), full[1].get(name))
 
 
-def _class_counts(a: Study, b: Study) -> Iterator[Difference]:
+def _class_counts(a: Experiment, b: Experiment) -> Iterator[Difference]:
     """Of the first seed of each; a class that one of them does not have is None there."""
-    ours, theirs = (dict(zip(study.classes, study.class_counts, strict=True)) for study in (a, b))
+    ours, theirs = (dict(zip(experiment.classes, experiment.class_counts, strict=True)) for experiment in (a, b))
     if ours != theirs:
         for name in dict.fromkeys((*ours, *theirs)):
             yield Difference(name, ours.get(name), theirs.get(name))
 
 
-def _fidelity(a: Study, b: Study) -> Iterator[Difference]:
+def _fidelity(a: Experiment, b: Experiment) -> Iterator[Difference]:
     """Scores of the first seed of each; those by an extractor only where they may stand side by side."""
     unlike = bool(_unlike(a, b))
     for kind in SCORES:
-        ours, theirs = (study.first.fidelity[kind.name] for study in (a, b))
+        ours, theirs = (experiment.first.fidelity[kind.name] for experiment in (a, b))
         known = ours.value is not None or theirs.value is not None
         if known and not (unlike and kind.by == "extractor"):
             yield Difference(kind.name, ours.value, theirs.value, ours.floor, theirs.floor)
 
 
-def _unlike(a: Study, b: Study) -> str:
+def _unlike(a: Experiment, b: Experiment) -> str:
     """Why scores of samples by an extractor do not stand side by side; empty where they may."""
-    ours, theirs = (study.first.fidelity.measured_by for study in (a, b))
+    ours, theirs = (experiment.first.fidelity.measured_by for experiment in (a, b))
     if ours != theirs:
         return f"A was scored by {ours}, B by {theirs}"
     if a.first.dataset.sha256 != b.first.dataset.sha256:

@@ -120,7 +120,7 @@ class ComparisonAtK(Comparison):
 class FeaturesResult(StudyResult):
     """A finished feature study. rows: every method, head and k.  map: where something was to be chosen."""
 
-    schema: ClassVar[str] = "augment.studies.features/5"
+    schema: ClassVar[str] = "augment.features/5"
 
     generator: EncoderInfo
     protocol: Protocol

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from augment.evidence.statistics import Comparison, compare, corrected
+from augment.results.experiments import Experiment, PooledArm
 from augment.results.predictions import Predictions
 from augment.results.settings import plain_arm
-from augment.results.studies import PooledArm, Study
 from augment.results.study_result import DatasetInfo
 
 Right = list[list[float]]
@@ -32,9 +32,9 @@ class ArmPair:
     why: str = ""
 
 
-def why_unpaired(a: Study, b: Study) -> str:
+def why_unpaired(a: Experiment, b: Experiment) -> str:
     """Seeds pair what was scored on the same images; empty where that is so, and there is a seed of both."""
-    failed = sorted({name for study in (a, b) for run in study.runs for name in run.failed_guards})
+    failed = sorted({name for experiment in (a, b) for run in experiment.runs for name in run.failed_guards})
     if failed:
         return f"guards failed, so that the numbers mean nothing: {', '.join(failed)}"
     data_a, data_b = a.first.dataset, b.first.dataset
@@ -46,7 +46,7 @@ def why_unpaired(a: Study, b: Study) -> str:
             f"they were scored on different images: {on_a.images:,} {on_a.part} images and "
             f"{on_b.images:,} {on_b.part} images"
         )
-    drawn = [study.first.regime.manifest_sha256 for study in (a, b)]
+    drawn = [experiment.first.regime.manifest_sha256 for experiment in (a, b)]
     if on_a.part != "test" and drawn[0] != drawn[1]:
         return "they were scored on validation images, which are others where other training images are drawn"
     if not set(a.seeds) & set(b.seeds):
@@ -58,12 +58,12 @@ def _data(data: DatasetInfo) -> str:
     return f"{data.name} (sha256 {data.sha256[:8]})"
 
 
-def arms_of(study: Study) -> dict[tuple[str, str], PooledArm]:
+def arms_of(experiment: Experiment) -> dict[tuple[str, str], PooledArm]:
     """By classifier and name, the run's own generator called ``model``."""
-    return {(row.classifier, plain_arm(row.arm, study.model)): row for row in study.arms}
+    return {(row.classifier, plain_arm(row.arm, experiment.model)): row for row in experiment.arms}
 
 
-def pair_arms(a: Study, b: Study, seeds: Sequence[int], unpaired: str) -> Iterator[ArmPair]:
+def pair_arms(a: Experiment, b: Experiment, seeds: Sequence[int], unpaired: str) -> Iterator[ArmPair]:
     """Every arm that both have, over ``seeds``, those of both; p corrected over the arms of a classifier.
 
     unpaired: why nothing can be paired, as :func:`why_unpaired` says it.
@@ -76,8 +76,8 @@ def pair_arms(a: Study, b: Study, seeds: Sequence[int], unpaired: str) -> Iterat
 
 
 def _pair(
-    a: Study,
-    b: Study,
+    a: Experiment,
+    b: Experiment,
     key: tuple[str, str],
     ours: PooledArm,
     theirs: PooledArm,
@@ -88,7 +88,9 @@ def _pair(
     pair = ArmPair(classifier, arm, _mean(ours.accuracy), _mean(theirs.accuracy), None, unpaired)
     if unpaired:
         return pair
-    accuracies = [[row.accuracy[study.seeds.index(seed)] for seed in seeds] for study, row in ((b, theirs), (a, ours))]
+    accuracies = [
+        [row.accuracy[experiment.seeds.index(seed)] for seed in seeds] for experiment, row in ((b, theirs), (a, ours))
+    ]
     correct, why = _correct(((b, theirs), (a, ours)), seeds)
     if correct is None and len(seeds) == 1:
         return replace(pair, why=why)
@@ -100,12 +102,14 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _correct(sides: Sequence[tuple[Study, PooledArm]], seeds: Sequence[int]) -> tuple[tuple[Right, Right] | None, str]:
+def _correct(
+    sides: Sequence[tuple[Experiment, PooledArm]], seeds: Sequence[int]
+) -> tuple[tuple[Right, Right] | None, str]:
     """Which test images each side got right, a row per seed; None, and why, where that is not known."""
     truths: list[list[list[int]]] = []
     found: list[Right] = []
-    for study, row in sides:
-        kept = [_predicted(study, row, seed) for seed in seeds]
+    for experiment, row in sides:
+        kept = [_predicted(experiment, row, seed) for seed in seeds]
         known = [one for one in kept if one is not None]
         if len(known) < len(kept):
             return None, "one seed, and predictions.safetensors is missing, so images cannot be compared one by one"
@@ -116,9 +120,9 @@ def _correct(sides: Sequence[tuple[Study, PooledArm]], seeds: Sequence[int]) -> 
     return (found[0], found[1]), ""
 
 
-def _predicted(study: Study, row: PooledArm, seed: int) -> tuple[list[int], list[float]] | None:
+def _predicted(experiment: Experiment, row: PooledArm, seed: int) -> tuple[list[int], list[float]] | None:
     """The true classes, and where the arm was right."""
-    repetition = study.repetitions[study.seeds.index(seed)]
+    repetition = experiment.repetitions[experiment.seeds.index(seed)]
     kept = Predictions.load(repetition.record.folder)
     if kept is None:
         return None

@@ -18,11 +18,11 @@ from augment.results.run_result import ArmEffects
 from augment.storage import files
 
 if TYPE_CHECKING:
-    from augment.results.studies import PooledArm, SeedOfStudy, Study
+    from augment.results.experiments import Experiment, PooledArm, SeedOfExperiment
 
 
 def judged(
-    repetitions: Sequence[SeedOfStudy], arms: Sequence[PooledArm]
+    repetitions: Sequence[SeedOfExperiment], arms: Sequence[PooledArm]
 ) -> tuple[tuple[Comparison, ...], tuple[Verdict, ...]]:
     """Comparisons and verdicts over all seeds of ``arms``; those of a single run are in its result."""
     runs = tuple({id(one.record): one.record for one in repetitions}.values())
@@ -38,7 +38,7 @@ def judged(
     return tuple(found), tuple(verdict.judged(scored, failed))
 
 
-def _drawn(repetitions: Sequence[SeedOfStudy]) -> Drawn:
+def _drawn(repetitions: Sequence[SeedOfExperiment]) -> Drawn:
     """How the images of all seeds were drawn; what they have in common is known where all manifests are there."""
     trained_on = []
     for one in repetitions:
@@ -67,7 +67,7 @@ class _Answers:
         return class_image_variances(ours, theirs, self.truth, num_classes)
 
 
-def _answers(repetitions: Sequence[SeedOfStudy], arms: Sequence[PooledArm]) -> _Answers:
+def _answers(repetitions: Sequence[SeedOfExperiment], arms: Sequence[PooledArm]) -> _Answers:
     """From the predictions that runs keep.
 
     Empty where a run has none, or where runs were scored on other images; without an arm whose predictions are not
@@ -87,61 +87,63 @@ def _answers(repetitions: Sequence[SeedOfStudy], arms: Sequence[PooledArm]) -> _
     return _Answers(truths[0].tolist(), correct)
 
 
-def effects(study: Study) -> Iterator[ArmEffects]:
+def effects(experiment: Experiment) -> Iterator[ArmEffects]:
     """For each comparison of an arm with a generator: recall by groups of classes and by class.
 
     A group holds the classes that have many, medium or few images in that seed. By class only where the same classes
     are rare in all seeds.
     """
-    generative = {row.arm for row in study.arms if row.family == "generative"}
-    answers = _answers(study.repetitions, study.arms)
-    for comparison in (comparison for comparison in study.comparisons if comparison.arm in generative):
-        extra = answers.image_variances(comparison, len(study.classes))
+    generative = {row.arm for row in experiment.arms if row.family == "generative"}
+    answers = _answers(experiment.repetitions, experiment.arms)
+    for comparison in (comparison for comparison in experiment.comparisons if comparison.arm in generative):
+        extra = answers.image_variances(comparison, len(experiment.classes))
         yield ArmEffects(
             comparison.classifier,
             comparison.arm,
             comparison.against,
-            groups=tuple(_groups(study, comparison, extra)),
-            classes=tuple(_classes(study, comparison, extra)) if study.one_order else (),
+            groups=tuple(_groups(experiment, comparison, extra)),
+            classes=tuple(_classes(experiment, comparison, extra)) if experiment.one_order else (),
         )
 
 
-def _recalls(study: Study, comparison: Comparison) -> tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]:
-    ours, theirs = (study.scores(comparison.classifier, arm) for arm in (comparison.arm, comparison.against))
-    assert ours is not None and theirs is not None  # a comparison is of two arms of the study
+def _recalls(
+    experiment: Experiment, comparison: Comparison
+) -> tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]:
+    ours, theirs = (experiment.scores(comparison.classifier, arm) for arm in (comparison.arm, comparison.against))
+    assert ours is not None and theirs is not None  # a comparison is of two arms of the experiment
     return ours.recall, theirs.recall
 
 
-def _classes(study: Study, comparison: Comparison, extra: Sequence[float] | None) -> list[ClassEffect]:
-    ours, theirs = _recalls(study, comparison)
-    return class_effects(study.classes, study.class_counts, ours, theirs, _support(study), extra)
+def _classes(experiment: Experiment, comparison: Comparison, extra: Sequence[float] | None) -> list[ClassEffect]:
+    ours, theirs = _recalls(experiment, comparison)
+    return class_effects(experiment.classes, experiment.class_counts, ours, theirs, _support(experiment), extra)
 
 
-def _support(study: Study) -> list[int]:
+def _support(experiment: Experiment) -> list[int]:
     """Test images of each class, from any row: they are the same in all."""
-    return [sum(line) for line in study.arms[0].confusion]
+    return [sum(line) for line in experiment.arms[0].confusion]
 
 
-def _groups(study: Study, comparison: Comparison, extra: Sequence[float] | None) -> Iterator[GroupEffect]:
+def _groups(experiment: Experiment, comparison: Comparison, extra: Sequence[float] | None) -> Iterator[GroupEffect]:
     """A group of which a seed has no class is left out, as its seeds would not be the same.
 
     Nor are its test images where the seeds rank classes otherwise: their variance is then left out.
     """
-    tested = {index for index, images in enumerate(_support(study)) if images}
+    tested = {index for index, images in enumerate(_support(experiment)) if images}
     by_seed = [
         {group: [index for index in members if index in tested] for group, members in class_groups(counts).items()}
-        for counts in study.counts
+        for counts in experiment.counts
     ]
-    pairs = list(zip(*_recalls(study, comparison), strict=True))
+    pairs = list(zip(*_recalls(experiment, comparison), strict=True))
     for group in by_seed[0]:
         if not all(groups.get(group) for groups in by_seed):
             continue
         members = [groups[group] for groups in by_seed]
-        images = variance_of_group(extra, members[0]) if extra is not None and study.one_order else 0.0
+        images = variance_of_group(extra, members[0]) if extra is not None and experiment.one_order else 0.0
         gains = [_gain(*pair, own) for pair, own in zip(pairs, members, strict=True)]
         delta, interval = mean_with_interval(gains, images)
-        names = tuple(study.classes[index] for index in members[0]) if study.one_order else ()
-        yield GroupEffect(group, names, sum(study.counts[0][index] for index in members[0]), delta, interval)
+        names = tuple(experiment.classes[index] for index in members[0]) if experiment.one_order else ()
+        yield GroupEffect(group, names, sum(experiment.counts[0][index] for index in members[0]), delta, interval)
 
 
 def _gain(ours: Sequence[float], theirs: Sequence[float], members: Sequence[int]) -> float:

@@ -224,23 +224,23 @@ def _named(folders: Sequence[Path]) -> str:
     return ", ".join(names) + (", ..." if len(folders) > NAMED else "")
 
 
-def load_records(paths: Sequence[Path], report: Reporter | None = None) -> Found:
+def load_records(paths: Sequence[Path], reporter: Reporter | None = None) -> Found:
     """Read every result at or below ``paths``: run folders, folders above them such as a sweep's, or ``result.json``.
 
     In the order of a sweep's cells where there is a sweep, else by name; a folder reached twice is read once. Raises
     DataError where a path is missing or a URL, and where no result can be read; so there is at least one record.
     """
-    report = report or Reporter()
+    reporter = reporter or Reporter()
     folders = list(run_folders(paths))
     if len(folders) > EACH:
-        report.stage(f"Read {len(folders):,} results")
-    found = _read_all(folders, report)
+        reporter.stage(f"Read {len(folders):,} results")
+    found = _read_all(folders, reporter)
     if not found.records:
         raise DataError(_nothing(paths, found))
     return found
 
 
-def _read_all(folders: Sequence[RunFolder], report: Reporter) -> Found:
+def _read_all(folders: Sequence[RunFolder], reporter: Reporter) -> Found:
     records: list[AnyRecord] = []
     damaged: list[tuple[Path, str]] = []
     for done, folder in enumerate(folders):
@@ -250,7 +250,7 @@ def _read_all(folders: Sequence[RunFolder], report: Reporter) -> Found:
             except DataError as error:
                 damaged.append((folder.path, str(error)))
         if done and done % EACH == 0:
-            report.advance(done, len(folders))
+            reporter.advance(done, len(folders))
     return Found(
         tuple(records),
         tuple(folder.path for folder in folders if not folder.finished),

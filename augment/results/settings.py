@@ -8,7 +8,7 @@ from typing import Any
 from augment.results.records import AnyRecord
 
 SEEDS = frozenset({"seed", "seeds", "regime_seed"})
-"""Settings in which repetitions of one study may differ."""
+"""Settings in which repetitions of one experiment may differ."""
 
 TOLD = SEEDS | {"dataset", "model", "regime", "size", "spread", "options", "arm_set", "device"}
 """Settings that are seeds, that stand elsewhere, or that change no accuracy."""

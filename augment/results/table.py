@@ -1,4 +1,4 @@
-"""What ``augment results`` lists: a row for each study and classifier, and one for each feature study and k."""
+"""What ``augment results`` lists: a row for each experiment and classifier, and one for each feature study and k."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from augment.evidence.statistics import Comparison, mean_with_interval
 from augment.evidence.verdict import Verdict
 from augment.metrics.scores import SCORES
+from augment.results.experiments import Experiment, PooledArm, experiments
 from augment.results.features_result import ComparisonAtK, FeaturesResult
 from augment.results.records import FeaturesRecord, Found, RunRecord
 from augment.results.selection import Condition, check_names, columns_of, select, sort_keys, value_of
 from augment.results.settings import apart, settings_of
-from augment.results.studies import PooledArm, Study, studies
 
 SCHEMA = "augment.results/2"
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """One classifier of a study, over all of its seeds.
+    """One classifier of an experiment, over all of its seeds.
 
-    differs: what sets the study apart from others of this model.  accuracy: in [0, 1], its mean over seeds with
+    differs: what sets the experiment apart from others of this model.  accuracy: in [0, 1], its mean over seeds with
     ``accuracy_low`` and ``accuracy_high``, bounds of the 95% interval, None with one seed.  arm: the best with a
     generator.  against: the best without.  difference, low, high: in percentage points, None where a guard failed.
     p: corrected for the arms tried.  kid, kid_floor: means over runs, of the first seed of each, None where these were
@@ -87,29 +87,29 @@ class FeatureRow:
 
 
 def run_rows(records: Sequence[RunRecord], *, each: bool = False) -> list[RunRow]:
-    """A row per study and classifier, over all seeds; with ``each`` one per run and classifier."""
+    """A row per experiment and classifier, over all seeds; with ``each`` one per run and classifier."""
     return [
-        _run_row(study, classifier)
-        for study in studies(records, join=not each)
-        for classifier in dict.fromkeys(row.classifier for row in study.arms)
+        _run_row(experiment, classifier)
+        for experiment in experiments(records, join=not each)
+        for classifier in dict.fromkeys(row.classifier for row in experiment.arms)
     ]
 
 
-def _run_row(study: Study, classifier: str) -> RunRow:
-    verdict = _verdict(study, classifier)
-    compared = _compared(study, classifier)
+def _run_row(experiment: Experiment, classifier: str) -> RunRow:
+    verdict = _verdict(experiment, classifier)
+    compared = _compared(experiment, classifier)
     trusted = compared if verdict.decision not in ("invalid", "nothing to compare") else None
-    best = _best(study, classifier, compared)
+    best = _best(experiment, classifier, compared)
     mean, interval = mean_with_interval(best.accuracy)
     accuracy_low, accuracy_high = interval or (None, None)
     low, high = (None, None) if trusted is None or trusted.ci95 is None else trusted.ci95
-    fidelity = _fidelity(study)
+    fidelity = _fidelity(experiment)
     return RunRow(
-        dataset=study.dataset,
-        regime=study.regime,
-        size=study.size,
-        model=study.model,
-        differs=study.label.removeprefix(study.model).strip(),
+        dataset=experiment.dataset,
+        regime=experiment.regime,
+        size=experiment.size,
+        model=experiment.model,
+        differs=experiment.label.removeprefix(experiment.model).strip(),
         classifier=classifier,
         arm=best.arm,
         accuracy=mean,
@@ -122,54 +122,54 @@ def _run_row(study: Study, classifier: str) -> RunRow:
         p=verdict.p,
         decision=verdict.decision,
         kid=fidelity.get("kid"),
-        kid_floor=_kid_floor(study),
-        scored_by=_scored_by(study),
+        kid_floor=_kid_floor(experiment),
+        scored_by=_scored_by(experiment),
         fidelity=fidelity,
-        seconds=round(sum(record.seconds for record in study.runs), 2),
-        seeds=len(study.seeds),
-        folders=[str(record.folder) for record in study.runs],
-        settings=dict(study.settings),
+        seconds=round(sum(record.seconds for record in experiment.runs), 2),
+        seeds=len(experiment.seeds),
+        folders=[str(record.folder) for record in experiment.runs],
+        settings=dict(experiment.settings),
     )
 
 
-def _verdict(study: Study, classifier: str) -> Verdict:
+def _verdict(experiment: Experiment, classifier: str) -> Verdict:
     """Of this classifier; a failed guard's, and one on nothing, are on all of them."""
-    found = [verdict for verdict in study.verdicts if verdict.classifier in (classifier, None)]
+    found = [verdict for verdict in experiment.verdicts if verdict.classifier in (classifier, None)]
     return found[0] if found else Verdict("", "nothing to compare")
 
 
-def _compared(study: Study, classifier: str) -> Comparison | None:
+def _compared(experiment: Experiment, classifier: str) -> Comparison | None:
     """The best arm with a generator against the best one without."""
-    generative = {row.arm for row in study.arms if row.family == "generative"}
-    rows = [row for row in study.comparisons if row.classifier == classifier and row.arm in generative]
+    generative = {row.arm for row in experiment.arms if row.family == "generative"}
+    rows = [row for row in experiment.comparisons if row.classifier == classifier and row.arm in generative]
     return max(rows, key=lambda row: row.delta, default=None)
 
 
-def _best(study: Study, classifier: str, compared: Comparison | None) -> PooledArm:
+def _best(experiment: Experiment, classifier: str, compared: Comparison | None) -> PooledArm:
     """The arm that a row is about: without a comparison, the most accurate one, with a generator where there is one."""
-    own = [row for row in study.arms if row.classifier == classifier]
+    own = [row for row in experiment.arms if row.classifier == classifier]
     if compared is not None:
         own = [row for row in own if row.arm == compared.arm]
     return max(own, key=lambda row: (row.family == "generative", sum(row.accuracy)))
 
 
-def _scored_by(study: Study) -> str | None:
+def _scored_by(experiment: Experiment) -> str | None:
     """The extractor and number of images of every run's scores; None where these differ."""
-    alike = {record.result.fidelity.measured_by for record in study.runs}
+    alike = {record.result.fidelity.measured_by for record in experiment.runs}
     return alike.pop() if len(alike) == 1 else None
 
 
-def _fidelity(study: Study) -> dict[str, float | None]:
+def _fidelity(experiment: Experiment) -> dict[str, float | None]:
     """Means over runs: of an extractor's scores only where one scored as many images in each."""
-    alike = _scored_by(study) is not None
+    alike = _scored_by(experiment) is not None
     kinds = [kind for kind in SCORES if alike or kind.by != "extractor"]
-    return {kind.name: _mean_of([run.result.fidelity[kind.name].value for run in study.runs]) for kind in kinds}
+    return {kind.name: _mean_of([run.result.fidelity[kind.name].value for run in experiment.runs]) for kind in kinds}
 
 
-def _kid_floor(study: Study) -> float | None:
-    if _scored_by(study) is None:
+def _kid_floor(experiment: Experiment) -> float | None:
+    if _scored_by(experiment) is None:
         return None
-    return _mean_of([record.result.fidelity["kid"].floor for record in study.runs])
+    return _mean_of([record.result.fidelity["kid"].floor for record in experiment.runs])
 
 
 def _mean_of(values: Sequence[float | None]) -> float | None:

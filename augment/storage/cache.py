@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from augment.storage.locks import held
+from augment.storage.locks import lock
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -61,10 +61,10 @@ def kept_parts(
     """
     if not reuse:
         made = make(list(parts))
-        with held(whole):
+        with lock(whole):
             _write(parts, made, write, unwritable)
         return {name: made[name] for name in parts}
-    with held(whole, waiting):
+    with lock(whole, waiting):
         found = {name: thing for name, path in parts.items() if (thing := read(path)) is not None}
         missing = [name for name in parts if name not in found]
         if missing:

@@ -93,7 +93,7 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deep") from None
 
 
-def place(folder: Path, fill: Callable[[Path], None]) -> None:
+def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Make ``folder`` through ``fill(temporary)`` and rename it into place; one that is already there is replaced.
 
     With several writers each puts a whole folder there and takes away a whole one; the last stays. A folder that is

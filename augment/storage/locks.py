@@ -19,7 +19,7 @@ POLL_SECONDS = 0.2
 
 
 @contextmanager
-def locked(folder: Path, name: str = ".lock", busy: str = "") -> Iterator[None]:
+def try_lock(folder: Path, name: str = ".lock", busy: str = "") -> Iterator[None]:
     """Hold a folder for this process; raises BusyError when another one has it.  busy: what it says then."""
     from filelock import FileLock, Timeout
 
@@ -38,7 +38,7 @@ def locked(folder: Path, name: str = ".lock", busy: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def held(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+def lock(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Make ``path``, a file or folder of a cache, while no other process does; waits for one that makes it.
 
     waiting: called once where another holds it; look again for what it has made. A holder that dies, also by SIGKILL,

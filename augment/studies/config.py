@@ -251,18 +251,18 @@ class StudyConfig(BaseModel):
         told = (setting for setting in self.settings() if setting.option.decides or setting.name == "dataset")
         return [words for setting in told for words in setting.words(getattr(self, setting.name))]
 
-    def load_data(self, report: Reporter) -> ImageSet:
+    def load_data(self, reporter: Reporter) -> ImageSet:
         """The data set; raises the errors of :func:`augment.load_dataset`."""
         from augment.datasets import load_dataset
 
-        report.stage(f"Load {self.dataset}")
+        reporter.stage(f"Load {self.dataset}")
         return load_dataset(
             self.dataset,
             data_dir=self.data_dir,
             image_size=self.image_size,
             strict=self.strict,
             offline=self.offline,
-            report=report.note,
+            log=reporter.note,
         )
 
 

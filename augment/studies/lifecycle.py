@@ -51,11 +51,11 @@ class StudyKind(ABC, Generic[C, P, R]):
     result: type[R]
 
     @abstractmethod
-    def prepare(self, config: C, report: Reporter) -> P:
+    def prepare(self, config: C, reporter: Reporter) -> P:
         """Load the data and resolve every default; raises the error a person can act on before anything is computed."""
 
     @abstractmethod
-    def carry_out(self, plan: P, report: Reporter) -> R:
+    def carry_out(self, plan: P, reporter: Reporter) -> R:
         """Do it; everything but ``result.json`` is then in the folder."""
 
     @abstractmethod
@@ -70,16 +70,16 @@ class StudyKind(ABC, Generic[C, P, R]):
     def identity(self, config: C, data: DataFacts) -> Identity:
         """What decides the result, but for the device where that is found when it begins."""
 
-    def data_of(self, config: C, report: Reporter) -> ImageSet:
+    def data_of(self, config: C, reporter: Reporter) -> ImageSet:
         """The data as the study uses them."""
-        return config.load_data(report)
+        return config.load_data(reporter)
 
-    def complete(self, config: C, report: Reporter, draw: Draw | None = None) -> R:
+    def complete(self, config: C, reporter: Reporter, draw: Draw | None = None) -> R:
         """Carry out a study, or hand back the result of an identical one that is there already."""
         from augment.studies.lifecycle import complete
 
-        plan: StudyPlan[R] = self.prepare(config, report)
-        return complete(plan, self.carry_out, report, draw)
+        plan: StudyPlan[R] = self.prepare(config, reporter)
+        return complete(plan, self.carry_out, reporter, draw)
 
 
 def study_of(command: Command) -> StudyKind[Any, Any, Any]:
@@ -136,7 +136,7 @@ Draw = Callable[[Path, StudyResult], None]
 """Draws what a study has found into its folder; the report's business, which studies do not know."""
 
 
-def complete(plan: StudyPlan[R], carry_out: Callable[[Any, Reporter], R], report: Reporter, draw: Draw | None) -> R:
+def complete(plan: StudyPlan[R], carry_out: Callable[[Any, Reporter], R], reporter: Reporter, draw: Draw | None) -> R:
     """The result of a study: one that is there already, or what ``carry_out`` finds, drawn and written to its folder.
 
     Raises BusyError while another process writes there, and DataError where it cannot be written.
@@ -144,9 +144,9 @@ def complete(plan: StudyPlan[R], carry_out: Callable[[Any, Reporter], R], report
     start, folder = time.perf_counter(), plan.folder
     found = _finished(plan)
     if found is not None:
-        report.note(f"Cached: this very {plan.config.called} was finished before.")
+        reporter.note(f"Cached: this very {plan.config.called} was finished before.")
         return found
-    with locks.locked(folder), tracked(plan.config.tracker, folder, to_json(plan.identity), report) as report:
+    with locks.try_lock(folder), tracked(plan.config.tracker, folder, to_json(plan.identity), reporter) as reporter:
         found = _finished(plan)
         if found is not None:  # by whoever held the folder just now
             return found
@@ -154,11 +154,11 @@ def complete(plan: StudyPlan[R], carry_out: Callable[[Any, Reporter], R], report
             files.write_json(folder / CONFIG, to_json(plan.identity))
         made_in = environment(plan.compute.device)
         with side_by_side(plan.jobs, plan.compute.device) as workers:
-            result = carry_out(plan.on(workers), report)
+            result = carry_out(plan.on(workers), reporter)
         result = replace(result, environment=made_in, identity=plan.identity.key)
-        report.stage("Draw and write the result")
+        reporter.stage("Draw and write the result")
         result = finish(folder, result, seconds=time.perf_counter() - start, draw=draw)
-        report.metrics(means(result.numbers()), 0)
+        reporter.metrics(means(result.numbers()), 0)
     return result
 
 

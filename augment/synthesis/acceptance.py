@@ -59,7 +59,7 @@ class ClassTally:
 
 
 @dataclass(frozen=True)
-class FilterReport:
+class FilterSummary:
     """What a filter cost and what became of the images it was shown.
 
     tallies and limits (largest distance allowed): of every class.  rounds: draws made.  seconds: of training the
@@ -116,11 +116,11 @@ class FilterReport:
         )
 
 
-def filtered(draw: Draw, counts: Sequence[int], teachers: Teachers) -> tuple[SyntheticSet, FilterReport]:
+def filtered(draw: Draw, counts: Sequence[int], teachers: Teachers) -> tuple[SyntheticSet, FilterSummary]:
     """Up to ``counts[c]`` images of every class c that the teachers keep, by ascending class, and what it took.
 
     Draws what is missing, with a margin from the acceptance so far, in at most ``teachers.strategy.rounds`` rounds.
-    The first that pass are kept; there may be fewer than wanted, see :meth:`FilterReport.shortfall`. Rows gain
+    The first that pass are kept; there may be fewer than wanted, see :meth:`FilterSummary.shortfall`. Rows gain
     teacher_probability, teacher_distance and filter_round. Errors: those of ``draw`` and :meth:`Teachers.judge`.
     """
     tallies = tuple(ClassTally(wanted) for wanted in counts)
@@ -137,7 +137,7 @@ def filtered(draw: Draw, counts: Sequence[int], teachers: Teachers) -> tuple[Syn
         accepted.append(_accepted(drawn, judgement, tallies, len(accepted)))
         seconds["drawing"] += between - start
         seconds["judging"] += time.perf_counter() - between
-    return _joined(accepted), FilterReport(tallies, tuple(teachers.limits.tolist()), len(accepted), seconds)
+    return _joined(accepted), FilterSummary(tallies, tuple(teachers.limits.tolist()), len(accepted), seconds)
 
 
 def _to_draw(tallies: Sequence[ClassTally]) -> Counts:

@@ -29,22 +29,22 @@ Drawn = tuple[SyntheticSet, FilterOutcome | None]
 
 
 def kept_or_drawn(
-    identity: Mapping[str, Any], draw: Callable[[], Drawn], *, reuse: bool, report: Reporter | None = None
+    identity: Mapping[str, Any], draw: Callable[[], Drawn], *, reuse: bool, reporter: Reporter | None = None
 ) -> Drawn:
     """The set of ``identity`` from the cache, or drawn now and kept; without ``reuse`` it is always drawn.
 
     identity: everything the images depend on besides the code that draws them, which is added here. A set that another
-    process draws is waited for; ``report`` says so.
+    process draws is waited for; ``reporter`` says so.
     """
-    report = report or Reporter()
+    reporter = reporter or Reporter()
     code = hashing.code_fingerprint(imported_sources(*MAKERS))
     return kept(
         cache_folder() / "synthetic" / hashing.content_hash({**identity, "code": code}),
         draw,
         read=_read,
-        write=lambda folder, drawn: files.place(folder, lambda temporary: _write(temporary, drawn)),
+        write=lambda folder, drawn: files.replace_folder(folder, lambda temporary: _write(temporary, drawn)),
         reuse=reuse,
-        waiting=lambda: report.note("Waiting for another process that makes the same synthetic images."),
+        waiting=lambda: reporter.note("Waiting for another process that makes the same synthetic images."),
     )
 
 

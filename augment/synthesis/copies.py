@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from augment.classifiers.batches import moved
+from augment.classifiers.batches import random_shift
 from augment.classifiers.transforms import transformed
 from augment.compute.device import CPU, Compute
 from augment.compute.encoding import encode_set
@@ -50,7 +50,7 @@ def transformed_copies(real: LabelledImages, counts: tuple[int, ...], transform:
     images = real.images[index]
     for start in range(0, len(index), PART):
         rows = index[start : start + PART]
-        shifted = moved(real.images, rows, "shift", moves)
+        shifted = random_shift(real.images, rows, "shift", moves)
         images[start : start + PART] = transformed(shifted, [transform], moves, share=1.0)
     made = provenance(None, labels, seed, f"copies:{transform}", index, stream=None)
     return SyntheticSet(images, labels, made, index)

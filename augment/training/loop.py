@@ -142,7 +142,7 @@ class Loop:
         state = self.state
         self._share_buffers()
         if self.updates.skipped or not self._finite(self.terms["loss"]):
-            self.average.heal()
+            self.average.replace_non_finite_buffers()
             state.skipped, state.streak = state.skipped + 1, state.streak + 1
             if state.streak >= PATIENCE:
                 raise self._diverged(f"in {PATIENCE} steps in a row")

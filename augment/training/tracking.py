@@ -46,19 +46,19 @@ def check_tracker(name: str) -> str:
 
 
 @contextmanager
-def tracked(name: str | None, folder: Path, settings: Mapping[str, Any], report: Reporter) -> Iterator[Reporter]:
-    """``report``, with its metrics in the tracker of that name, too; as it is without a name.
+def tracked(name: str | None, folder: Path, settings: Mapping[str, Any], reporter: Reporter) -> Iterator[Reporter]:
+    """``reporter``, with its metrics in the tracker of that name, too; as it is without a name.
 
     folder: of the run; it gets a folder ``tracker``.  settings: what is kept as the run's configuration. In several
     processes of a launch the first tracks. Raises UsageError where the tracker cannot begin.
     """
     if name is None or not is_main_process():
-        yield report
+        yield reporter
         return
     from accelerate.utils import patch_environment
 
     with patch_environment(**_variables(name, folder / FOLDER)):
-        reporter = Tracked(report, check_tracker(name), folder, settings)
+        reporter = Tracked(reporter, check_tracker(name), folder, settings)
         try:
             yield reporter
         finally:
@@ -74,27 +74,27 @@ def _variables(name: str, folder: Path) -> dict[str, str]:
 class Tracked(Reporter):
     """Hands everything on to another reporter, and metrics to a tracker, which begins with the first of them."""
 
-    def __init__(self, report: Reporter, name: str, folder: Path, settings: Mapping[str, Any]) -> None:
-        self.report, self.name, self.folder, self.settings = report, name, folder, settings
+    def __init__(self, reporter: Reporter, name: str, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.reporter, self.name, self.folder, self.settings = reporter, name, folder, settings
         self._tracker: GeneralTracker | None = None
         self._begun: set[str] = set()
         self._failed = False
 
     def stage(self, title: str) -> None:
         """Hand on."""
-        self.report.stage(title)
+        self.reporter.stage(title)
 
     def advance(self, done: float, total: float, detail: str = "") -> None:
         """Hand on."""
-        self.report.advance(done, total, detail)
+        self.reporter.advance(done, total, detail)
 
     def note(self, text: str) -> None:
         """Hand on."""
-        self.report.note(text)
+        self.reporter.note(text)
 
     def metrics(self, values: Mapping[str, float], step: int, folder: Path | None = None) -> None:
         """Log numbers by name: those of a training after the path of its folder, as in ``seed-1/generator/loss``."""
-        self.report.metrics(values, step, folder)
+        self.reporter.metrics(values, step, folder)
         part = None if folder is None else self._part(folder)
         named = {safe_tag(name if part is None else f"{part}/{name}"): float(value) for name, value in values.items()}
         if self._failed:
@@ -105,7 +105,7 @@ class Tracked(Reporter):
                 self._log(self._tracker, named, step, part)
             except Exception as error:  # hours of training must not end for a curve
                 self._failed = True
-                self.report.note(
+                self.reporter.note(
                     f"The tracker {self.name} failed and gets no more: {str(error) or type(error).__name__}"
                 )
 
@@ -150,7 +150,7 @@ class Tracked(Reporter):
                 try:
                     self._tracker.finish()
                 except Exception as error:  # the work is done and kept
-                    self.report.note(f"The tracker {self.name} did not close: {str(error) or type(error).__name__}")
+                    self.reporter.note(f"The tracker {self.name} did not close: {str(error) or type(error).__name__}")
 
 
 def _tracker(name: str, place: Path) -> GeneralTracker:

@@ -21,7 +21,7 @@ from augment.generator import Generator, ImageSpec
 from augment.progress import Reporter
 from augment.seeds import derived_seed
 from augment.storage.cache import kept
-from augment.storage.files import place, writing
+from augment.storage.files import replace_folder, writing
 from augment.storage.hashing import code_fingerprint, imported_sources
 from augment.storage.locations import cache_folder
 from augment.training.recipe import FILE, Recipe, TrainingRecord
@@ -71,7 +71,7 @@ def obtain(
     train: LabelledImages,
     validation: LabelledImages | None,
     folder: Path,
-    report: Reporter,
+    reporter: Reporter,
     *,
     reuse: bool = True,
 ) -> Trained:
@@ -80,25 +80,25 @@ def obtain(
     A kept generator that is damaged is named and made again; without ``reuse`` every one is. One that another process
     trains is waited for.
     """
-    found = _reuse(folder, folder, recipe, report) if reuse else None
+    found = _reuse(folder, folder, recipe, reporter) if reuse else None
     if found is not None:
         return found
 
     def make() -> Trained:
-        fit_into(recipe, spec, train, validation, folder, report, resume=reuse)
+        fit_into(recipe, spec, train, validation, folder, reporter, resume=reuse)
         return load_trained(folder, cached=False)
 
     def unwritable(error: OSError) -> None:  # the work is done and safe; a cache only spares doing it again
         place = error.filename2 or error.filename
-        report.note(f"The generator is not kept in the cache: {place} cannot be written ({error.strerror or error}).")
+        reporter.note(f"The generator is not kept in the cache: {place} cannot be written ({error.strerror or error}).")
 
     return kept(
         cache_folder() / "generators" / recipe.key,
         make,
-        read=lambda path: _reuse(path, folder, recipe, report),
-        write=lambda path, _: place(path, lambda temporary: _copy_files(folder, temporary)),
+        read=lambda path: _reuse(path, folder, recipe, reporter),
+        write=lambda path, _: replace_folder(path, lambda temporary: _copy_files(folder, temporary)),
         reuse=reuse,
-        waiting=lambda: report.note(f"{recipe.model}: waiting for another process that trains the same."),
+        waiting=lambda: reporter.note(f"{recipe.model}: waiting for another process that trains the same."),
         unwritable=unwritable,
     )
 
@@ -109,7 +109,7 @@ def fit_into(
     train: LabelledImages,
     validation: LabelledImages | None,
     folder: Path,
-    report: Reporter,
+    reporter: Reporter,
     *,
     resume: bool,
 ) -> None:
@@ -123,7 +123,7 @@ def fit_into(
     def on_progress(progress: Progress) -> None:
         shown = {name: value for name, value in progress.terms.items() if name in SHOWN or not name.startswith("val_")}
         terms = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
-        report.advance(progress.step, progress.steps, f"{progress.images_per_second:,.0f} images/s  {terms}")
+        reporter.advance(progress.step, progress.steps, f"{progress.images_per_second:,.0f} images/s  {terms}")
 
     processes = Processes.join(torch.device(recipe.device))
     if processes.is_main_process:
@@ -145,12 +145,12 @@ def fit_into(
         folder=folder,
         resume=resume,
         on_progress=on_progress,
-        on_row=lambda row: report.metrics(row, int(row["step"]), folder),
+        on_row=lambda row: reporter.metrics(row, int(row["step"]), folder),
     )
     if processes.is_main_process:
         _save(generator, recipe, result, folder)
     if result.stopped != "finished":
-        report.note(f"{recipe.model}: stopped after {result.steps} of {recipe.steps} steps ({result.stopped}).")
+        reporter.note(f"{recipe.model}: stopped after {result.steps} of {recipe.steps} steps ({result.stopped}).")
 
 
 def _save(generator: Generator, recipe: Recipe, result: TrainingResult, folder: Path) -> None:
@@ -175,30 +175,32 @@ def reusable(folder: Path, recipe: Recipe) -> bool:
     return training is not None and training.key == recipe.key
 
 
-def _reuse(kept: Path, folder: Path, recipe: Recipe, report: Reporter) -> Trained | None:
+def _reuse(kept: Path, folder: Path, recipe: Recipe, reporter: Reporter) -> Trained | None:
     """The generator of ``recipe`` in ``kept``, copied into ``folder``; None where there is none that can be read."""
     if not reusable(kept, recipe):
         return None
     try:
         found = load_trained(kept, cached=True)
     except DataError as error:
-        report.note(f"{recipe.model}: the one that was kept is unusable and will be replaced or trained again. {error}")
+        reporter.note(
+            f"{recipe.model}: the one that was kept is unusable and will be replaced or trained again. {error}"
+        )
         return None
     if kept != folder:
         with writing(folder):
-            place(folder, lambda temporary: _copy_files(kept, temporary))
-    _tell_history(folder, report)
-    report.note(f"{recipe.model}: cached, trained before with the same data, options and code.")
+            replace_folder(folder, lambda temporary: _copy_files(kept, temporary))
+    _tell_history(folder, reporter)
+    reporter.note(f"{recipe.model}: cached, trained before with the same data, options and code.")
     return found
 
 
-def _tell_history(folder: Path, report: Reporter) -> None:
+def _tell_history(folder: Path, reporter: Reporter) -> None:
     """The curves of a training that is over, for who follows this run."""
     from augment.training.history import read_history
 
     for row in read_history(folder / "history.csv"):
         if "step" in row:
-            report.metrics(row, int(row["step"]), folder)
+            reporter.metrics(row, int(row["step"]), folder)
 
 
 def _copy_files(source: Path, target: Path) -> None:

@@ -55,7 +55,7 @@ class WeightAverage:
             tensor.data, average.data = average.data, tensor.data
 
     @torch.no_grad()
-    def heal(self) -> None:
+    def replace_non_finite_buffers(self) -> None:
         """Put the averages in place of buffers that a non-finite batch spoiled (running statistics, say)."""
         live = self._live()
         for name in self._owners:

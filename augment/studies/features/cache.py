@@ -25,12 +25,12 @@ class FeatureCache:
     """Features kept on disk by the content of images, weights, options and code.
 
     folder: where they are kept; it need not exist. A folder that cannot be written only means encoding again.
-    report: is told where another process encodes the same and is waited for.
+    reporter: is told where another process encodes the same and is waited for.
     """
 
-    def __init__(self, folder: Path, report: Reporter | None = None) -> None:
+    def __init__(self, folder: Path, reporter: Reporter | None = None) -> None:
         self.folder = folder
-        self.report = report or Reporter()
+        self.reporter = reporter or Reporter()
 
     def encode(
         self,
@@ -68,7 +68,7 @@ class FeatureCache:
         return [found[name] for name in layers]
 
     def _waiting(self) -> None:
-        self.report.note("Waiting for another process that encodes the same images.")
+        self.reporter.note("Waiting for another process that encodes the same images.")
 
     def _file(self, base: Sequence[Any], layer: str | None) -> Path:
         return self.folder / f"{content_hash([*base, layer])}.safetensors"

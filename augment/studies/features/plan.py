@@ -162,13 +162,13 @@ class FeaturesPlan:
         return self.config.out / f"{name}-features-{self.model}-{self.identity.key[:10]}"
 
 
-def prepare(config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
+def prepare(config: FeaturesConfig, reporter: Reporter) -> FeaturesPlan:
     """Load the data and resolve every default; raises the error a person can act on before anything is computed."""
     check_names(config)
     model = model_name(config)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    data = config.load_data(report)
+    data = config.load_data(reporter)
     _check_images(config, data)
     untrained = untrained_model(config, model, data)
     if untrained.tags.semi_supervised and config.generator is None:

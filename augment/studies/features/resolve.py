@@ -18,10 +18,10 @@ from augment.studies.features.config import AUTO, FeaturesConfig
 from augment.studies.features.layer_search import Candidates, timestep_grid
 
 
-def layers_of(config: FeaturesConfig, report: Reporter) -> dict[str, Any]:
+def layers_of(config: FeaturesConfig, reporter: Reporter) -> dict[str, Any]:
     """What ``--layer list`` shows: the layers and timesteps of a model, and the options of its ``encode``."""
     model = model_name(config)
-    generator = untrained_model(config, model, config.load_data(report))
+    generator = untrained_model(config, model, config.load_data(reporter))
     options = encode_options(type(generator))
     return {
         "model": model,

@@ -38,7 +38,7 @@ class FeatureSource:
     """Trains, encodes and chooses for one plan."""
 
     plan: FeaturesPlan
-    report: Reporter
+    reporter: Reporter
 
     def obtain(self, labelled: Tensor | None = None, number: int = 0) -> Trained:
         """The generator: the saved one, one that was trained before, or trained now.
@@ -59,7 +59,7 @@ class FeatureSource:
                 fit,
                 validation,
                 generator_folders(plan)[number],
-                self.report,
+                self.reporter,
                 reuse=plan.config.resume,
             )
         found.generator.to(plan.compute.device)
@@ -70,7 +70,7 @@ class FeatureSource:
     ) -> list[Tensor]:
         """Features of uint8 images, one tensor per layer; read where they were encoded before."""
         plan = self.plan
-        cache = FeatureCache(cache_folder() / "features", self.report)
+        cache = FeatureCache(cache_folder() / "features", self.reporter)
         busy = plan.compute.queue.waiting  # with work enough
         encode: Any = cache.encode if plan.config.resume else encode_set
         found: list[Tensor] = encode(
@@ -78,7 +78,7 @@ class FeatureSource:
             images,
             layers=layers,
             compute=replace(plan.compute, workers=Workers(0)) if busy else plan.compute,
-            on_progress=lambda done, total: self.report.advance(done, total, detail),
+            on_progress=lambda done, total: self.reporter.advance(done, total, detail),
             **({} if t is None else {"t": t}),
             **plan.encode_options,
         )
@@ -104,7 +104,7 @@ class FeatureSource:
             lambda t, layers: self.encode(generator, images, t, layers, f"t {t}"),
             among=among,
             head=plan.config.heads[0],
-            on_progress=self.report.advance,
+            on_progress=self.reporter.advance,
         )
 
 

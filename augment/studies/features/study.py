@@ -53,13 +53,13 @@ class FeatureStudy(StudyKind[FeaturesConfig, FeaturesPlan, FeaturesResult]):
     config = FeaturesConfig
     result = FeaturesResult
 
-    def prepare(self, config: FeaturesConfig, report: Reporter) -> FeaturesPlan:
+    def prepare(self, config: FeaturesConfig, reporter: Reporter) -> FeaturesPlan:
         """Load the data and resolve every default."""
-        return prepare(config, report)
+        return prepare(config, reporter)
 
-    def carry_out(self, plan: FeaturesPlan, report: Reporter) -> FeaturesResult:
+    def carry_out(self, plan: FeaturesPlan, reporter: Reporter) -> FeaturesResult:
         """All episodes."""
-        return _carry_out(plan, report)
+        return _carry_out(plan, reporter)
 
     def models(self, config: FeaturesConfig) -> tuple[str, ...]:
         """The one generator whose features are studied."""
@@ -77,14 +77,14 @@ class FeatureStudy(StudyKind[FeaturesConfig, FeaturesPlan, FeaturesResult]):
 STUDY = FeatureStudy()
 
 
-def _carry_out(plan: FeaturesPlan, report: Reporter) -> FeaturesResult:
+def _carry_out(plan: FeaturesPlan, reporter: Reporter) -> FeaturesResult:
     """Baselines need no generator, so workers compute them while it is trained here."""
-    source, baselines = FeatureSource(plan, report), plan.config.baselines
+    source, baselines = FeatureSource(plan, reporter), plan.config.baselines
     networks = _begin_networks(plan) if "cnn" in baselines else []
     jobs = _begin_heads(plan, "pixels", pixels(plan)) if "pixels" in baselines else []
     ours = _with_labels(source) if plan.semi_supervised else _without_labels(source)
     if "untrained" in baselines:
-        report.stage("Choose and encode with the untrained net")
+        reporter.stage("Choose and encode with the untrained net")
         untrained = plan.untrained.to(plan.compute.device)
         t, layer = _best(source.search(untrained, plan.others), plan.others)
         table = source.table(untrained, plan.rows, t, layer)
@@ -92,10 +92,10 @@ def _carry_out(plan: FeaturesPlan, report: Reporter) -> FeaturesResult:
     if not ours.cells:
         jobs += _begin_heads(plan, plan.model, ours.table, ours.t, ours.layer)
     maps = begin_maps(plan, ours.table)
-    report.stage("Fit heads and train networks from scratch")
-    scored = _collected(plan, networks, report)
+    reporter.stage("Fit heads and train networks from scratch")
+    scored = _collected(plan, networks, reporter)
     for done, cells in enumerate(plan.compute.queue.in_order(jobs), start=1):
-        report.advance(done, len(jobs), "sets of heads")
+        reporter.advance(done, len(jobs), "sets of heads")
         scored += cells
     findings = Findings(
         generators=ours.generators,
@@ -106,7 +106,7 @@ def _carry_out(plan: FeaturesPlan, report: Reporter) -> FeaturesResult:
         cells=tuple(sorted((*ours.cells, *scored), key=lambda cell: _order(plan, cell))),
     )
     finished = result_of(plan, findings)
-    report.stage("Keep pictures")
+    reporter.stage("Keep pictures")
     with files.writing(plan.folder):
         save_pictures(plan, maps, ours.generators[-1].generator)
     _write_cards(plan, ours.generators, finished)
@@ -129,14 +129,14 @@ class _Ours:
 
 def _without_labels(source: FeatureSource) -> _Ours:
     """One generator for all k and episodes, trained on the pool without any label."""
-    plan, report = source.plan, source.report
-    report.stage(f"Train {plan.model} without labels")
+    plan, reporter = source.plan, source.reporter
+    reporter.stage(f"Train {plan.model} without labels")
     generator = source.obtain()
     if plan.own.several:
-        report.stage("Choose timestep and layer on validation images")
+        reporter.stage("Choose timestep and layer on validation images")
     found = source.search(generator.generator, plan.own)
     t, layer = _best(found, plan.own)
-    report.stage(f"Encode with {plan.model}")
+    reporter.stage(f"Encode with {plan.model}")
     return _Ours((generator,), t, layer, found, source.table(generator.generator, plan.all_rows, t, layer))
 
 
@@ -147,7 +147,7 @@ def _best(found: SearchMap | None, among: Candidates) -> tuple[int | None, str |
 
 def _with_labels(source: FeatureSource) -> _Ours:
     """A generator for every k and episode, shown the pool and these k labels per class and no others."""
-    plan, report = source.plan, source.report
+    plan, reporter = source.plan, source.reporter
     t, layer = _best(None, plan.own)
     generators: list[Trained] = []
     cells: list[EpisodePredictions] = []
@@ -155,7 +155,7 @@ def _with_labels(source: FeatureSource) -> _Ours:
     for k in plan.episodes.ks:
         found = []
         for index in range(len(plan.episodes.seeds)):
-            report.stage(f"Train {plan.model} with k = {k}, episode {index + 1} ({len(generators) + 1} of {total})")
+            reporter.stage(f"Train {plan.model} with k = {k}, episode {index + 1} ({len(generators) + 1} of {total})")
             episode = plan.episodes.single(k, index)
             labelled = episode.rows(k)[0]
             generators.append(source.obtain(labelled, len(generators)))
@@ -178,11 +178,11 @@ def _begin_networks(plan: FeaturesPlan) -> list[tuple[int, Pending]]:
     return found
 
 
-def _collected(plan: FeaturesPlan, networks: list[tuple[int, Pending]], report: Reporter) -> list[EpisodePredictions]:
+def _collected(plan: FeaturesPlan, networks: list[tuple[int, Pending]], reporter: Reporter) -> list[EpisodePredictions]:
     predictions: dict[int, list[Tensor]] = {}
     seconds: dict[int, float] = {}
     for done, (k, pending) in enumerate(networks):
-        report.advance(done, len(networks), "networks from scratch")
+        reporter.advance(done, len(networks), "networks from scratch")
         (result,) = evaluation.collect([pending], plan.data, plan.compute.queue)
         predictions.setdefault(k, []).append(torch.tensor(result.predictions[0]))
         seconds[k] = seconds.get(k, 0.0) + result.seconds

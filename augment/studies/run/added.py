@@ -49,7 +49,7 @@ def make_added(
     draw: Draw,
     generator: Generator | None,
     spec: ArmSpec,
-    report: Reporter,
+    reporter: Reporter,
 ) -> Added:
     """What an arm adds, from the cache where the very same images were made before."""
     counts = counts_of(spec.usage, plan.counts)
@@ -64,11 +64,11 @@ def make_added(
     }
 
     def make() -> cache.Drawn:
-        report.stage(f"Make images of {spec.name}{draw.label}")
-        return _made(plan, draw, generator, spec, counts, report)
+        reporter.stage(f"Make images of {spec.name}{draw.label}")
+        return _made(plan, draw, generator, spec, counts, reporter)
 
-    images, filter_report = cache.kept_or_drawn(identity, make, reuse=plan.config.resume, report=report)
-    _tell_shortfall(spec, counts, images, report)
+    images, filter_report = cache.kept_or_drawn(identity, make, reuse=plan.config.resume, reporter=reporter)
+    _tell_shortfall(spec, counts, images, reporter)
     index, distance = _nearest(images, draw)
     origins = torch.where(images.parents == NO_PARENT, index, images.parents)
     return Added(spec.generator, _located(images, draw, index, distance), origins, filter_report)
@@ -80,7 +80,7 @@ def _made(
     generator: Generator | None,
     spec: ArmSpec,
     counts: tuple[int, ...],
-    report: Reporter,
+    reporter: Reporter,
 ) -> cache.Drawn:
     seed = draw.seed
     if spec.adds == DUPLICATE:
@@ -96,13 +96,13 @@ def _made(
 
     def drawn(wanted: tuple[int, ...], turn: int) -> SyntheticSet:
         own = derived_seed(seed, "turn", turn) if turn else seed
-        return synthesise(generator, wanted, seed=own, on_progress=report.advance, **how)
+        return synthesise(generator, wanted, seed=own, on_progress=reporter.advance, **how)
 
     rule = spec.usage.filter
     if rule is None:
         return drawn(counts, 0), None
     guards.refuse_test_images(draw.real.images, plan.test, "the images that the teachers keep")
-    report.stage(f"Train teachers{draw.label}")
+    reporter.stage(f"Train teachers{draw.label}")
     teachers = Teachers.fit(
         draw.real,
         len(plan.data.classes),
@@ -131,9 +131,9 @@ def _located(images: SyntheticSet, draw: Draw, index: Tensor, distance: Tensor) 
     return with_nearest(replace(images, rows=rows), train[index], distance)
 
 
-def _tell_shortfall(spec: ArmSpec, counts: tuple[int, ...], images: SyntheticSet, report: Reporter) -> None:
+def _tell_shortfall(spec: ArmSpec, counts: tuple[int, ...], images: SyntheticSet, reporter: Reporter) -> None:
     missing = sum(counts) - len(images.labels)
     if sum(counts) == 0:
-        report.note(f"{spec.usage.counts} asks for no images in arm {spec.name}: no class has a deficit.")
+        reporter.note(f"{spec.usage.counts} asks for no images in arm {spec.name}: no class has a deficit.")
     elif missing:
-        report.note(f"Arm {spec.name}: the filter kept {len(images.labels):,} of the {sum(counts):,} images wanted.")
+        reporter.note(f"Arm {spec.name}: the filter kept {len(images.labels):,} of the {sum(counts):,} images wanted.")

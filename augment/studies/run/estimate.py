@@ -76,26 +76,26 @@ class Estimate:
         }
 
 
-def estimate(config: RunConfig, report: Reporter) -> Estimate:
+def estimate(config: RunConfig, reporter: Reporter) -> Estimate:
     """What a run would do and how long that takes; nothing is written. Raises what the run would raise at its start."""
-    return estimate_plan(prepare(config, report), report)
+    return estimate_plan(prepare(config, reporter), reporter)
 
 
-def estimate_plan(plan: Plan, report: Reporter) -> Estimate:
+def estimate_plan(plan: Plan, reporter: Reporter) -> Estimate:
     """The estimate of a plan. Single arms that are cached are counted as if they were not."""
     manifest = plan.manifest(plan.config.seed)
     real = plan.data.train.subset(manifest.train)
     stages: list[Stage] = []
     for model in plan.models:
-        report.stage(f"Time {model}")
+        reporter.stage(f"Time {model}")
         stages += _of_generator(plan, model, real)
-    report.stage("Time the classifiers")
+    reporter.stage("Time the classifiers")
     stages += _of_classifiers(plan, real)
     cores = torch.get_num_threads() if plan.compute.device == "cpu" else 1
     return Estimate(str(plan.folder), tuple(stages), cores)
 
 
-def within(plan: Plan, report: Reporter) -> float | None:
+def within(plan: Plan, reporter: Reporter) -> float | None:
     """Minutes each generator's training may take so that the run keeps to ``--max-minutes``; None where all fits.
 
     Raises ConfigError when everything else alone takes longer.
@@ -103,7 +103,7 @@ def within(plan: Plan, report: Reporter) -> float | None:
     limit = plan.config.max_minutes
     if limit is None:
         return None
-    found = estimate_plan(plan, report)
+    found = estimate_plan(plan, reporter)
     if found.seconds <= 60 * limit:
         return None
     rest = sum(stage.seconds for stage in found.stages if not stage.alone)
@@ -114,7 +114,7 @@ def within(plan: Plan, report: Reporter) -> float | None:
             f"All but the generators takes about {rest / found.cores / 60:.1f} minutes, and --max-minutes {limit:g} "
             "leaves them nothing. Take fewer arms, seeds or updates, or more minutes; --dry-run shows the stages."
         )
-    report.note(f"To keep to {limit:g} minutes each generator is trained for {left / 60:.1f}.")
+    reporter.note(f"To keep to {limit:g} minutes each generator is trained for {left / 60:.1f}.")
     return left / 60
 
 

@@ -163,7 +163,7 @@ class Plan:
         return self.config.out / f"{name}-{self.config.regime}-{self.config.model}-{self.identity.key[:10]}"
 
 
-def prepare(config: RunConfig, report: Reporter) -> Plan:
+def prepare(config: RunConfig, reporter: Reporter) -> Plan:
     """Load the data and resolve every default; raises the error a person can act on before anything is computed.
 
     What can be known without the data is checked before they are loaded.
@@ -172,9 +172,9 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
     given = None if config.strategy is None else Usage.parse(config.strategy)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    loaded = config.load_data(report)
+    loaded = config.load_data(reporter)
     test = Fingerprint(loaded.test.images)
-    data = without_test_images(loaded, test, report)
+    data = without_test_images(loaded, test, reporter)
     counts = counts_of_regime(config, DataFacts.of(data))
     usage = default_usage(counts, given)
     plan = Plan(
@@ -188,7 +188,7 @@ def prepare(config: RunConfig, report: Reporter) -> Plan:
         updates=config.updates or default_updates(sum(counts)),
     )
     _check_images(plan)
-    return replace(plan, arms=tuple(_possible(plan, report)))
+    return replace(plan, arms=tuple(_possible(plan, reporter)))
 
 
 def _arms(config: RunConfig, usage: Usage) -> Iterator[ArmSpec]:
@@ -218,14 +218,14 @@ def check_names(config: RunConfig) -> None:
     _check_models(config, specs_of(config))
 
 
-def without_test_images(data: ImageSet, test: Fingerprint, report: Reporter) -> ImageSet:
+def without_test_images(data: ImageSet, test: Fingerprint, reporter: Reporter) -> ImageSet:
     """The set without training images that are, pixel for pixel, test images, too; says how many were left out."""
     known = test.contains(data.train.images)
     if not bool(known.any()):
         return data
     kept = (~known).nonzero()[:, 0]
     note = f"{int(known.sum()):,} training images are test images, too, pixel for pixel; training leaves them out."
-    report.note(note)
+    reporter.note(note)
     if not len(kept):
         raise DataError(f"{data.name}: every training image is a test image, too. Give parts that differ.")
     return replace(data, train=data.train.subset(kept), sha256="", notes=(*data.notes, note))
@@ -244,7 +244,7 @@ def _check_models(config: RunConfig, specs: Sequence[ArmSpec]) -> None:
             raise UsageError(f"--set {key}: {use if owner in known else unknown_name('model', owner, known)}")
 
 
-def _possible(plan: Plan, report: Reporter) -> Iterator[ArmSpec]:
+def _possible(plan: Plan, reporter: Reporter) -> Iterator[ArmSpec]:
     """The arms that their generators can make; one of a named set that it cannot is left out with a note.
 
     Known only of an instance, as options may switch capabilities off. Raises what a generator lacks for an arm that was
@@ -267,7 +267,7 @@ def _possible(plan: Plan, report: Reporter) -> Iterator[ArmSpec]:
         except (ConfigError, DataError, UsageError) as error:
             if arm.name in asked:
                 raise
-            report.note(f"Set {plan.config.arm_set!r} without {arm.name}: {error}")
+            reporter.note(f"Set {plan.config.arm_set!r} without {arm.name}: {error}")
             continue
         yield arm
 

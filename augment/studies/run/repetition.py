@@ -40,15 +40,15 @@ def generator_folder(plan: Plan, model: str) -> str:
     return "generator" if model == plan.config.model else f"generator-{model}"
 
 
-def obtain_generator(plan: Plan, draw: Draw, model: str, report: Reporter) -> Trained:
+def obtain_generator(plan: Plan, draw: Draw, model: str, reporter: Reporter) -> Trained:
     """One generator of a repetition, trained or reused."""
-    report.stage(f"Train {model}{draw.label}")
+    reporter.stage(f"Train {model}{draw.label}")
     fit, validation = trained.generator_parts(draw.manifest, plan.data.train)
     if validation is not None:
         guards.refuse_test_images(validation.images, plan.test, f"the weights of {model} that are kept")
     recipe = plan.recipe(model, draw.manifest, draw.seed)
     folder = draw.folder / generator_folder(plan, model)
-    result = trained.obtain(recipe, plan.data.spec, fit, validation, folder, report, reuse=plan.config.resume)
+    result = trained.obtain(recipe, plan.data.spec, fit, validation, folder, reporter, reuse=plan.config.resume)
     if model == plan.config.model:
         with files.writing(draw.folder):
             shutil.copy2(folder / "history.csv", draw.folder / "history.csv")
@@ -60,13 +60,13 @@ def add_images(
     plan: Plan,
     repetition: Repetition,
     spec: ArmSpec,
-    report: Reporter,
+    reporter: Reporter,
 ) -> None:
     """Make the images that an arm adds, unless another arm has made them."""
     if spec.adds is None or added_key(spec) in repetition.added:
         return
     generator = None if spec.generator is None else repetition.trained[spec.generator].generator
-    repetition.added[added_key(spec)] = make_added(plan, repetition.draw, generator, spec, report)
+    repetition.added[added_key(spec)] = make_added(plan, repetition.draw, generator, spec, reporter)
 
 
 def begin(plan: Plan, repetition: Repetition, specs: list[ArmSpec]) -> Iterator[Pending]:

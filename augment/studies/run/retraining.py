@@ -23,7 +23,7 @@ from augment.studies.run.plan import Draw, Plan
 from augment.studies.run.repetition import Repetition, add_images, arm_of, begin_one, budget_of, obtain_generator
 
 
-def train_again(plan: Plan, repetitions: Sequence[Repetition], report: Reporter) -> None:
+def train_again(plan: Plan, repetitions: Sequence[Repetition], reporter: Reporter) -> None:
     """Train the named arms again in every repetition, with other seeds of the classifier.
 
     The arm that looks best is partly the one that was lucky. With several repetitions each result becomes the mean of
@@ -33,10 +33,10 @@ def train_again(plan: Plan, repetitions: Sequence[Repetition], report: Reporter)
     """
     alone, done = len(repetitions) == 1, set[tuple[str, str]]()
     while named := _named(plan, repetitions) - done:
-        report.stage("Train the named arms again")
+        reporter.stage("Train the named arms again")
         begun = [(one, _begin(plan, one, *pair)) for pair in sorted(named) for one in repetitions]
         for number, (repetition, pending) in enumerate(begun):
-            report.advance(number, len(begun), f"{pending.arm}{repetition.draw.label}")
+            reporter.advance(number, len(begun), f"{pending.arm}{repetition.draw.label}")
             (again,) = evaluation.collect([pending], repetition.draw.data, plan.compute.queue)
             if alone:
                 repetition.again.append(again)
@@ -78,7 +78,7 @@ class Repeat:
     pending: Pending
 
 
-def begin(plan: Plan, repetitions: list[Repetition], report: Reporter) -> list[Repeat]:
+def begin(plan: Plan, repetitions: list[Repetition], reporter: Reporter) -> list[Repeat]:
     """Begin the repeats of every seed but the first."""
     first, begun = repetitions[0], []
     chosen = repeated(plan)
@@ -92,8 +92,8 @@ def begin(plan: Plan, repetitions: list[Repetition], report: Reporter) -> list[R
             again = Repetition(replace(draw, seed=other.draw.seed, label=label, folder=folder))
             for spec in chosen:
                 if spec.generator is not None:
-                    again.trained[spec.generator] = obtain_generator(plan, again.draw, spec.generator, report)
-                    add_images(plan, again, spec, report)
+                    again.trained[spec.generator] = obtain_generator(plan, again.draw, spec.generator, reporter)
+                    add_images(plan, again, spec, reporter)
                     pending = begin_one(plan, again.draw, arm_of(again, spec), spec)
                     begun.append(Repeat(spec, False, again.draw, pending))
     return begun

@@ -54,18 +54,18 @@ PICTURED = 12
 """Held-out images whose reconstructions are drawn."""
 
 
-def scoring(plan: Plan, repetition: Repetition, report: Reporter) -> Scoring:
+def scoring(plan: Plan, repetition: Repetition, reporter: Reporter) -> Scoring:
     """Draw samples of the run's model, as many of each class as held-out images, and show some of them."""
     data, seed = repetition.draw.data, repetition.draw.seed
     generator = repetition.trained[plan.config.model].generator
     references = split_references(data.test, plan.config.fidelity_images, seed)
-    report.stage("Draw samples to score")
+    reporter.stage("Draw samples to score")
     fake = sample_like(
         generator,
         references.held_out.labels,
         derived_seed(seed, "samples to score"),
         compute=plan.compute,
-        on_progress=report.advance,
+        on_progress=reporter.advance,
     )
     restored = reconstructions(generator, references.held_out)
     _draw_pictures(plan, fake, references.held_out, restored)
@@ -168,13 +168,13 @@ class RunStudy(StudyKind[RunConfig, Plan, RunResult]):
     config = RunConfig
     result = RunResult
 
-    def prepare(self, config: RunConfig, report: Reporter) -> Plan:
+    def prepare(self, config: RunConfig, reporter: Reporter) -> Plan:
         """Load the data and resolve every default."""
-        return prepare(config, report)
+        return prepare(config, reporter)
 
-    def carry_out(self, plan: Plan, report: Reporter) -> RunResult:
+    def carry_out(self, plan: Plan, reporter: Reporter) -> RunResult:
         """All repetitions."""
-        return _carry_out(plan, report)
+        return _carry_out(plan, reporter)
 
     def models(self, config: RunConfig) -> tuple[str, ...]:
         """All generators that its arms use."""
@@ -189,16 +189,16 @@ class RunStudy(StudyKind[RunConfig, Plan, RunResult]):
         """What decides the result."""
         return identity_of(config, data)
 
-    def data_of(self, config: RunConfig, report: Reporter) -> ImageSet:
+    def data_of(self, config: RunConfig, reporter: Reporter) -> ImageSet:
         """Without training images that are test images, too."""
-        data = config.load_data(report)
+        data = config.load_data(reporter)
         return without_test_images(data, Fingerprint(data.test.images), Reporter())
 
 
 STUDY = RunStudy()
 
 
-def _within_time(plan: Plan, report: Reporter) -> Plan:
+def _within_time(plan: Plan, reporter: Reporter) -> Plan:
     """The plan with the time its generators may take; a resumed run keeps what it had."""
     file = plan.folder / "time.json"
     known = files.read_json(file)
@@ -208,31 +208,31 @@ def _within_time(plan: Plan, report: Reporter) -> Plan:
         return plan
     from augment.studies.run.estimate import within
 
-    minutes = within(plan, report)
+    minutes = within(plan, reporter)
     with files.writing(plan.folder):
         files.write_json(file, {"generator_minutes": minutes})
     return replace(plan, generator_minutes=minutes)
 
 
-def _carry_out(plan: Plan, report: Reporter) -> RunResult:
+def _carry_out(plan: Plan, reporter: Reporter) -> RunResult:
     """All repetitions; arms without a generator begin first, and workers train them while generators are trained."""
-    plan = _within_time(plan, report)
+    plan = _within_time(plan, reporter)
     repetitions = [Repetition(draw_of(plan, index)) for index in range(plan.config.seeds)]
-    pending = [_begin(plan, repetition, "classical", report) for repetition in repetitions]
+    pending = [_begin(plan, repetition, "classical", reporter) for repetition in repetitions]
     for repetition, begun in zip(repetitions, pending, strict=True):
         for model in plan.models:
-            repetition.trained[model] = obtain_generator(plan, repetition.draw, model, report)
-        begun += _begin(plan, repetition, "generative", report)
+            repetition.trained[model] = obtain_generator(plan, repetition.draw, model, reporter)
+        begun += _begin(plan, repetition, "generative", reporter)
         save_images(plan, repetition)
-    scores = plan.compute.queue.submit(scoring(plan, repetitions[0], report).compute)
-    repeats = retraining.begin(plan, repetitions, report) if plan.config.seeds > 1 else []
-    report.stage("Train classifiers and score the samples")
+    scores = plan.compute.queue.submit(scoring(plan, repetitions[0], reporter).compute)
+    repeats = retraining.begin(plan, repetitions, reporter) if plan.config.seeds > 1 else []
+    reporter.stage("Train classifiers and score the samples")
     entries = [(repetition, entry) for repetition, begun in zip(repetitions, pending, strict=True) for entry in begun]
     for done, (repetition, entry) in enumerate(entries):
-        report.advance(done, len(entries), f"{entry.arm}{repetition.draw.label}")
+        reporter.advance(done, len(entries), f"{entry.arm}{repetition.draw.label}")
         repetition.results += evaluation.collect([entry], repetition.draw.data, plan.compute.queue)
     spreads = retraining.collect(plan, repetitions, repeats)
-    retraining.train_again(plan, repetitions, report)
+    retraining.train_again(plan, repetitions, reporter)
     (fidelity,) = plan.compute.queue.results([scores])
     found = result_of(plan, repetitions, fidelity, spreads)
     save_predictions(plan, repetitions)
@@ -240,9 +240,9 @@ def _carry_out(plan: Plan, report: Reporter) -> RunResult:
     return found
 
 
-def _begin(plan: Plan, repetition: Repetition, family: str, report: Reporter) -> list[Pending]:
+def _begin(plan: Plan, repetition: Repetition, family: str, reporter: Reporter) -> list[Pending]:
     """Begin the arms of one family; their images are made first."""
     specs: list[ArmSpec] = [spec for spec in plan.arms if spec.family == family]
     for spec in specs:
-        add_images(plan, repetition, spec, report)
+        add_images(plan, repetition, spec, reporter)
     return list(begin(plan, repetition, specs))

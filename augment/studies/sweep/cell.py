@@ -76,7 +76,7 @@ class Outcome:
         return asdict(self)
 
 
-def carry_out(cell: Cell, out: Path, report: Reporter, draw: Draw | None = None, *, attempt: int = 1) -> Outcome:
+def carry_out(cell: Cell, out: Path, reporter: Reporter, draw: Draw | None = None, *, attempt: int = 1) -> Outcome:
     """Carry out a cell with its run folder in ``out``; only :class:`~augment.errors.Stopped` is raised.
 
     Whatever was finished of it before is reused, so that a cell may be begun any number of times.  draw: what a
@@ -85,7 +85,7 @@ def carry_out(cell: Cell, out: Path, report: Reporter, draw: Draw | None = None,
     start = time.perf_counter()
     ends: dict[str, Any] = {}
     try:
-        found = _patiently(cell, out, report, draw)
+        found = _patiently(cell, out, reporter, draw)
         ends = {"status": "finished", "folder": found.folder.name, "identity": found.identity, "cached": found.cached}
     except Stopped:
         raise
@@ -103,20 +103,20 @@ def carry_out(cell: Cell, out: Path, report: Reporter, draw: Draw | None = None,
     )
 
 
-def _patiently(cell: Cell, out: Path, report: Reporter, draw: Draw | None) -> StudyResult:
+def _patiently(cell: Cell, out: Path, reporter: Reporter, draw: Draw | None) -> StudyResult:
     """The result, as soon as the run folder is free."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            return _result(cell, out, report, draw)
+            return _result(cell, out, reporter, draw)
         except BusyError:
             if time.monotonic() > until:
                 raise
-        report.stage("Wait for another process to leave the run folder")
+        reporter.stage("Wait for another process to leave the run folder")
         time.sleep(1.0)
 
 
-def _result(cell: Cell, out: Path, report: Reporter, draw: Draw | None) -> StudyResult:
+def _result(cell: Cell, out: Path, reporter: Reporter, draw: Draw | None) -> StudyResult:
     study = study_of(cell.command)
-    found: StudyResult = study.complete(study.config.parse(**{**cell.settings, "out": out}), report, draw)
+    found: StudyResult = study.complete(study.config.parse(**{**cell.settings, "out": out}), reporter, draw)
     return found

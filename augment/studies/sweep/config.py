@@ -18,7 +18,7 @@ OWN = ("command", "name", "out", "seed", "seeds", "set")
 """Keys of a sweep itself."""
 
 OF_THE_MACHINE = ("workers", "executor", "address", "retries", "cpus_per_cell", "gpus_per_cell", "dry_run", "json")
-"""Options of the command that are no keys of a study file."""
+"""Options of the command that are no keys of a sweep file."""
 
 
 class SweepConfig(BaseModel):
@@ -84,7 +84,7 @@ class SweepConfig(BaseModel):
             raise ConfigError(f"name: {self.name}: letters, digits, - _ and . make a name, as in {example}.")
         for needed in ("dataset",) if "generator" in self.values else ("dataset", "model"):
             if needed not in self.values:
-                raise ConfigError(f"A sweep needs a {needed}: give --{needed}, or the key {needed} in the study file.")
+                raise ConfigError(f"A sweep needs a {needed}: give --{needed}, or the key {needed} in the sweep file.")
         if "class_counts" in self.values and "explicit" not in self.values["regime"]:
             raise ConfigError("class_counts go with regime explicit (or with no regime), and only with it.")
         return self

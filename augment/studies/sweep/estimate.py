@@ -12,7 +12,7 @@ from augment.storage.hashing import content_hash
 from augment.studies.sweep.cell import Cell, Outcome
 from augment.studies.sweep.progress import counts_of, model_of
 
-SCHEMA = "augment.studies.sweep-estimate/1"
+SCHEMA = "augment.sweep-estimate/1"
 
 ALIKE = frozenset({"seed", "regime", "regime_seed", "size", "imbalance_factor", "class_counts"})
 """Settings in which cells differ that are taken to cost the same; the largest one is timed."""
@@ -84,7 +84,7 @@ def estimate_sweep(
     location: str,
     cells: Sequence[Cell],
     records: Mapping[str, Outcome],
-    report: Reporter,
+    reporter: Reporter,
     *,
     workers: int,
     threads: int,
@@ -102,7 +102,7 @@ def estimate_sweep(
     times = []
     for group in groups.values():
         shared = _group(group[0], without=("model", "options"))
-        times.append(_time(group, kept, report, threads=threads, first=shared not in seen))
+        times.append(_time(group, kept, reporter, threads=threads, first=shared not in seen))
         seen.add(shared)
     return SweepEstimate(location, tuple(cells), kept, tuple(times), workers)
 
@@ -113,25 +113,25 @@ def _group(cell: Cell, without: Sequence[str] = ()) -> str:
 
 
 def _time(
-    group: Sequence[Cell], records: Mapping[str, Outcome], report: Reporter, *, threads: int, first: bool
+    group: Sequence[Cell], records: Mapping[str, Outcome], reporter: Reporter, *, threads: int, first: bool
 ) -> ModelTime:
     done = [records[cell.key] for cell in group if cell.key in records and records[cell.key].status == "finished"]
     real = [outcome.seconds for outcome in done if not outcome.cached]
     each, source = (fmean(real), "finished cells") if real else (None, "")
     if each is None and len(done) < len(group) and group[0].command == "run":
         largest = max(group, key=lambda cell: int(cell.coordinates["size"]))
-        each, source = _timed(largest, report, threads=threads, first=first), "a timed warm-up"
+        each, source = _timed(largest, reporter, threads=threads, first=first), "a timed warm-up"
     dataset = str(group[0].coordinates["dataset"])
     return ModelTime(dataset, model_of(group[0]), len(group), len(done), each, source)
 
 
-def _timed(cell: Cell, report: Reporter, *, threads: int, first: bool) -> float:
+def _timed(cell: Cell, reporter: Reporter, *, threads: int, first: bool) -> float:
     """Seconds of a cell by a warm-up of each kind of work; without ``first``, of its arms with a generator alone."""
     from augment.studies.run.config import RunConfig
     from augment.studies.run.estimate import estimate_plan
     from augment.studies.run.plan import prepare
 
-    plan = prepare(RunConfig.parse(**cell.settings), report)
+    plan = prepare(RunConfig.parse(**cell.settings), reporter)
     if not first:
         plan = replace(plan, arms=tuple(arm for arm in plan.arms if arm.family == "generative"))
-    return replace(estimate_plan(plan, report), cores=threads).seconds
+    return replace(estimate_plan(plan, reporter), cores=threads).seconds

@@ -9,7 +9,7 @@ from augment.studies.sweep.cell import Cell, Outcome
 
 
 @dataclass(frozen=True)
-class Doing:
+class CellProgress:
     """What a cell that runs is at, where the executor can tell."""
 
     key: str
@@ -33,7 +33,7 @@ class Executor(Protocol):
         """Hand out a cell; only while :attr:`free` is positive."""
         ...
 
-    def wait(self, seconds: float) -> list[Outcome | Doing]:
+    def wait(self, seconds: float) -> list[Outcome | CellProgress]:
         """What happened since the last call; waits so long for something to happen."""
         ...
 

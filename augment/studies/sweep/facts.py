@@ -16,12 +16,12 @@ class Facts:
     """What cells have in common, found once."""
 
     study: StudyKind[Any, Any, Any]
-    report: Reporter
+    reporter: Reporter
     data: dict[tuple[Any, ...], DataFacts] = field(default_factory=dict)
 
     def data_of(self, config: StudyConfig) -> DataFacts:
         """Load a data set as the study does."""
         key = (config.dataset, config.data_dir, config.image_size, config.strict)
         if key not in self.data:
-            self.data[key] = DataFacts.of(self.study.data_of(config, self.report))
+            self.data[key] = DataFacts.of(self.study.data_of(config, self.reporter))
         return self.data[key]

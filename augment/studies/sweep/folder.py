@@ -19,7 +19,7 @@ from typing import Any
 from augment.storage import files, hashing, locks
 from augment.storage.locations import cache_folder
 from augment.studies.sweep.cell import Outcome
-from augment.studies.sweep.places import LocalPlace, Place, UrlPlace, path_of
+from augment.studies.sweep.stores import LocalStore, Store, UrlStore, path_of
 
 _TAIL = 4096
 """Bytes at the end of a ``result.json`` that are read for its identity; the fields of a run itself come last."""
@@ -38,9 +38,9 @@ class SweepFolder:
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
         path = path_of(self.location)
-        self._store = UrlPlace(self.location) if path is None else None
+        self._remote = UrlStore(self.location) if path is None else None
         self._here = _staging(self.location) if path is None else path
-        self._place: Place = self._store or LocalPlace(self._here)
+        self._store: Store = self._remote or LocalStore(self._here)
 
     def run_root(self) -> Path:
         """Where a cell writes its run folder: here, or for a URL on this machine until it is finished."""
@@ -53,10 +53,10 @@ class SweepFolder:
         copy of this machine is removed; when that fails the outcome is a failed one, and the copy is kept: the next
         attempt sends it without running anything.
         """
-        if self._store is None or outcome.folder is None:
+        if self._remote is None or outcome.folder is None:
             return outcome
         try:
-            _send(self._here / outcome.folder, self._store)
+            _send(self._here / outcome.folder, self._remote)
             self.record(outcome)
         except Exception as error:  # every store has errors of its own
             message = (
@@ -74,14 +74,14 @@ class SweepFolder:
         be carried out again.
         """
         found: dict[str, Outcome] = {}
-        names = [name for name in self._place.names("cells") if name.endswith(".json") and not name.startswith(".")]
-        contents = self._place.read([f"cells/{name}" for name in names])
+        names = [name for name in self._store.names("cells") if name.endswith(".json") and not name.startswith(".")]
+        contents = self._store.read([f"cells/{name}" for name in names])
         for name, content in zip(names, contents, strict=True):
             outcome = _outcome(name.removesuffix(".json"), content)
             if outcome is not None:
                 found[outcome.key] = outcome
         finished = [outcome for outcome in found.values() if outcome.status == "finished"]
-        ends = self._place.tails([f"{outcome.folder}/result.json" for outcome in finished], _TAIL)
+        ends = self._store.tails([f"{outcome.folder}/result.json" for outcome in finished], _TAIL)
         for outcome, end in zip(finished, ends, strict=True):
             if not self._holds(outcome, end):
                 del found[outcome.key]
@@ -89,10 +89,10 @@ class SweepFolder:
 
     def finished(self, key: str) -> Outcome | None:
         """How one cell finished, under the same conditions; None where it did not."""
-        outcome = _outcome(key, self._place.read([f"cells/{key}.json"])[0])
+        outcome = _outcome(key, self._store.read([f"cells/{key}.json"])[0])
         if outcome is None or outcome.status != "finished":
             return None
-        (end,) = self._place.tails([f"{outcome.folder}/result.json"], _TAIL)
+        (end,) = self._store.tails([f"{outcome.folder}/result.json"], _TAIL)
         return outcome if self._holds(outcome, end) else None
 
     def _holds(self, outcome: Outcome, end: bytes | None) -> bool:
@@ -104,7 +104,7 @@ class SweepFolder:
             return False
         if end.rstrip().endswith(b"}") and f'\n  "identity": "{outcome.identity}"'.encode() in end:
             return True
-        (content,) = self._place.read([f"{outcome.folder}/result.json"])
+        (content,) = self._store.read([f"{outcome.folder}/result.json"])
         result = _json(content)
         return result is not None and result.get("identity") == outcome.identity
 
@@ -118,12 +118,12 @@ class SweepFolder:
 
     def grid(self) -> dict[str, Any] | None:
         """What was asked of the sweep, or None where there is no readable ``sweep.json``."""
-        return _json(self._place.read(["sweep.json"])[0])
+        return _json(self._store.read(["sweep.json"])[0])
 
     def _write(self, name: str, document: dict[str, Any]) -> None:
         content = (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
         with files.writing(self._here):
-            self._place.write(name, content)
+            self._store.write(name, content)
 
     def event(self, kind: str, key: str, **more: Any) -> None:
         """Add a line to ``events.jsonl``: when, what, of which cell. Lines of several processes never mix."""
@@ -154,7 +154,7 @@ class SweepFolder:
             f"Another sweep is at work in {self.location}. Wait for it or stop it (nothing finished is lost), "
             "or choose another folder with --out or another name with --name."
         )
-        with locks.locked(self._here, ".sweep.lock", busy):
+        with locks.try_lock(self._here, ".sweep.lock", busy):
             yield
 
 
@@ -164,7 +164,7 @@ def _staging(location: str) -> Path:
     return cache_folder() / "sweeps" / f"{name}-{hashing.content_hash(location.rstrip('/'))}"
 
 
-def _send(folder: Path, target: UrlPlace) -> None:
+def _send(folder: Path, target: UrlStore) -> None:
     """Copy a run folder, ``result.json`` last: without it nobody takes the folder for a result."""
     last = folder / "result.json"
     files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file not in (last, folder / ".lock")]

@@ -40,17 +40,17 @@ class _Draft:
     chosen: Mapping[str, Any]
 
 
-def cells(config: SweepConfig, report: Reporter) -> list[Cell]:
+def cells(config: SweepConfig, reporter: Reporter) -> list[Cell]:
     """All cells in the order they are begun, each once; the model changes slowest and the seed fastest.
 
     Every value, model, option, arm and data set is checked, and class counts against the data. Raises the error a
     person can act on, with the combination it belongs to.
     """
-    report.stage("Check all cells")
+    reporter.stage("Check all cells")
     study = study_of(config.command)
     checked: dict[str, Mapping[str, Any]] = {}
     drafts = [_draft(config, study, chosen, checked) for chosen in combinations(config)]
-    facts = Facts(study, report)
+    facts = Facts(study, reporter)
     found: dict[str, Cell] = {}
     for draft in drafts:
         cell = _cell(config, draft, facts)

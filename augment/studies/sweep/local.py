@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Any
 
 from augment.studies.sweep.cell import Cell, Outcome
-from augment.studies.sweep.executor import Doing
+from augment.studies.sweep.executor import CellProgress
 from augment.studies.sweep.folder import SweepFolder
 
 GRACE = 5.0
@@ -122,9 +122,9 @@ class LocalExecutor:
         process.wait()
         self._messages.put((worker, process, None))
 
-    def wait(self, seconds: float) -> list[Outcome | Doing]:
+    def wait(self, seconds: float) -> list[Outcome | CellProgress]:
         """What happened since the last call; waits so long for something to happen."""
-        found: list[Outcome | Doing] = []
+        found: list[Outcome | CellProgress] = []
         until = time.monotonic() + seconds
         while True:
             try:
@@ -135,15 +135,15 @@ class LocalExecutor:
 
     def _read(
         self, worker: _Worker, process: subprocess.Popen[bytes], message: Mapping[str, Any] | None
-    ) -> list[Outcome | Doing]:
+    ) -> list[Outcome | CellProgress]:
         if message is None:
             return self._dead(worker, process)
         if "doing" in message:
-            return [Doing(**message["doing"])]
+            return [CellProgress(**message["doing"])]
         worker.cell = None
         return [Outcome(**message["outcome"])]
 
-    def _dead(self, worker: _Worker, process: subprocess.Popen[bytes]) -> list[Outcome | Doing]:
+    def _dead(self, worker: _Worker, process: subprocess.Popen[bytes]) -> list[Outcome | CellProgress]:
         """Replace a process that died and begin its cell again, or give that up."""
         if worker.process is not process:
             return []
@@ -154,7 +154,7 @@ class LocalExecutor:
         cell, attempt, how = worker.cell, worker.attempt, _how(process.returncode)
         if attempt <= self._retries:
             self._hand_out(worker, cell, attempt + 1)
-            return [Doing(cell.key, f"Begun again, as its worker {how}", f"worker {worker.number}")]
+            return [CellProgress(cell.key, f"Begun again, as its worker {how}", f"worker {worker.number}")]
         worker.cell = None
         return [self._given_up(worker, cell, how)]
 

@@ -16,10 +16,10 @@ from typing import Any
 from augment.errors import UsageError
 from augment.studies.lifecycle import Draw
 from augment.studies.sweep.cell import Cell, Outcome
-from augment.studies.sweep.executor import Doing
-from augment.studies.sweep.places import path_of
+from augment.studies.sweep.executor import CellProgress
 from augment.studies.sweep.ray_cluster import connect, slots
 from augment.studies.sweep.ray_task import Journal, carry_out_here, source_hash
+from augment.studies.sweep.stores import path_of
 
 _LOOK_AGAIN = 2.0
 """Seconds for which the size of the cluster is taken as known."""
@@ -113,7 +113,7 @@ class RayExecutor:
         reference = self._task.remote(cell, number, *self._arguments)
         self._running[reference] = _Attempt(cell, number, time.monotonic())
 
-    def wait(self, seconds: float) -> list[Outcome | Doing]:
+    def wait(self, seconds: float) -> list[Outcome | CellProgress]:
         """What happened since the last call; waits so long for something to happen."""
         watched = [*self._running, *self._news]
         if not watched:
@@ -121,23 +121,23 @@ class RayExecutor:
         ready, _ = self._ray.wait(watched, num_returns=1, timeout=max(seconds, _SMALLEST_STEP))
         if ready:  # one is: ask for all that are
             ready, _ = self._ray.wait(watched, num_returns=len(watched), timeout=0)
-        found: list[Outcome | Doing] = []
+        found: list[Outcome | CellProgress] = []
         if self._news and self._news[0] in ready:
             found += self._take_news()
         return found + [self._end(reference) for reference in ready if reference in self._running]
 
-    def _take_news(self) -> list[Doing]:
+    def _take_news(self) -> list[CellProgress]:
         """What workers told; nothing more comes once the journal is gone, which harms no result."""
         (news,), self._news = self._news, []
         try:
-            told: list[Doing] = self._ray.get(news)
+            told: list[CellProgress] = self._ray.get(news)
         except self._ray.exceptions.RayError:
             return []
         self._news = [self._journal.take.remote()]
         at_work = {attempt.cell.key for attempt in self._running.values()}
         return [doing for doing in told if doing.key in at_work]
 
-    def _end(self, reference: Any) -> Outcome | Doing:
+    def _end(self, reference: Any) -> Outcome | CellProgress:
         """The outcome of a task that is over, or that its cell is begun again."""
         attempt = self._running.pop(reference)
         errors = self._ray.exceptions
@@ -150,7 +150,7 @@ class RayExecutor:
             if attempt.number > self._retries:
                 return _failed(attempt, _died(attempt.number, error), str(error))
             self._submit(attempt.cell, attempt.number + 1)
-            return Doing(attempt.cell.key, f"Begin again, as the worker died ({type(error).__name__})", "")
+            return CellProgress(attempt.cell.key, f"Begin again, as the worker died ({type(error).__name__})", "")
 
     def close(self) -> None:
         """End all work at once; cells that run are left as they are, to be resumed."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from augment.progress import BarReporter, LineReporter, Reporter
 from augment.studies.sweep.cell import Cell, Outcome
-from augment.studies.sweep.executor import Doing
+from augment.studies.sweep.executor import CellProgress
 
 LINE_EVERY = 60.0
 """Seconds between two lines where there is no terminal."""
@@ -87,22 +87,22 @@ class Display:
 class LineDisplay(Display):
     """A line when the first cell begins and once a minute."""
 
-    def __init__(self, report: Reporter) -> None:
-        self.report, self.last = report, -LINE_EVERY
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter, self.last = reporter, -LINE_EVERY
 
     def show(self, state: SweepState, workers: int) -> None:
         """Write a line when it is time for one."""
         now = time.monotonic()
         if now - self.last >= LINE_EVERY:
             self.last = now
-            self.report.note("; ".join([summary(state, now, workers), *(" ".join(row) for row in _rows(state))]))
+            self.reporter.note("; ".join([summary(state, now, workers), *(" ".join(row) for row in _rows(state))]))
 
 
 class BarDisplay(Display):
     """On a terminal: a bar over all cells, and below it a line for each that runs."""
 
-    def __init__(self, report: BarReporter) -> None:
-        self.report, self.bars = report, report.bars
+    def __init__(self, reporter: BarReporter) -> None:
+        self.reporter, self.bars = reporter, reporter.bars
         self.begun = False
         self.tasks: dict[str, Any] = {}
 
@@ -112,9 +112,9 @@ class BarDisplay(Display):
 
         if not self.begun:
             self.begun = True
-            self.report.stage("Cells")
+            self.reporter.stage("Cells")
         done = state.before + state.finished + state.failed
-        self.report.advance(done, state.total, summary(state, time.monotonic(), workers))
+        self.reporter.advance(done, state.total, summary(state, time.monotonic(), workers))
         for key in set(self.tasks) - set(state.running):
             self.bars.remove_task(self.tasks.pop(key))
         for key, (cell, _) in state.running.items():
@@ -123,11 +123,11 @@ class BarDisplay(Display):
             self.bars.update(self.tasks[key], detail=state.stages.get(key, ""))
 
 
-def display_for(report: Reporter) -> Display:
+def display_for(reporter: Reporter) -> Display:
     """The display that goes with how progress is reported."""
-    if isinstance(report, BarReporter):
-        return BarDisplay(report)
-    return LineDisplay(report) if isinstance(report, LineReporter) else Display()
+    if isinstance(reporter, BarReporter):
+        return BarDisplay(reporter)
+    return LineDisplay(reporter) if isinstance(reporter, LineReporter) else Display()
 
 
 def summary(state: SweepState, now: float, workers: int) -> str:
@@ -153,7 +153,7 @@ def _rows(state: SweepState) -> Sequence[tuple[str, str]]:
     return [(f"{cell.name}:", state.stages.get(key, "begun")) for key, (cell, _) in state.running.items()]
 
 
-def told(state: SweepState, doing: Doing) -> None:
+def told(state: SweepState, doing: CellProgress) -> None:
     """Take note of what a cell is at."""
     if doing.key in state.running:
         state.stages[doing.key] = doing.stage

@@ -13,7 +13,7 @@ from augment.progress import Reporter
 from augment.storage import hashing
 from augment.studies.lifecycle import Draw
 from augment.studies.sweep.cell import Cell, Outcome, carry_out
-from augment.studies.sweep.executor import Doing
+from augment.studies.sweep.executor import CellProgress
 from augment.studies.sweep.folder import SweepFolder
 
 _OTHER_CODE = (
@@ -26,15 +26,15 @@ class Journal:
     """An actor: cells tell what they are at, the sweep takes all that is new."""
 
     def __init__(self) -> None:
-        self._told: dict[str, Doing] = {}
+        self._told: dict[str, CellProgress] = {}
         self._something = asyncio.Event()
 
-    async def tell(self, doing: Doing) -> None:
+    async def tell(self, doing: CellProgress) -> None:
         """Keep the newest of each cell."""
         self._told[doing.key] = doing
         self._something.set()
 
-    async def take(self) -> list[Doing]:
+    async def take(self) -> list[CellProgress]:
         """What was told since the last call; waits until there is something."""
         await self._something.wait()
         told, self._told = list(self._told.values()), {}
@@ -51,7 +51,7 @@ class _JournalReporter(Reporter):
 
     def stage(self, title: str) -> None:
         """Tell what the cell is at."""
-        self.journal.tell.remote(Doing(self.key, title, self.worker))
+        self.journal.tell.remote(CellProgress(self.key, title, self.worker))
 
 
 def carry_out_here(
@@ -62,17 +62,17 @@ def carry_out_here(
     location: of the sweep's folder.  threads: of PyTorch.  source: :func:`source_hash` where the sweep was begun; a
     node with other code would put its result under a wrong key.  draw: what a finished study draws into its folder.
     """
-    report = _JournalReporter(cell.key, journal)
-    report.stage("Begin")
+    reporter = _JournalReporter(cell.key, journal)
+    reporter.stage("Begin")
     if source != source_hash():
         return Outcome(
-            cell.key, "failed", error=_OTHER_CODE.format(socket.gethostname()), worker=report.worker, attempt=attempt
+            cell.key, "failed", error=_OTHER_CODE.format(socket.gethostname()), worker=reporter.worker, attempt=attempt
         )
     from augment.compute import workers
 
     folder = SweepFolder(location)
     with workers.threads(threads):
-        return folder.publish(carry_out(cell, folder.run_root(), report, draw, attempt=attempt))
+        return folder.publish(carry_out(cell, folder.run_root(), reporter, draw, attempt=attempt))
 
 
 @cache

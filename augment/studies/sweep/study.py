@@ -13,12 +13,12 @@ from augment.errors import Stopped
 from augment.progress import Reporter
 from augment.studies.sweep.cell import Cell, Outcome
 from augment.studies.sweep.config import SweepConfig
-from augment.studies.sweep.executor import Doing, Executor
+from augment.studies.sweep.executor import CellProgress, Executor
 from augment.studies.sweep.folder import SweepFolder
 from augment.studies.sweep.grid import cells as cells_of
 from augment.studies.sweep.progress import Display, SweepState, counts_of, display_for, summary, told
 
-SCHEMA = "augment.studies.sweep/1"
+SCHEMA = "augment.sweep/1"
 
 WAIT = 0.5
 """Seconds to wait for news; a signal ends the wait."""
@@ -71,24 +71,24 @@ class SweepResult:
         }
 
 
-def sweep(config: SweepConfig, start: Start, report: Reporter | None = None) -> SweepResult:
+def sweep(config: SweepConfig, start: Start, reporter: Reporter | None = None) -> SweepResult:
     """Carry out every cell that is not finished; a cell that fails stops no other.
 
     start: what carries cells out.  Raises the errors of :mod:`augment.errors` before the first cell begins, DataError
     while another sweep is at work in the folder, and Stopped on SIGINT and, under the command line, SIGTERM: the same
     sweep goes on then from where it was, as it does after a crash or a SIGKILL.
     """
-    report = report or Reporter()
+    reporter = reporter or Reporter()
     begun = time.monotonic()
-    cells = cells_of(config, report)
+    cells = cells_of(config, reporter)
     folder = SweepFolder(config.location)
     with folder.locked():
         records = folder.records()
         folder.save_grid(grid_document(config, cells))
         known = {cell.key: records[cell.key] for cell in cells if cell.key in records}
         before = {key: outcome for key, outcome in known.items() if outcome.status == "finished"}
-        _tell(len(cells), len(before), len(known) - len(before), report)
-        course = _Course(folder, cells, before, display_for(report), report)
+        _tell(len(cells), len(before), len(known) - len(before), reporter)
+        course = _Course(folder, cells, before, display_for(reporter), reporter)
         todo = [cell for cell in cells if cell.key not in before]
         if todo:
             course.follow(start(folder, todo))
@@ -101,11 +101,11 @@ def grid_document(config: SweepConfig, cells: Sequence[Cell]) -> dict[str, Any]:
     return {"schema": "augment.grid/1", **asked, "cells": [cell.to_json() for cell in cells]}
 
 
-def _tell(cells: int, finished: int, failed: int, report: Reporter) -> None:
+def _tell(cells: int, finished: int, failed: int, reporter: Reporter) -> None:
     if finished:
-        report.note(f"{finished} of {cells} cells were finished before.")
+        reporter.note(f"{finished} of {cells} cells were finished before.")
     if failed:
-        report.note(f"{failed} cell{'s' if failed > 1 else ''} failed before and will be tried again.")
+        reporter.note(f"{failed} cell{'s' if failed > 1 else ''} failed before and will be tried again.")
 
 
 class _Course:
@@ -117,9 +117,9 @@ class _Course:
         cells: Sequence[Cell],
         before: Mapping[str, Outcome],
         display: Display,
-        report: Reporter,
+        reporter: Reporter,
     ) -> None:
-        self.folder, self.display, self.report = folder, display, report
+        self.folder, self.display, self.reporter = folder, display, reporter
         self.outcomes: dict[str, Outcome] = dict(before)
         self.state = SweepState(len(cells), len(before), deque(cell for cell in cells if cell.key not in before))
         for cell in cells:
@@ -152,9 +152,9 @@ class _Course:
         # those whose stage is known: on a cluster some are handed out and still wait there
         self.workers = max(1, len(self.state.stages) or len(self.state.running))
 
-    def _take(self, event: Outcome | Doing) -> None:
+    def _take(self, event: Outcome | CellProgress) -> None:
         """Keep an outcome at once: record first, so that no later end of this process can undo it."""
-        if isinstance(event, Doing):
+        if isinstance(event, CellProgress):
             told(self.state, event)
             return
         if event.status == "failed":  # a worker on a URL may have put it there before it died
@@ -164,4 +164,4 @@ class _Course:
         self.outcomes[event.key] = event
         cell = self.state.end(event)
         if event.status == "failed":
-            self.report.note(f"Failed: {cell.name}: {event.error}")
+            self.reporter.note(f"Failed: {cell.name}: {event.error}")

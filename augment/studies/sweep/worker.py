@@ -89,8 +89,8 @@ def main(location: str, draw: Draw | None) -> None:
 def _carry_out(folder: SweepFolder, cell: Cell, attempt: int, send: Send, draw: Draw | None) -> None:
     sys.stderr.write(f"=== {cell.name}, attempt {attempt} ({cell.key})\n")
     study_of(cell.command)  # once, and no part of what a cell takes
-    report = _SweepReporter(cell.key, send)
-    outcome = folder.publish(carry_out(cell, folder.run_root(), report, draw, attempt=attempt))
+    reporter = _SweepReporter(cell.key, send)
+    outcome = folder.publish(carry_out(cell, folder.run_root(), reporter, draw, attempt=attempt))
     if outcome.error is not None:
         sys.stderr.write(f"{outcome.detail or outcome.error}\n")
     sys.stderr.flush()

@@ -15,7 +15,7 @@ _AT_ONCE = 1000
 """Objects that are asked for in one request to the client of an object store."""
 
 
-class Place(Protocol):
+class Store(Protocol):
     """Files by names with forward slashes; what is missing or cannot be read is None."""
 
     def names(self, folder: str) -> list[str]:
@@ -43,25 +43,25 @@ def path_of(location: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme in ("file", "local") else None
 
 
-class LocalPlace:
+class LocalStore:
     """A folder of this machine, or one that machines share."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def names(self, folder: str) -> list[str]:
-        """See :class:`Place`."""
+        """See :class:`Store`."""
         try:
             return sorted(os.listdir(self.root / folder))
         except OSError:
             return []
 
     def read(self, names: Sequence[str]) -> list[bytes | None]:
-        """See :class:`Place`."""
+        """See :class:`Store`."""
         return [self._end(name, None) for name in names]
 
     def tails(self, names: Sequence[str], size: int) -> list[bytes | None]:
-        """See :class:`Place`."""
+        """See :class:`Store`."""
         return [self._end(name, size) for name in names]
 
     def _end(self, name: str, size: int | None) -> bytes | None:
@@ -74,11 +74,11 @@ class LocalPlace:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """See :class:`Place`."""
+        """See :class:`Store`."""
         files.write_bytes(self.root / name, content)
 
 
-class UrlPlace:
+class UrlStore:
     """What fsspec reaches under a URL; writing one object is atomic there. Raises UsageError for one it cannot use."""
 
     def __init__(self, url: str) -> None:
@@ -97,7 +97,7 @@ class UrlPlace:
         return f"{self.root}/{name}"
 
     def names(self, folder: str) -> list[str]:
-        """See :class:`Place`; what other machines have written meanwhile is seen. Raises DataError without access."""
+        """See :class:`Store`; what other machines have written meanwhile is seen. Raises DataError without access."""
         try:
             self.files.invalidate_cache()
             found = self.files.ls(self._path(folder), detail=False)
@@ -108,11 +108,11 @@ class UrlPlace:
         return sorted(str(path).rpartition("/")[2] for path in found)
 
     def read(self, names: Sequence[str]) -> list[bytes | None]:
-        """See :class:`Place`."""
+        """See :class:`Store`."""
         return self._ranges(names, None)
 
     def tails(self, names: Sequence[str], size: int) -> list[bytes | None]:
-        """See :class:`Place`."""
+        """See :class:`Store`."""
         return self._ranges(names, -size)
 
     def _ranges(self, names: Sequence[str], start: int | None) -> list[bytes | None]:
@@ -123,7 +123,7 @@ class UrlPlace:
         return [content if isinstance(content, bytes) else None for content in found]
 
     def write(self, name: str, content: bytes) -> None:
-        """See :class:`Place`. Raises DataError when the store refuses."""
+        """See :class:`Store`. Raises DataError when the store refuses."""
         try:
             self.files.pipe_file(self._path(name), content)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""A study file: YAML whose keys are options, with errors that say in which line."""
+"""A sweep file: YAML whose keys are options, with errors that say in which line."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from augment.storage import files
 from augment.studies.sweep.config import flat_options
 
 
-def read_study(path: Path) -> dict[str, Any]:
-    """Keys and values of a study file; ``name`` is the file's own where it gives none.
+def read_sweep_file(path: Path) -> dict[str, Any]:
+    """Keys and values of a sweep file; ``name`` is the file's own where it gives none.
 
     Raises ConfigError where there is no such file, or it is no YAML, no mapping, or has a key twice.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"The study file {path} cannot be read: {error.strerror or error}.") from error
+        raise ConfigError(f"The sweep file {path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError:
-        raise ConfigError(f"The study file {path} is no text in UTF-8. Save it as such.") from None
+        raise ConfigError(f"The sweep file {path} is no text in UTF-8. Save it as such.") from None
     try:
         _check_unique(yaml.compose(text, Loader=yaml.SafeLoader), path)
         found = yaml.safe_load(text)
@@ -34,9 +34,9 @@ def read_study(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: this is no YAML: {error}.") from None
     except (ValueError, RecursionError) as error:  # a date that is none, an alias of itself
-        raise ConfigError(f"{path}: {error}. A study file needs no dates and no aliases.") from None
+        raise ConfigError(f"{path}: {error}. A sweep file needs no dates and no aliases.") from None
     if not isinstance(found, dict):
-        raise ConfigError(f"{path}: a study file has keys and values, for example\ndataset: digits\nsize: [500, 1000]")
+        raise ConfigError(f"{path}: a sweep file has keys and values, for example\ndataset: digits\nsize: [500, 1000]")
     return {"name": files.safe_name(path.stem), **found}
 
 

@@ -12,10 +12,10 @@ from made_results import with_options, with_settings
 from scipy import stats
 
 from augment import run
+from augment.results.experiments import experiments
 from augment.results.predictions import Predictions
 from augment.results.records import RunRecord, load_records
 from augment.results.settings import settings_of
-from augment.results.studies import studies
 from augment.results.study_result import GeneratorIdentity
 from augment.storage.typed_json import to_json
 
@@ -87,18 +87,18 @@ def without_failed_guards(record: RunRecord) -> RunRecord:
 
 
 def test_a_run_is_a_study_as_its_document_says(whole):
-    (study,) = studies([whole])
+    (experiment,) = experiments([whole])
     document = json.loads((whole.folder / "result.json").read_text())
-    assert (study.dataset, study.regime, study.size, study.model) == ("digits", "high", 200, "vae")
-    assert (study.seeds, study.runs, study.label) == ((0, 1, 2), (whole,), "vae")
-    assert [to_json(row) for row in study.comparisons] == document["comparisons"] != []
-    assert [to_json(row) for row in study.verdicts] == document["verdicts"] != []
-    assert [to_json(row) for row in study.effects] == document["effects"] != []
+    assert (experiment.dataset, experiment.regime, experiment.size, experiment.model) == ("digits", "high", 200, "vae")
+    assert (experiment.seeds, experiment.runs, experiment.label) == ((0, 1, 2), (whole,), "vae")
+    assert [to_json(row) for row in experiment.comparisons] == document["comparisons"] != []
+    assert [to_json(row) for row in experiment.verdicts] == document["verdicts"] != []
+    assert [to_json(row) for row in experiment.effects] == document["effects"] != []
 
 
 def test_three_folders_of_a_seed_say_what_one_folder_of_three_says(whole):
-    (together,) = studies([whole])
-    (joined,) = studies(parts(whole))
+    (together,) = experiments([whole])
+    (joined,) = experiments(parts(whole))
     assert joined.seeds == (0, 1, 2)
     assert len(joined.runs) == 3
     for ours, theirs in zip(joined.comparisons, together.comparisons, strict=True):
@@ -119,13 +119,13 @@ def test_three_folders_of_a_seed_say_what_one_folder_of_three_says(whole):
 
 
 def test_the_order_of_folders_does_not_matter(whole):
-    (first,) = studies(parts(whole))
-    (second,) = studies(parts(whole)[::-1])
+    (first,) = experiments(parts(whole))
+    (second,) = experiments(parts(whole)[::-1])
     assert (first.seeds, first.arms, first.comparisons) == (second.seeds, second.arms, second.comparisons)
 
 
 def test_effects_of_three_folders_are_those_of_one(whole):
-    (joined,) = studies(parts(whole))
+    (joined,) = experiments(parts(whole))
     for ours, theirs in zip(joined.effects, whole.result.effects, strict=True):
         assert (ours.classifier, ours.arm, ours.against) == (theirs.classifier, theirs.arm, theirs.against)
         for kind in ("groups", "classes"):
@@ -142,8 +142,8 @@ def test_intervals_are_those_of_a_paired_t_test(whole):
         with_accuracies(record, lambda arm, seed=seed: wanted.get(arm, (0.1, 0.2, 0.15))[seed])
         for seed, record in enumerate(parts(whole))
     ]
-    (study,) = studies(made)
-    row = next(row for row in study.comparisons if row.arm == "vae")
+    (experiment,) = experiments(made)
+    row = next(row for row in experiment.comparisons if row.arm == "vae")
     deltas = 100 * (np.array(wanted["vae"]) - np.array(wanted["oversample"]))
     test = stats.ttest_1samp(deltas, 0)
     assert row.against == "oversample"
@@ -158,12 +158,12 @@ def test_intervals_are_those_of_a_paired_t_test(whole):
 
 def test_a_guard_that_failed_in_any_run_makes_the_verdict_invalid(whole):
     good = [without_failed_guards(record) for record in parts(whole)]
-    (study,) = studies(good)
-    assert "invalid" not in [verdict.decision for verdict in study.verdicts]
+    (experiment,) = experiments(good)
+    assert "invalid" not in [verdict.decision for verdict in experiment.verdicts]
     first, *rest = good[1].result.guards
-    (study,) = studies([good[0], edited(good[1], guards=(replace(first, passed=False), *rest)), good[2]])
-    assert [verdict.decision for verdict in study.verdicts] == ["invalid"]
-    assert first.name in study.verdicts[0].text
+    (experiment,) = experiments([good[0], edited(good[1], guards=(replace(first, passed=False), *rest)), good[2]])
+    assert [verdict.decision for verdict in experiment.verdicts] == ["invalid"]
+    assert first.name in experiment.verdicts[0].text
 
 
 def with_arms(identity, *more):
@@ -183,7 +183,7 @@ def with_arms(identity, *more):
 )
 def test_another_setting_is_another_study_and_named(whole, change, label):
     plain, other = parts(whole)[:2]
-    found = studies([plain, replace(other, identity=change(other.identity))])
+    found = experiments([plain, replace(other, identity=change(other.identity))])
     assert len(found) == 2
     assert found[1].label == label
     assert found[0].label != found[1].label
@@ -191,7 +191,7 @@ def test_another_setting_is_another_study_and_named(whole, change, label):
 
 def test_other_data_are_another_study(whole):
     plain, other = parts(whole)[:2]
-    first, second = studies([plain, edited(other, dataset=replace(other.result.dataset, sha256="f" * 64))])
+    first, second = experiments([plain, edited(other, dataset=replace(other.result.dataset, sha256="f" * 64))])
     assert second.label == "vae data=ffffffff"
 
 
@@ -200,21 +200,21 @@ def test_code_seeds_and_what_seeds_draw_do_not_keep_runs_apart(whole):
     second = asked(second, spread=True, device="cuda")
     generators = {"vae": replace(second.identity.generators["vae"], version="another", code="another")}
     identity = replace(second.identity, generators=generators, code="another", torch="another")
-    (study,) = studies([first, replace(second, identity=identity)])
-    assert study.seeds == (0, 1)
-    assert any("versions of the code" in note for note in study.notes)
+    (experiment,) = experiments([first, replace(second, identity=identity)])
+    assert experiment.seeds == (0, 1)
+    assert any("versions of the code" in note for note in experiment.notes)
 
 
 def test_of_two_results_of_a_seed_the_newest_counts(whole):
     old = edited(one_seed(whole, 0), finished_at="2030-01-01T00:00:00")
     new = edited(with_accuracies(old, lambda arm: 0.25), finished_at="2031-01-01T00:00:00")
     for records in ([old, new], [new, old]):
-        (study,) = studies(records)
-        assert study.seeds == (0,)
-        assert {value for row in study.arms for value in row.accuracy} == {0.25}
-        assert study.notes == ("1 older result of the same seeds left out.",)
-    (study,) = studies([whole, *parts(whole)[:2], old])
-    assert study.seeds == (0, 1, 2)
+        (experiment,) = experiments(records)
+        assert experiment.seeds == (0,)
+        assert {value for row in experiment.arms for value in row.accuracy} == {0.25}
+        assert experiment.notes == ("1 older result of the same seeds left out.",)
+    (experiment,) = experiments([whole, *parts(whole)[:2], old])
+    assert experiment.seeds == (0, 1, 2)
 
 
 def reordered(record: RunRecord) -> RunRecord:
@@ -226,10 +226,10 @@ def reordered(record: RunRecord) -> RunRecord:
 
 def test_seeds_that_draw_other_rare_classes_are_joined_by_groups_alone(whole):
     first, second = one_seed(whole, 0), reordered(one_seed(whole, 1))
-    (study,) = studies([first, second])
-    assert not study.one_order
-    assert "Which classes are rare differs from seed to seed." in study.notes
-    effect = next(row for row in study.effects if row.arm == "vae")
+    (experiment,) = experiments([first, second])
+    assert not experiment.one_order
+    assert "Which classes are rare differs from seed to seed." in experiment.notes
+    effect = next(row for row in experiment.effects if row.arm == "vae")
     assert effect.classes == ()
     few = next(row for row in effect.groups if row.group == "few")
     gains = []
@@ -243,29 +243,32 @@ def test_seeds_that_draw_other_rare_classes_are_joined_by_groups_alone(whole):
 
 def test_one_seed_with_several_orders_of_classes_is_not_repeated_but_several_studies(whole):
     first, second = one_seed(whole, 0), asked(reordered(one_seed(whole, 0)), regime_seed=5)
-    assert [study.label for study in studies([first, second])] == ["vae regime_seed=0", "vae regime_seed=5"]
+    assert [experiment.label for experiment in experiments([first, second])] == [
+        "vae regime_seed=0",
+        "vae regime_seed=5",
+    ]
 
 
 def test_a_run_without_its_settings_stands_alone(whole, tmp_path):
     bare = [RunRecord(tmp_path / str(index), part.result, None) for index, part in enumerate(parts(whole))]
-    assert [study.seeds for study in studies(bare)] == [(0,), (1,), (2,)]
+    assert [experiment.seeds for experiment in experiments(bare)] == [(0,), (1,), (2,)]
 
 
 def test_without_joining_each_run_is_a_study(whole):
-    found = studies(parts(whole), join=False)
-    assert [study.seeds for study in found] == [(0,), (1,), (2,)]
-    assert {study.label for study in found} == {"vae"}
+    found = experiments(parts(whole), join=False)
+    assert [experiment.seeds for experiment in found] == [(0,), (1,), (2,)]
+    assert {experiment.label for experiment in found} == {"vae"}
 
 
 def test_arms_hold_every_seed_in_order(whole):
-    (study,) = studies(parts(whole))
-    scores = study.scores("cart-pixels", "vae")
+    (experiment,) = experiments(parts(whole))
+    scores = experiment.scores("cart-pixels", "vae")
     rows = [row for row in whole.result.arms if row.arm == "vae"]
     assert scores.accuracy == tuple(row.accuracy for row in rows)
     assert np.array(scores.confusion).tolist() == sum(np.array(row.confusion) for row in rows).tolist()
     assert np.array(scores.recall).shape == (3, 10)
     assert scores.seconds == pytest.approx(sum(row.seconds for row in rows))
-    assert study.scores("cart-pixels", "nothing") is None
+    assert experiment.scores("cart-pixels", "nothing") is None
 
 
 def test_settings_have_the_names_of_options_and_no_seed(whole):

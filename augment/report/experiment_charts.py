@@ -1,4 +1,4 @@
-"""Charts of one study: classes, confusion, what was added, whom it helped, and how the generators trained."""
+"""Charts of one experiment: classes, confusion, what was added, whom it helped, and how the generators trained."""
 
 from __future__ import annotations
 
@@ -12,42 +12,60 @@ from augment.report.chart import BarGroup, Bars, Chart, HeatMap, Interval, Inter
 from augment.report.class_maps import class_map, confusion_map
 from augment.report.sections import CLASSES, COUNTS
 from augment.report.training_charts import training_charts
+from augment.results.experiments import Experiment
 from augment.results.run_result import AddedImages, ArmEffects
-from augment.results.studies import Study
 
 
 @dataclass(frozen=True)
-class StudySubject:
-    """The study with what its charts are called."""
+class ExperimentSubject:
+    """The experiment with what its charts are called."""
 
-    study: Study
+    experiment: Experiment
 
     def name(self, *kind: str) -> str:
-        """A file name that no other study's chart has."""
-        study = self.study
-        return file_name(*kind, study.dataset, study.regime, str(study.size), study.label, study.runs[0].short_key)
+        """A file name that no other experiment's chart has."""
+        experiment = self.experiment
+        return file_name(
+            *kind,
+            experiment.dataset,
+            experiment.regime,
+            str(experiment.size),
+            experiment.label,
+            experiment.runs[0].short_key,
+        )
 
     def words(self, classifier: str = "") -> str:
         """``fashionmnist, regime high, 5,000 images, <model>, cnn``, for titles."""
-        study = self.study
-        words = [study.dataset, f"regime {study.regime}", f"{study.size:,} images", study.label, classifier]
+        experiment = self.experiment
+        words = [
+            experiment.dataset,
+            f"regime {experiment.regime}",
+            f"{experiment.size:,} images",
+            experiment.label,
+            classifier,
+        ]
         return ", ".join(word for word in words if word)
 
     def facets(self, classifier: str | None = None) -> dict[str, str]:
         """What the page's filters look at."""
-        study = self.study
-        found = {"dataset": study.dataset, "regime": study.regime, "size": str(study.size), "model": study.model}
+        experiment = self.experiment
+        found = {
+            "dataset": experiment.dataset,
+            "regime": experiment.regime,
+            "size": str(experiment.size),
+            "model": experiment.model,
+        }
         return found if classifier is None else {**found, "classifier": classifier}
 
 
-def study_charts(study: Study) -> list[Chart]:
-    """All charts of a study, in the order of the report's sections.
+def experiment_charts(experiment: Experiment) -> list[Chart]:
+    """All charts of an experiment, in the order of the report's sections.
 
     For each classifier: recall and precision of all arms by class, what arms with a generator change for classes with
     many and few images, and two confusion matrices. Then class counts with what each arm adds, and training curves of
     the first run's first seed. Files that are missing or damaged leave their charts out.
     """
-    subject, classifiers = StudySubject(study), numbers.classifiers_of([study])
+    subject, classifiers = ExperimentSubject(experiment), numbers.classifiers_of([experiment])
     found: list[Chart] = []
     for classifier in classifiers:
         found += [*_measures(subject, classifier), *_effects(subject, classifier)]
@@ -56,36 +74,36 @@ def study_charts(study: Study) -> list[Chart]:
     return [*found, *_counts(subject), *_training(subject)]
 
 
-def _measures(subject: StudySubject, classifier: str) -> Iterator[Chart]:
-    study = subject.study
-    arms = [arm for arm in study.arms if arm.classifier == classifier and arm.recall]
+def _measures(subject: ExperimentSubject, classifier: str) -> Iterator[Chart]:
+    experiment = subject.experiment
+    arms = [arm for arm in experiment.arms if arm.classifier == classifier and arm.recall]
     for measure, says in (
-        ("recall", f"of the {study.part} images of a class, those that were found"),
-        ("precision", f"of the {study.part} images taken for a class, those that are of it"),
+        ("recall", f"of the {experiment.part} images of a class, those that were found"),
+        ("precision", f"of the {experiment.part} images taken for a class, those that are of it"),
     ):
         yield class_map(
             [numbers.over_seeds(getattr(arm, measure)) for arm in arms],
             [arm.arm for arm in arms],
-            study.classes,
-            study.class_counts,
+            experiment.classes,
+            experiment.class_counts,
             name=subject.name(measure, classifier),
             title=f"{measure.capitalize()} by class: {subject.words(classifier)}",
             caption=f"{measure.capitalize()} in per cent ({says}), mean over seeds.",
             facets=subject.facets(classifier),
-            counted=study.one_order,
+            counted=experiment.one_order,
         )
 
 
-def _confusions(subject: StudySubject, classifier: str) -> Iterator[Chart]:
-    study = subject.study
+def _confusions(subject: ExperimentSubject, classifier: str) -> Iterator[Chart]:
+    experiment = subject.experiment
     for family, words in (("generative", "best generator arm"), ("classical", "best classical arm")):
-        arm = numbers.best_arm(study.arms, classifier, family)
+        arm = numbers.best_arm(experiment.arms, classifier, family)
         if arm is not None:
             seeds = "one seed" if len(arm.accuracy) == 1 else f"{len(arm.accuracy)} seeds together"
             yield confusion_map(
                 arm,
-                study.classes,
-                study.class_counts if study.one_order else (),
+                experiment.classes,
+                experiment.class_counts if experiment.one_order else (),
                 name=subject.name("confusion", family, classifier),
                 title=f"Confusion of {arm.arm}, the {words}: {subject.words(classifier)}",
                 caption=f"Rows are true classes, columns predicted ones; {seeds}.",
@@ -96,15 +114,15 @@ def _confusions(subject: StudySubject, classifier: str) -> Iterator[Chart]:
 # whom it helps
 
 
-def _effects(subject: StudySubject, classifier: str) -> Iterator[Chart]:
-    found = [row for row in subject.study.effects if row.classifier == classifier]
+def _effects(subject: ExperimentSubject, classifier: str) -> Iterator[Chart]:
+    found = [row for row in subject.experiment.effects if row.classifier == classifier]
     if any(len(row.groups) > 1 for row in found):  # a group of all classes says what the accuracy says
         yield _group_effects(subject, classifier, found)
     if any(row.classes for row in found):
         yield _class_effects(subject, classifier, found)
 
 
-def _group_effects(subject: StudySubject, classifier: str, found: Sequence[ArmEffects]) -> Intervals:
+def _group_effects(subject: ExperimentSubject, classifier: str, found: Sequence[ArmEffects]) -> Intervals:
     rows, cells = [], []
     for effect in found:
         for group in effect.groups:
@@ -128,14 +146,14 @@ def _group_effects(subject: StudySubject, classifier: str, found: Sequence[ArmEf
     )
 
 
-def _class_effects(subject: StudySubject, classifier: str, found: Sequence[ArmEffects]) -> HeatMap:
-    study = subject.study
-    order = numbers.class_order(study.class_counts)
+def _class_effects(subject: ExperimentSubject, classifier: str, found: Sequence[ArmEffects]) -> HeatMap:
+    experiment = subject.experiment
+    order = numbers.class_order(experiment.class_counts)
     rows = []
     for effect in found:
         deltas = {each.name: each.delta for each in effect.classes}
-        rows.append(tuple(deltas.get(study.classes[index]) for index in order))
-    heads = tuple(f"{study.classes[index]} ({study.class_counts[index]:,})" for index in order)
+        rows.append(tuple(deltas.get(experiment.classes[index]) for index in order))
+    heads = tuple(f"{experiment.classes[index]} ({experiment.class_counts[index]:,})" for index in order)
     cells = [tuple("" if value is None else signed(value) for value in row) for row in rows]
     names, against = [effect.arm for effect in found], found[0].against
     reach = max((abs(value) for row in rows for value in row if value is not None), default=0.0)
@@ -145,7 +163,7 @@ def _class_effects(subject: StudySubject, classifier: str, found: Sequence[ArmEf
         title=f"Change of recall by class against {against}: {subject.words(classifier)}",
         caption=f"Difference of recall to {against}, the best classical arm, in points, mean over seeds. Orange is "
         "better, blue worse. Classes stand from the most to the fewest training images, which are in brackets."
-        f"{numbers.left_out(study.classes)}",
+        f"{numbers.left_out(experiment.classes)}",
         facets=subject.facets(classifier),
         table=numbers.class_table("arm", names, heads, cells),
         x=heads,
@@ -163,13 +181,13 @@ def _class_effects(subject: StudySubject, classifier: str, found: Sequence[ArmEf
 # what was added
 
 
-def _counts(subject: StudySubject) -> Iterator[Chart]:
+def _counts(subject: ExperimentSubject) -> Iterator[Chart]:
     """A chart for each set of added images; arms that add the same share one."""
-    study = subject.study
-    rows = study.first.synthetic
-    order = numbers.class_order(study.class_counts)
-    heads = tuple(study.classes[index] for index in order)
-    real = tuple(study.class_counts[index] for index in order)
+    experiment = subject.experiment
+    rows = experiment.first.synthetic
+    order = numbers.class_order(experiment.class_counts)
+    heads = tuple(experiment.classes[index] for index in order)
+    real = tuple(experiment.class_counts[index] for index in order)
     same: dict[tuple[int, ...], list[AddedImages]] = {}
     for row in rows:
         same.setdefault(row.class_counts, []).append(row)
@@ -185,8 +203,8 @@ def _counts(subject: StudySubject) -> Iterator[Chart]:
             section=COUNTS,
             title=f"Training images by class, before and after {names}: {subject.words()}",
             caption=f"Real images of the first seed, and what is added in {names} ({arms[0].strategy}): "
-            f"{sum(counts):,} to {sum(study.class_counts):,}. Classes stand from the most to the fewest real images."
-            f"{numbers.left_out(study.classes)}",
+            f"{sum(counts):,} to {sum(experiment.class_counts):,}. Classes go from the most to the fewest real images."
+            f"{numbers.left_out(experiment.classes)}",
             facets=subject.facets(),
             table=Table(("class", "real", kind, "together"), cells),
             categories=heads,
@@ -196,16 +214,16 @@ def _counts(subject: StudySubject) -> Iterator[Chart]:
         )
 
 
-def _training(subject: StudySubject) -> Iterator[Chart]:
-    study = subject.study
-    folder = study.runs[0].folder
-    files = {study.model: [folder / "history.csv", folder / "generator" / "history.csv"]}
-    for generator in study.first.generators:
+def _training(subject: ExperimentSubject) -> Iterator[Chart]:
+    experiment = subject.experiment
+    folder = experiment.runs[0].folder
+    files = {experiment.model: [folder / "history.csv", folder / "generator" / "history.csv"]}
+    for generator in experiment.first.generators:
         files.setdefault(generator.name, [folder / f"generator-{generator.name}" / "history.csv"])
     for model, places in files.items():
         kinds = partial(_training_name, subject, model)
         yield from training_charts(places, name=kinds, model=model, words=subject.words(), facets=subject.facets())
 
 
-def _training_name(subject: StudySubject, model: str, kind: str) -> str:
+def _training_name(subject: ExperimentSubject, model: str, kind: str) -> str:
     return subject.name(kind, model)

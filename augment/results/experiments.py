@@ -18,7 +18,7 @@ from augment.results.settings import apart, settings_of
 
 @dataclass(frozen=True)
 class PooledArm:
-    """One arm with one classifier, over all seeds of a study.
+    """One arm with one classifier, over all seeds of an experiment.
 
     accuracy, balanced_accuracy: in [0, 1], one per seed.  precision, recall: ``(seeds, classes)`` in [0, 1].
     confusion: ``(classes, classes)`` summed over seeds, a row per true class.  seconds: of all its trainings.
@@ -36,8 +36,8 @@ class PooledArm:
 
 
 @dataclass(frozen=True)
-class SeedOfStudy:
-    """One seed of a study: the run it is in and its place there."""
+class SeedOfExperiment:
+    """One seed of an experiment: the run it is in and its place there."""
 
     seed: int
     record: RunRecord
@@ -50,10 +50,10 @@ class SeedOfStudy:
 
 
 @dataclass(frozen=True)
-class Study:
+class Experiment:
     """One or several runs with one data set, regime, size, model and settings; a run may hold several seeds.
 
-    differs: settings in which it differs from other studies of the same data set, regime, size and model, by name.
+    differs: settings in which it differs from other experiments of the same data set, regime, size and model, by name.
     class_counts: of the first run; see :attr:`one_order`.  comparisons: every arm against the best classical one, over
     all seeds.  verdicts: one per classifier, or one in all where a guard failed.  settings: everything that was set,
     seeds left out.  repetitions: one for each seed.  notes: what a reader should know of how runs were joined.
@@ -72,7 +72,7 @@ class Study:
     comparisons: tuple[Comparison, ...]
     verdicts: tuple[Verdict, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    repetitions: tuple[SeedOfStudy, ...] = ()
+    repetitions: tuple[SeedOfExperiment, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -87,7 +87,7 @@ class Study:
 
     @property
     def label(self) -> str:
-        """The model, with what sets it apart from other studies of it."""
+        """The model, with what sets it apart from other experiments of it."""
         return " ".join([self.model, *(f"{name}={value}" for name, value in self.differs.items())])
 
     @property
@@ -113,12 +113,12 @@ class Study:
         return next((row for row in self.arms if (row.classifier, row.arm) == (classifier, arm)), None)
 
 
-def studies(records: Sequence[RunRecord], *, join: bool = True) -> list[Study]:
+def experiments(records: Sequence[RunRecord], *, join: bool = True) -> list[Experiment]:
     """Join run records by everything but their seeds, in the order of appearance.
 
     Of several results of one seed the newest counts, but where one seed was run with several orders of the classes
-    (``regime_seed``), each order is a study. Whatever an older or newer version of the code made is joined, and
-    a note says so. Without ``join`` every run is a study of its own.
+    (``regime_seed``), each order is an experiment. Whatever an older or newer version of the code made is joined, and
+    a note says so. Without ``join`` every run is an experiment of its own.
     """
     groups: dict[str, list[RunRecord]] = {}
     known: dict[str, dict[str, Any]] = {}
@@ -127,7 +127,7 @@ def studies(records: Sequence[RunRecord], *, join: bool = True) -> list[Study]:
         key = _fingerprint(record, settings) if join else str(index)
         groups.setdefault(key, []).append(record)
         known[key] = settings
-    found = [_study(part, known[key]) for key, group in groups.items() for part in _by_order(group)]
+    found = [_experiment(part, known[key]) for key, group in groups.items() for part in _by_order(group)]
     return list(_told_apart(found))
 
 
@@ -149,34 +149,36 @@ def _by_order(group: list[RunRecord]) -> list[list[RunRecord]]:
     return [group] if all(len(each) == 1 for each in orders.values()) else list(parts.values())
 
 
-def _told_apart(found: Sequence[Study]) -> Iterator[Study]:
-    alike: dict[tuple[str, str, int, str], list[Study]] = {}
-    for study in found:
-        alike.setdefault((study.dataset, study.regime, study.size, study.model), []).append(study)
+def _told_apart(found: Sequence[Experiment]) -> Iterator[Experiment]:
+    alike: dict[tuple[str, str, int, str], list[Experiment]] = {}
+    for experiment in found:
+        alike.setdefault((experiment.dataset, experiment.regime, experiment.size, experiment.model), []).append(
+            experiment
+        )
     differs: dict[int, Mapping[str, Any]] = {}
     for group in alike.values():
         if len(group) > 1:
-            full = [{**study.settings, **_origin(study, group)} for study in group]
-            differs.update({id(study): own for study, own in zip(group, apart(full), strict=True)})
-    for study in found:
-        yield replace(study, differs=differs.get(id(study), {}))
+            full = [{**experiment.settings, **_origin(experiment, group)} for experiment in group]
+            differs.update({id(experiment): own for experiment, own in zip(group, apart(full), strict=True)})
+    for experiment in found:
+        yield replace(experiment, differs=differs.get(id(experiment), {}))
 
 
-def _origin(study: Study, group: Sequence[Study]) -> dict[str, Any]:
-    """What is no setting but may set a study apart: its data, and the seed that drew which classes are rare."""
-    drawn: dict[str, Any] = {"data": study.first.dataset.sha256[:8]}
-    if len({other.counts for other in group}) > 1 and study.one_order:
-        drawn["regime_seed"] = study.runs[0].settings.get("regime_seed")
+def _origin(experiment: Experiment, group: Sequence[Experiment]) -> dict[str, Any]:
+    """What is no setting but may set an experiment apart: its data, and the seed that drew which classes are rare."""
+    drawn: dict[str, Any] = {"data": experiment.first.dataset.sha256[:8]}
+    if len({other.counts for other in group}) > 1 and experiment.one_order:
+        drawn["regime_seed"] = experiment.runs[0].settings.get("regime_seed")
     return drawn
 
 
-def _study(group: Sequence[RunRecord], settings: Mapping[str, Any]) -> Study:
+def _experiment(group: Sequence[RunRecord], settings: Mapping[str, Any]) -> Experiment:
     repetitions = _repetitions(group)
     runs = tuple({id(one.record): one.record for one in repetitions}.values())
     first = runs[0]
     arms = tuple(_arms(repetitions))
     comparisons, verdicts = pooled.judged(repetitions, arms)
-    return Study(
+    return Experiment(
         dataset=first.dataset,
         regime=first.regime,
         size=first.size,
@@ -195,15 +197,15 @@ def _study(group: Sequence[RunRecord], settings: Mapping[str, Any]) -> Study:
     )
 
 
-def _repetitions(group: Sequence[RunRecord]) -> list[SeedOfStudy]:
+def _repetitions(group: Sequence[RunRecord]) -> list[SeedOfExperiment]:
     """One for each seed, in order of seeds; the newest where several runs have it."""
-    newest: dict[int, SeedOfStudy] = {}
+    newest: dict[int, SeedOfExperiment] = {}
     for record in sorted(group, key=lambda record: record.finished_at) if len(group) > 1 else group:
-        newest.update({seed: SeedOfStudy(seed, record, index) for index, seed in enumerate(record.seeds)})
+        newest.update({seed: SeedOfExperiment(seed, record, index) for index, seed in enumerate(record.seeds)})
     return [newest[seed] for seed in sorted(newest)]
 
 
-def _arms(repetitions: Sequence[SeedOfStudy]) -> Iterator[PooledArm]:
+def _arms(repetitions: Sequence[SeedOfExperiment]) -> Iterator[PooledArm]:
     """Arms that every repetition has, in the order of the first."""
     for (classifier, arm), first in repetitions[0].rows.items():
         if all((classifier, arm) in one.rows for one in repetitions):
