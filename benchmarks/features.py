@@ -1,10 +1,10 @@
-"""Speed of features: encoding against a plain fp32 loop over the same net, and heads against scikit-learn.
+"""Speed of features: encoding against a plain fp32 loop over the same net, and probes against scikit-learn.
 
     python benchmarks/features.py [--dataset fashionmnist] [--data-dir D] [--model ddpm] [--t 50] [--images 4096]
 
 Encoding: `encode_set` as `augment features` calls it, against a loop over batches that runs the whole network in fp32
 and keeps one block by a hook. The net is not trained: that changes no speed. Runs are interleaved, so that a noisy
-machine slows both sides. Heads: the whole grid of k and episodes by our solver, against one scikit-learn
+machine slows both sides. Probes: the whole grid of k and episodes by our solver, against one scikit-learn
 LogisticRegression for each strength and episode, at the k of --compared.
 """
 
@@ -29,7 +29,7 @@ from augment.compute.workers import side_by_side, threads
 from augment.datasets import ImageSet
 from augment.generator import Generator, ImageSpec
 from augment.studies.features.episodes import DEFAULT_KS, default_ks, draw_episodes
-from augment.studies.features.few_labels import FeatureTable, score_heads
+from augment.studies.features.few_labels import FeatureTable, score_probes
 
 PLAIN_BATCH = 128
 WHOLE_SET = 70_000
@@ -107,21 +107,21 @@ def measure_encoding(generator: Generator, images: Tensor, t: int | None, precis
     ]
 
 
-def measure_heads(data: ImageSet, compared: int, episodes: int) -> list[str]:
-    """The linear head on pixels for the whole grid, and beside scikit-learn at one k."""
+def measure_probes(data: ImageSet, compared: int, episodes: int) -> list[str]:
+    """The linear probe on pixels for the whole grid, and beside scikit-learn at one k."""
     rows = torch.arange(len(data.train))
     train, test = (part.images.flatten(1).float() / 255 for part in (data.train, data.test))
     table = FeatureTable.standardised(rows, train, test, rows)
     labels, classes = data.train.labels, len(data.classes)
     ks = [k for k in DEFAULT_KS if k in default_ks(labels, classes)]
     grid = draw_episodes(labels, classes, ks, episodes, seed=0)
-    whole = seconds_of(lambda: score_heads("pixels", table, grid, ["linear"]))
+    whole = seconds_of(lambda: score_probes("pixels", table, grid, ["linear"]))
     compared = min(compared, ks[-1])
     one = draw_episodes(labels, classes, [compared], episodes, seed=0)
-    ours = seconds_of(lambda: score_heads("pixels", table, one, ["linear"]))
+    ours = seconds_of(lambda: score_probes("pixels", table, one, ["linear"]))
     theirs = seconds_of(lambda: plain_probe(table, one.rows(compared), one.labels(compared)))
     return [
-        f"linear heads on {train.shape[1]} pixels, regularisation chosen inside the k",
+        f"linear probes on {train.shape[1]} pixels, regularisation chosen inside the k",
         f"  whole grid, k = {ks[0]} to {ks[-1]}, {episodes} episodes: {whole:.1f} s",
         f"  k = {compared}: ours {ours:.2f} s, scikit-learn {theirs:.2f} s, ratio {theirs / ours:.1f}",
     ]
@@ -157,7 +157,7 @@ def main() -> None:
     t = options.t if options.t is not None else 50 if generator.timesteps else None
     images = data.train.images[: options.images]
     lines = measure_encoding(generator, images, t, choose_precision("auto"))
-    lines += measure_heads(data, options.compared, options.episodes)
+    lines += measure_probes(data, options.compared, options.episodes)
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -56,7 +56,7 @@ ON_POOL = Entry(
     {
         "labels_per_class": (2, 8, 32),
         "episodes": 3,
-        "heads": ("linear",),
+        "probes": ("linear",),
         "second_stage": ("propagation", "pseudo-labels", "pseudo-cnn"),
         "baselines": ("pixels",),
     },
@@ -72,7 +72,13 @@ SHAPED: tuple[dict[str, float], ...] = (
 
 def shaped(episodes: int) -> tuple[Entry, ...]:
     """The autoencoders' options that see the k labels: a training for every k and episode, so few of both."""
-    few = {"labels_per_class": (8, 32), "episodes": episodes, "second_stage": (), "baselines": (), "heads": ("linear",)}
+    few = {
+        "labels_per_class": (8, 32),
+        "episodes": episodes,
+        "second_stage": (),
+        "baselines": (),
+        "probes": ("linear",),
+    }
     return tuple(
         Entry(
             " ".join([model, *(f"{key}={value:g}" for key, value in options.items())]) + SHOWN_LABELS,
@@ -116,7 +122,7 @@ def measure(entry: Entry, options: argparse.Namespace, reporter: Reporter) -> No
     asked: dict[str, Any] = {
         "labels_per_class": tuple(int(k) for k in options.labels_per_class.split(",")),
         "episodes": options.episodes,
-        "heads": ("linear", "mlp", "prototype"),
+        "probes": ("linear", "mlp", "prototype"),
         "second_stage": ("propagation",),
         "baselines": ("pixels", "cnn", "untrained") if first else ("untrained",),
         "plots": ("tsne",) if first else (),

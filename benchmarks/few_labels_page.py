@@ -43,7 +43,7 @@ CAUTION = """## What to keep in mind
 
 - Choosing t and layer took labels beyond the k: up to 100 per class to compare on and 16 to fit on. Where these are
   missing, name both (`--t`, `--layer`).
-- The grids and defaults of the heads and the constants of the propagation were set while looking at MNIST, and at its
+- The grids and defaults of the probes and the constants of the propagation were set while looking at MNIST, and at its
   test images, too. So these figures may be slightly optimistic, for the pixels as for the generators.
 - Propagation takes the classes to be equally frequent in the pool, as they are here. On a pool of which that is not
   true it will do worse.
@@ -69,8 +69,8 @@ class Page:
         sections = [
             f"# Features when labels are few\n\nWritten by `python benchmarks/few_labels.py --dataset {self.dataset}`.",
             self._protocol(),
-            f"## Linear head\n\n{self._table('linear')}\n\n{self._published()}",
-            f"## Other heads\n\n{self._table('mlp', title='MLP of one hidden layer')}",
+            f"## Linear probe\n\n{self._table('linear')}\n\n{self._published()}",
+            f"## Other probes\n\n{self._table('mlp', title='MLP of one hidden layer')}",
             self._second_stages(),
             f"## What was chosen\n\n{self._chosen()}",
             self._shaped(),
@@ -93,23 +93,23 @@ class Page:
         data, protocol, generator = first["dataset"], first["protocol"], first["generator"]
         return (
             f"`{data['name']}`, {data['channels']} x {data['height']} x {data['width']}: every generator was trained "
-            f"on the {protocol['pool_images']:,} training images without labels at its own defaults; heads are fitted "
+            f"on the {protocol['pool_images']:,} training images without labels at its own defaults; probes are fitted "
             f"on exactly k labels per class and scored once on the {protocol['test_images']:,} test images. Means over "
             f"{protocol['episodes']} draws of the labels with 95% t intervals. Timestep and layer: "
             f"{protocol['choice'] or 'given'}; regularisation: {protocol['regularisation']}; features standardised by "
             f"{protocol['standardised_by']}. Trained in {generator['precision']} on {generator['device']}."
         )
 
-    def _table(self, head: str, title: str = "") -> str:
-        """Accuracy of every model and baseline under one head."""
-        rows = [self._line(name, name, found, head) for name, found in self._main.items()]
+    def _table(self, probe: str, title: str = "") -> str:
+        """Accuracy of every model and baseline under one probe."""
+        rows = [self._line(name, name, found, probe) for name, found in self._main.items()]
         first = next(iter(self._main.values()), None)
         if first is not None:
             rows += [
-                self._line(_NAMES[name], name, first, head) for name in ("pixels", "cnn") if name in first["baselines"]
+                self._line(_NAMES[name], name, first, probe) for name in ("pixels", "cnn") if name in first["baselines"]
             ]
             rows += [
-                self._line(f"untrained {name}", "untrained", found, head)
+                self._line(f"untrained {name}", "untrained", found, probe)
                 for name, found in self._main.items()
                 if "untrained" in found["baselines"]
             ]
@@ -117,9 +117,9 @@ class Page:
         lead = f"{title}:\n\n" if title else ""
         return lead + _markdown(["features", *(f"k = {k}" for k in self._ks)], found)
 
-    def _line(self, label: str, method: str, found: Document, head: str) -> list[str]:
+    def _line(self, label: str, method: str, found: Document, probe: str) -> list[str]:
         method = found["generator"]["name"] if method in self.results else method
-        cells = {row["k"]: row for row in found["rows"] if row["method"] == method and row["head"] in (head, None)}
+        cells = {row["k"]: row for row in found["rows"] if row["method"] == method and row["probe"] in (probe, None)}
         return [label, *(_cell(cells.get(k)) for k in self._ks)]
 
     def _published(self) -> str:
@@ -135,9 +135,9 @@ class Page:
         for title, found in self._main.items():
             for row in found["rows"]:
                 if row["method"] == found["generator"]["name"]:
-                    best[row["k"]] = max(best.get(row["k"], (0.0, "")), (row["accuracy"], f"{title}, {row['head']}"))
+                    best[row["k"]] = max(best.get(row["k"], (0.0, "")), (row["accuracy"], f"{title}, {row['probe']}"))
         shown = [f"{100 * best[k][0]:.1f} ({best[k][1]})" if k in best else "" for k in self._ks]
-        rows.append(["best here, any head", *shown])
+        rows.append(["best here, any probe", *shown])
         aims = AIMS[self.dataset]
         rows.append(["aim", *(f"{aims[k]:.1f}" if k in aims else "" for k in self._ks)])
         table = _markdown(["", *(f"k = {k}" for k in self._ks)], rows)
@@ -153,7 +153,7 @@ class Page:
                 "propagation",
                 "Labels spread over the unlabelled pool in feature space, test images by their neighbours there",
             ),
-            ("pseudo-labels", "A linear head on the k labels and confident pseudo-labels from the pool"),
+            ("pseudo-labels", "A linear probe on the k labels and confident pseudo-labels from the pool"),
             ("pseudo-cnn", "A CNN from scratch on the k labels and confident pseudo-labels from the pool"),
         ):
             rows = [self._line(name, name, found, stage) for name, found in self._main.items()]
@@ -181,14 +181,14 @@ class Page:
         ks = sorted({row["k"] for document in found.values() for row in document["rows"]})
         rows = []
         for title in (title for title in self.results if title in found):
-            cells = {(row["head"], row["k"]): row for row in found[title]["rows"]}
+            cells = {(row["probe"], row["k"]): row for row in found[title]["rows"]}
             rows.append([title.removesuffix(SHOWN_LABELS), *(_cell(cells.get(("linear", k))) for k in ks)])
         episodes = next(iter(found.values()))["protocol"]["episodes"]
         return (
             "## Options that shape the latent space\n\nA cross-entropy term on the labels there are (`supervision`) "
             "and a term that aligns the latents of a class and decorrelates classes (`decorrelation`). With either, "
             "one generator is trained for every k and episode, on the pool with these k labels per class alone. Linear "
-            f"head on the latents, {episodes} episodes:\n\n" + _markdown(["model", *(f"k = {k}" for k in ks)], rows)
+            f"probe on the latents, {episodes} episodes:\n\n" + _markdown(["model", *(f"k = {k}" for k in ks)], rows)
         )
 
     def _pictures(self, page: Path) -> str:
@@ -198,12 +198,12 @@ class Page:
             {**row, "method": title if row["method"] == found["generator"]["name"] else row["method"]}
             for index, (title, found) in enumerate(self._main.items())
             for row in found["rows"]
-            if row["head"] in ("linear", None) and (row["method"] == found["generator"]["name"] or index == 0)
+            if row["probe"] in ("linear", None) and (row["method"] == found["generator"]["name"] or index == 0)
         ]
         parts = []
         if rows:
             scores = [from_json(FewLabelScores, row, "a result") for row in rows]
-            title = f"{self.dataset}, linear head"
+            title = f"{self.dataset}, linear probe"
             chart = accuracy_lines(scores, BASELINES, name="features-accuracy", title=title, facets={})
             begin_static([chart], folder, workers=0)()
             (folder / "features-accuracy.svg").unlink()

@@ -1,6 +1,6 @@
 """What ``same_numbers.py`` carries out with each checkout: commands of ``augment`` and functions of its public names.
 
-Every command that makes numbers is here, every generator, classifier, component of arms, head and second stage; all so
+Every command that makes numbers is here, every generator, classifier, component of arms, probe and second stage; all so
 small that the whole takes a few minutes on one core. Steps are in folders side by side, and one may read another's.
 """
 
@@ -114,16 +114,16 @@ def _generators() -> Iterator[tuple[str, str]]:
 
 
 def _features() -> Iterator[tuple[str, str]]:
-    heads = "--head linear,mlp,prototype,knn --second-stage propagation,pseudo-labels --baseline pixels,untrained"
+    probes = "--probe linear,mlp,prototype,knn --second-stage propagation,pseudo-labels --baseline pixels,untrained"
     yield (
         "features-ae",
-        f"features --model ae --steps 6 --labels-per-class 1,4 {heads} --plot pca,tsne --export f.npz {FEATURES}",
+        f"features --model ae --steps 6 --labels-per-class 1,4 {probes} --plot pca,tsne --export f.npz {FEATURES}",
     )
-    few = "--labels-per-class 1,2 --head linear --baseline pixels --plot none"
+    few = "--labels-per-class 1,2 --probe linear --baseline pixels --plot none"
     yield "features-ddpm", f"features --model ddpm {DDPM} --t auto --layer auto {few} --export f.csv {FEATURES}"
-    cnn = "--labels-per-class 2 --head linear --baseline cnn,untrained --second-stage pseudo-cnn --plot none"
+    cnn = "--labels-per-class 2 --probe linear --baseline cnn,untrained --second-stage pseudo-cnn --plot none"
     yield "features-vae", f"features --model vae --steps 6 {cnn} --export f.safetensors {FEATURES} --episodes 1"
-    saved = "--labels-per-class 1,2 --head knn --baseline pixels --plot none --layer encoder"
+    saved = "--labels-per-class 1,2 --probe knn --baseline pixels --plot none --layer encoder"
     yield "features-saved", f"features --generator ../train/generator --dataset digits {saved} {FIXED}"
     yield "features-layers", f"features --model ddpm --layer list {FEATURES}"
 

@@ -98,13 +98,13 @@ def run_result(**changes) -> RunResult:
     return replace(made, **changes)
 
 
-def few_label_scores(method="m", head="linear", k=1, accuracy=0.5, **more) -> FewLabelScores:
-    row = FewLabelScores(method, head, None, None, k, accuracy, None, 1, (accuracy,), (), 0.5)
+def few_label_scores(method="m", probe="linear", k=1, accuracy=0.5, **more) -> FewLabelScores:
+    row = FewLabelScores(method, probe, None, None, k, accuracy, None, 1, (accuracy,), (), 0.5)
     return replace(row, **more)
 
 
 def features_result(**changes) -> FeaturesResult:
-    """A feature study of one method with one head at one k; ``changes`` by the name of a field."""
+    """A feature study of one method with one probe at one k; ``changes`` by the name of a field."""
     info = vars(generator_info(changes.pop("model", "m")))
     made = FeaturesResult(
         dataset=dataset_info(),
@@ -147,7 +147,7 @@ def features_identity(model="m", *, options=None, **settings) -> Identity:
         "dataset": "toy",
         "model": model,
         "episodes": 1,
-        "heads": ["linear"],
+        "probes": ["linear"],
         "seed": 0,
         "device": "cpu",
         **settings,

@@ -19,9 +19,9 @@ def pages():
     del sys.modules[spec.name]
 
 
-def row(method, head, k, accuracy):
+def row(method, probe, k, accuracy):
     interval = [accuracy - 0.01, accuracy + 0.01]
-    found = {"method": method, "head": head, "t": None, "layer": None, "k": k, "accuracy": accuracy, "ci95": interval}
+    found = {"method": method, "probe": probe, "t": None, "layer": None, "k": k, "accuracy": accuracy, "ci95": interval}
     return {**found, "episodes": 1, "accuracies": [accuracy], "chosen": [], "seconds": 1.0}
 
 
@@ -53,8 +53,8 @@ def document(name, base, baselines=("untrained",), ks=(2, 8)):
         "chosen": {"t": None, "layer": "latent", "dimensions": 4},
         "baselines": list(baselines),
         "rows": [
-            row(method, head, k, base + 0.01 * k + 0.1 * index)
-            for index, (method, head) in enumerate(methods)
+            row(method, probe, k, base + 0.01 * k + 0.1 * index)
+            for index, (method, probe) in enumerate(methods)
             for k in ks
         ],
     }
@@ -78,21 +78,21 @@ def cells(page, label, heading):
 
 
 def test_models_and_baselines_stand_in_one_table(page):
-    assert cells(page, "first", "Linear head") == ["12.0 ± 1.0", "18.0 ± 1.0"]
-    assert cells(page, "second", "Linear head") == ["22.0 ± 1.0", "28.0 ± 1.0"]
-    assert cells(page, "pixels", "Linear head") == ["32.0 ± 1.0", "38.0 ± 1.0"]
-    assert cells(page, "CNN from scratch", "Linear head") == ["42.0 ± 1.0", "48.0 ± 1.0"]
-    assert cells(page, "untrained first", "Linear head") == ["52.0 ± 1.0", "58.0 ± 1.0"]
-    assert cells(page, "untrained second", "Linear head") == ["42.0 ± 1.0", "48.0 ± 1.0"]
+    assert cells(page, "first", "Linear probe") == ["12.0 ± 1.0", "18.0 ± 1.0"]
+    assert cells(page, "second", "Linear probe") == ["22.0 ± 1.0", "28.0 ± 1.0"]
+    assert cells(page, "pixels", "Linear probe") == ["32.0 ± 1.0", "38.0 ± 1.0"]
+    assert cells(page, "CNN from scratch", "Linear probe") == ["42.0 ± 1.0", "48.0 ± 1.0"]
+    assert cells(page, "untrained first", "Linear probe") == ["52.0 ± 1.0", "58.0 ± 1.0"]
+    assert cells(page, "untrained second", "Linear probe") == ["42.0 ± 1.0", "48.0 ± 1.0"]
 
 
 def test_the_best_generator_stands_beside_the_study_and_the_aim(page):
-    assert cells(page, "best here, any head", "Linear head") == [
+    assert cells(page, "best here, any probe", "Linear probe") == [
         "32.0 (second, propagation)",
         "38.0 (second, propagation)",
     ]
-    assert cells(page, "aim", "Linear head") == ["93.0", "97.5"]
-    assert cells(page, "study: GAN features", "Linear head") == ["81.8", "90.7"]
+    assert cells(page, "aim", "Linear probe") == ["93.0", "97.5"]
+    assert cells(page, "study: GAN features", "Linear probe") == ["81.8", "90.7"]
 
 
 def test_generators_that_saw_labels_have_a_table_of_their_own(page):

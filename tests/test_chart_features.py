@@ -12,8 +12,8 @@ from augment.results.records import FeaturesRecord
 
 def features_record(folder, **more):
     rows = tuple(
-        few_label_scores(method, head, k, 0.5 + k / 100, t=t, layer=layer, ci95=ci95)
-        for method, head, t, layer, ci95 in (
+        few_label_scores(method, probe, k, 0.5 + k / 100, t=t, layer=layer, ci95=ci95)
+        for method, probe, t, layer, ci95 in (
             ("m1", "linear", 5, "mid", (0.4, 0.7)), ("m1", "linear", 9, "mid", None),
             ("pixels", "linear", None, None, (0.1, 0.9)), ("cnn", None, None, None, None),
             ("m1", "mlp", 5, "mid", None),

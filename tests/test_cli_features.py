@@ -13,14 +13,14 @@ from augment.compute.encoding import encode_set
 from augment.studies.features.export import read_features
 
 QUICK = ("--dataset", "digits", "--model", "ae", "--steps", "3", "--episodes", "2", "--plot", "none", "--device", "cpu")
-SMALL = ("--labels-per-class", "1,4", "--head", "linear", "--baseline", "pixels")
+SMALL = ("--labels-per-class", "1,4", "--probe", "linear", "--baseline", "pixels")
 
 
 def test_one_json_document_with_the_promised_fields(augment):
     code, out, err = augment("features", *QUICK, *SMALL, "--json")
     assert (code, err) == (0, "")
     document = json.loads(out)
-    assert set(document["rows"][0]) >= {"method", "head", "t", "layer", "k", "accuracy", "ci95", "episodes"}
+    assert set(document["rows"][0]) >= {"method", "probe", "t", "layer", "k", "accuracy", "ci95", "episodes"}
     assert [(row["method"], row["k"]) for row in document["rows"]] == [
         *(("ae", k) for k in (1, 4)),
         *(("pixels", k) for k in (1, 4)),
@@ -78,7 +78,7 @@ def test_layers_are_listed(augment):
         (("--model", "ddpm", "--t", "many"), 3, "whole numbers"),
         (("--model", "ae", "--layer", "laten"), 2, "Did you mean 'latent'"),
         (("--model", "ae", "--labels-per-class", "2,1000"), 3, "k = 1000 labels per class"),
-        (("--model", "ae", "--head", "lineal"), 3, "Did you mean 'linear'"),
+        (("--model", "ae", "--probe", "lineal"), 3, "Did you mean 'linear'"),
         (("--model", "ae", "--encode", "layer=stem"), 2, "--layer"),
         (("--model", "ae", "--export", "features.parquet"), 2, ".npz"),
         (("--generator", "nowhere"), 3, "not a saved generator"),

@@ -211,7 +211,7 @@ RUN = {
 }
 
 FEATURES = {
-    "schema": "augment.features/5",
+    "schema": "augment.features/6",
     "dataset": DATASET,
     "generator": {
         **GENERATOR,
@@ -226,7 +226,7 @@ FEATURES = {
         "seeds": [int],
         "pool_images": int,
         "test_images": 359,
-        "heads": [str],
+        "probes": [str],
         "second_stage": NAMES,
         "regularisation": str,
         "choice": (NoneType, str),
@@ -244,7 +244,7 @@ FEATURES = {
     "rows": [
         {
             "method": str,
-            "head": (NoneType, str),
+            "probe": (NoneType, str),
             "t": NoneType,
             "layer": (NoneType, str),
             "k": int,
@@ -365,7 +365,7 @@ RESULTS = {
     ],
     "features": [
         {
-            **dict.fromkeys(("dataset", "model", "differs", "layer", "head", "against"), str),
+            **dict.fromkeys(("dataset", "model", "differs", "layer", "probe", "against"), str),
             "t": NoneType,
             **dict.fromkeys(("dimensions", "k", "episodes"), int),
             **dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "difference", "low", "high", "p"), MAYBE),
@@ -496,7 +496,7 @@ FIXED = "--device cpu --precision fp32"
 TINY = f"--dataset digits --size 60 --steps 3 --updates 3 --classifier cart-pixels {FIXED}"
 TEACHER = "vae+teacher:folds=2,low=0,far=1,rounds=1"
 STUDY = f"sweep {TINY} --model vae --arm oversample --name study --workers 1"
-FEW = "--labels-per-class 1 --head knn --baseline pixels --layer auto --plot pca --episodes 2"
+FEW = "--labels-per-class 1 --probe knn --baseline pixels --layer auto --plot pca --episodes 2"
 
 COMMANDS = {
     "run": f"run {TINY} --model vae --seeds 2 --arm oversample --arm vae --arm {TEACHER} --save-images",

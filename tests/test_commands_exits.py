@@ -78,7 +78,7 @@ CASES = {
     # unknown names and contradictions
     "run --dataset digits --model vae --tracker paper": (2, "tensorboard"),
     f"features {ON} --model ae --encode layer=stem": (2, "--layer"),
-    f"features {ON} --model ae --head linear --second-stage magic": (3, "propagation"),
+    f"features {ON} --model ae --probe linear --second-stage magic": (3, "propagation"),
     f"train {ON} --model dvea --out g": (2, "Did you mean 'dvae'"),
     f"train {ON} --model vae --out g --regime hihg": (2, "Did you mean 'high'"),
     "score --real digts --fake empty": (2, "Did you mean 'digits'"),
@@ -163,7 +163,7 @@ def test_a_stopped_training_goes_on_with_resume(augment, tmp_path):
 
 @pytest.mark.parametrize("command", [f"run {SHORT}", f"features {ON} --steps 3 --labels-per-class 1 --plot none"])
 def test_a_stopped_study_goes_on_with_the_same_command(augment, tmp_path, command):
-    more = ("--arm", "oversample") if command.startswith("run") else ("--head", "knn", "--baseline", "none")
+    more = ("--arm", "oversample") if command.startswith("run") else ("--probe", "knn", "--baseline", "none")
     words = (*command.split(), *more, "--model", "stopped_one", "--quiet")
     code, out, err = augment(*words)
     assert (code, out) == (143, "") and "training stopped after step 1 of 3" in err and "Traceback" not in err

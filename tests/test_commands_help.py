@@ -24,12 +24,12 @@ OPTIONS = {
     "--resume --no-resume",
     "arms": "--json --help",
     "features": f"{DATA} {PLACE} {TALK} --model --generator --t --layer --noise-draws --encode --labels-per-class "
-    "--head --second-stage --baseline --episodes --plot --export --set --seed --steps --max-minutes --tracker --out "
+    "--probe --second-stage --baseline --episodes --plot --export --set --seed --steps --max-minutes --tracker --out "
     "--resume --no-resume",
     "sweep": f"--dataset --data-dir --image-size --offline {REGIME} {PLACE} {TALK} --model --seeds --seed --set --arm "
     "--arms --classifier --strategy --steps --updates --max-minutes --score-on --command --out --name --workers "
     "--retries --executor --address --cpus-per-cell --gpus-per-cell --dry-run --save-images --fidelity-images "
-    "--tracker --generator --t --layer --encode --labels-per-class --head --second-stage --baseline --episodes --plot",
+    "--tracker --generator --t --layer --encode --labels-per-class --probe --second-stage --baseline --episodes --plot",
     "report": f"{TALK} --out --title --figures --where --open",
     "train": f"{DATA} {REGIME} {PLACE} {TALK} --model --out --set --seed --steps --max-minutes --resume --overwrite "
     "--tracker",

@@ -49,7 +49,7 @@ def test_numbers_below_one_are_refused(ks, episodes):
 def test_choices_are_made_on_images_that_no_episode_has():
     search = draw_search(LABELS, 4, seed=1)
     assert not set(search.validation.tolist()) & set(search.fit.all_rows.tolist())
-    assert torch.bincount(LABELS[search.validation]).tolist() == [15] * 4  # half of 60, less what heads are fitted on
+    assert torch.bincount(LABELS[search.validation]).tolist() == [15] * 4  # half of 60, less what probes are fitted on
     assert search.fit.ks == (15,)
     episodes = draw_episodes(LABELS, 4, (45,), 2, seed=1, taken=search.validation)
     assert not set(search.validation.tolist()) & set(episodes.all_rows.tolist())

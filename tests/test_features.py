@@ -87,7 +87,7 @@ def here(tmp_path, monkeypatch):
 
 def configured(**changes):
     given = {"model": "toy", "dataset": "digits", "labels_per_class": (1, 4), "episodes": 2, "steps": 2, "plots": ()}
-    given |= {"heads": ("linear",), "baselines": ("pixels", "untrained")}
+    given |= {"probes": ("linear",), "baselines": ("pixels", "untrained")}
     return FeaturesConfig.parse(**{**given, **changes})
 
 
@@ -100,9 +100,9 @@ def serve(monkeypatch, data):
 
 def test_the_document_has_a_row_for_every_method_head_and_k(monkeypatch):
     monkeypatch.setattr("augment.studies.features.study.default_updates", lambda images: 20)
-    found = study_features(configured(baselines=("pixels", "cnn", "untrained"), heads=("linear", "knn"))).to_json()
-    rows = {(row["method"], row["head"], row["k"]) for row in found["rows"]}
-    methods = [(method, head) for method in ("toy", "pixels", "untrained") for head in ("linear", "knn")]
+    found = study_features(configured(baselines=("pixels", "cnn", "untrained"), probes=("linear", "knn"))).to_json()
+    rows = {(row["method"], row["probe"], row["k"]) for row in found["rows"]}
+    methods = [(method, probe) for method in ("toy", "pixels", "untrained") for probe in ("linear", "knn")]
     assert rows == {(*method, k) for method in [*methods, ("cnn", None)] for k in (1, 4)}
     for row in found["rows"]:
         low, high = row["ci95"]
@@ -136,8 +136,8 @@ def test_pictures_and_maps_are_drawn(tmp_path):
 def test_second_stages_beat_the_head_on_the_labels_alone():
     stages = ("propagation", "pseudo-labels", "pseudo-cnn")
     found = study_features(configured(labels_per_class=(2,), second_stage=stages, baselines=("pixels",))).to_json()
-    accuracy = {(row["method"], row["head"]): row["accuracy"] for row in found["rows"]}
-    assert set(accuracy) == {(method, head) for method in ("toy", "pixels") for head in ("linear", *stages)}
+    accuracy = {(row["method"], row["probe"]): row["accuracy"] for row in found["rows"]}
+    assert set(accuracy) == {(method, probe) for method in ("toy", "pixels") for probe in ("linear", *stages)}
     for stage in stages:
         assert accuracy["pixels", stage] > accuracy["pixels", "linear"] + 0.05
 
@@ -148,7 +148,7 @@ def test_shuffled_labels_give_chance(digits, monkeypatch):
         return LabelledImages(part.images, part.labels[order])
 
     serve(monkeypatch, ImageSet("digits", shuffled(digits.train, 0), shuffled(digits.test, 1), digits.classes))
-    found = study_features(configured(labels_per_class=(16,), episodes=4, heads=("linear", "prototype"))).to_json()
+    found = study_features(configured(labels_per_class=(16,), episodes=4, probes=("linear", "prototype"))).to_json()
     for row in found["rows"]:  # 359 test images and 4 draws: a standard error of 1.2 points
         assert row["accuracy"] == pytest.approx(0.1, abs=0.05)
 
@@ -258,8 +258,8 @@ def test_layers_are_listed():
     [
         ({"labels_per_class": (1, 500)}, DataError, r"k = 500 labels .* up to \d+ is possible"),
         ({"labels_per_class": (0,)}, ConfigError, "whole numbers from 1"),
-        ({"heads": ("liner",)}, ConfigError, "Did you mean 'linear'"),
-        ({"heads": ()}, ConfigError, "at least one --head"),
+        ({"probes": ("liner",)}, ConfigError, "Did you mean 'linear'"),
+        ({"probes": ()}, ConfigError, "at least one --probe"),
         ({"baselines": ("pixel",)}, ConfigError, "Did you mean 'pixels'"),
         ({"plots": ("pcaa",)}, ConfigError, "Did you mean 'pca'"),
         ({"second_stage": ("magic",)}, ConfigError, "propagation, pseudo-cnn, pseudo-labels"),
@@ -298,7 +298,7 @@ def comparison(k, against, delta, low, high, p_holm=None):
     return ComparisonAtK("linear", "toy", against, delta, (low, high), p, 5, "paired t over seeds", p_holm=p_holm, k=k)
 
 
-OURS = "Features of toy with a linear head are worth"
+OURS = "Features of toy with a linear probe are worth"
 NET = "an untrained net of the same shape"
 
 

@@ -62,7 +62,7 @@ CHANGES = {
         "layer": "mid",
         "encode": {"noise_draws": 2},
         "labels_per_class": (1, 2),
-        "heads": ("knn",),
+        "probes": ("knn",),
         "second_stage": ("propagation",),
         "baselines": ("pixels",),
         "episodes": 2,

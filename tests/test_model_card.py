@@ -86,8 +86,8 @@ def card(folder):
 
 
 def front_matter(text):
-    _, head, body = text.split("---\n", 2)
-    return yaml.safe_load(head), body
+    _, front, body = text.split("---\n", 2)
+    return yaml.safe_load(front), body
 
 
 def section(text, title):
@@ -150,9 +150,9 @@ def test_the_code_and_the_command_of_a_trained_generators_card_work(augment, dig
 
 def test_the_first_lines_are_what_hubs_read(finished):
     text = card(finished.folder / "generator")
-    head, _ = front_matter(text)
-    assert text.startswith("---\n") and set(head) == {"library_name", "tags"}  # a license is not ours to state
-    assert head["library_name"] == "augment" and {"vae", "autoencoder", "synthetic-data"} <= set(head["tags"])
+    front, _ = front_matter(text)
+    assert text.startswith("---\n") and set(front) == {"library_name", "tags"}  # a license is not ours to state
+    assert front["library_name"] == "augment" and {"vae", "autoencoder", "synthetic-data"} <= set(front["tags"])
 
 
 def test_it_says_what_it_was_trained_on_and_how(finished):
@@ -256,7 +256,7 @@ def test_a_resumed_training_keeps_its_card(digits, tmp_path):
 
 
 def test_a_feature_studys_card_has_its_accuracies(home, tmp_path):
-    quick = {**QUICK, "model": "ae", "episodes": 2, "labels_per_class": (1,), "heads": ("knn",), "plots": ()}
+    quick = {**QUICK, "model": "ae", "episodes": 2, "labels_per_class": (1,), "probes": ("knn",), "plots": ()}
     found = study_features(FeaturesConfig.parse(out=tmp_path, baselines=("pixels",), options=TINY, **quick))
     text = card(found.folder / "generator")
     rows = cells(section(text, "What its features are worth"))[1:]
@@ -304,8 +304,8 @@ def test_a_card_with_nasty_names_is_one_document_with_its_own_headings(tmp_path)
     data = ImageSet('x\n---\nlicense: mit "y', part, part, NASTY)
     folder = tmp_path / "g"
     train(data, folder)
-    head, body = front_matter(card(folder))
-    assert set(head) == {"library_name", "tags"}
+    front, body = front_matter(card(folder))
+    assert set(front) == {"library_name", "tags"}
     page = rendered(body)
     assert re.findall("<h([12])>", page) == ["1", *["2"] * 5]
     names = [row[1] for row in cells(section(body, "What it was trained on")) if len(row) == 3]

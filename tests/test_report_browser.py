@@ -37,7 +37,13 @@ def report(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     tiny = {"dataset": "digits", "steps": 6, "options": {"width": 16}, "out": root}
     arms = {"arms": ("real", "oversample", "model"), "updates": 6, "fidelity_images": 50, "classifiers": ("cnn",)}
-    few = {"labels_per_class": (1, 2), "heads": ("linear",), "baselines": ("pixels",), "episodes": 2, "plots": ("pca",)}
+    few = {
+        "labels_per_class": (1, 2),
+        "probes": ("linear",),
+        "baselines": ("pixels",),
+        "episodes": 2,
+        "plots": ("pca",),
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUGMENT_HOME", str(tmp_path_factory.getbasetemp() / "augment-home"))
         run(**tiny, **arms, model="vae", size=200)
@@ -218,13 +224,13 @@ def test_everything_is_reached_by_keyboard(show):
 
 def test_tables_sort_by_a_click(show):
     page = show()
-    heads = page.locator("#fidelity table").first.locator("thead button")
-    column = [text.strip() for text in heads.all_inner_texts()].index("KID x 1000 ↓")
+    headers = page.locator("#fidelity table").first.locator("thead button")
+    column = [text.strip() for text in headers.all_inner_texts()].index("KID x 1000 ↓")
     cells = page.locator("#fidelity table").first.locator(f"tbody td:nth-child({column + 1})")
     values = "cells => cells.map(cell => Number(cell.dataset.sort))"
-    heads.nth(column).evaluate("button => button.click()")  # whatever charts that are being drawn move
+    headers.nth(column).evaluate("button => button.click()")  # whatever charts that are being drawn move
     ascending = cells.evaluate_all(values)
-    heads.nth(column).evaluate("button => button.click()")  # whatever charts that are being drawn move
+    headers.nth(column).evaluate("button => button.click()")  # whatever charts that are being drawn move
     assert len(set(ascending)) == 3 and ascending == sorted(ascending)
     assert cells.evaluate_all(values) == ascending[::-1]
     assert page.locator("#fidelity th[aria-sort=descending]").count() == 1

@@ -295,7 +295,7 @@ def test_the_command_asks_for_the_very_same_result(kind, augment, monkeypatch, t
         from augment.studies.features import plan
         from augment.studies.features.config import FeaturesConfig as Config
 
-        more = {"layer": "auto", "labels_per_class": (1, 3), "heads": ("knn",), "baselines": (), "plots": ("pca",)}
+        more = {"layer": "auto", "labels_per_class": (1, 3), "probes": ("knn",), "baselines": (), "plots": ("pca",)}
         more |= {"options": {"prior": "normal"}, "steps": 9, "second_stage": ("propagation",), "seed": 4}
     config = Config.parse(dataset="digits", model="vae", device="cpu", precision="fp32", **more)
     made = plan.prepare(config, Reporter())

@@ -283,7 +283,7 @@ def test_all_missing_values_are_named(runs):
         (everything, ("generators",), [], "generators"),
         (everything, ("verdicts",), [], "verdicts"),
         (studied, ("rows", 0, "k"), "many", "rows[0].k"),
-        (studied, ("protocol", "heads"), "linear", "protocol.heads"),
+        (studied, ("protocol", "probes"), "linear", "protocol.probes"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_named_with_its_place(runs, make, place, value, written):

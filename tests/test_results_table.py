@@ -100,12 +100,12 @@ def features(model) -> FeaturesResult:
         chosen=Chosen(50, "mid", 32),
         rows=tuple(
             few_label_scores(
-                *(method, head, k, value + more),
+                *(method, probe, k, value + more),
                 ci95=(value + more - 0.1, value + more + 0.1),
                 episodes=4,
             )
             for method, value in ((model, 0.7), ("pixels", 0.6), ("cnn", 0.65))
-            for head, more in (("linear", 0.0), ("mlp", 0.1))
+            for probe, more in (("linear", 0.0), ("mlp", 0.1))
             for k in (1, 8)
         ),
         comparisons=tuple(

@@ -62,7 +62,7 @@ def finished(home, tmp_path_factory):
 
 
 def features(folder, **settings):
-    quick = {**QUICK, "model": "ae", "episodes": 2, "labels_per_class": (1,), "heads": ("knn",), "plots": ("pca",)}
+    quick = {**QUICK, "model": "ae", "episodes": 2, "labels_per_class": (1,), "probes": ("knn",), "plots": ("pca",)}
     quick |= {"options": TINY} if settings.get("generator") is None else {}
     return study_features(FeaturesConfig.parse(out=folder, **{**quick, "baselines": ("pixels",), **settings}))
 
@@ -267,7 +267,7 @@ def test_a_feature_study_leaves_its_maps_as_numbers(studied, digits):
 
 def test_a_feature_study_says_where_when_and_at_what_cost(studied):
     document = json.loads((studied.folder / "result.json").read_text())
-    assert document["schema"] == "augment.features/5" and document["environment"] == asdict(environment("cpu"))
+    assert document["schema"] == "augment.features/6" and document["environment"] == asdict(environment("cpu"))
     rows = document["rows"]
     assert document["cost"]["classifier_seconds"] == pytest.approx(sum(row["seconds"] for row in rows), abs=0.01)
     assert document["cost"]["generator_seconds"] == pytest.approx(document["generator"]["seconds"], abs=0.01)

@@ -54,11 +54,11 @@ def test_feature_studies_have_keys_of_their_own():
         "command": "features",
         "dataset": "digits",
         "model": "vae",
-        "head": "linear,knn",
+        "probe": "linear,knn",
         "labels-per-class": "1,4",
     }
     config = SweepConfig.parse({**given, "baseline": "none", "t": "auto"})
-    assert config.values["heads"] == (("linear", "knn"),)
+    assert config.values["probes"] == (("linear", "knn"),)
     assert config.values["labels_per_class"] == ((1, 4),)
     assert config.values["baselines"] == ((),) and config.values["t"] == ("auto",)
     with pytest.raises(ConfigError, match="Unknown key of a sweep 'regime'"):

@@ -41,12 +41,12 @@ def _headline(result: FeaturesResult) -> str:
 
 def _accuracy_table(result: FeaturesResult, ks: Sequence[int]) -> Any:
     columns = [f"k = {k}" for k in ks]
-    found = new_table("Accuracy % on the test images, k labels per class", "method", "head", *columns, right=columns)
-    cells = {(row.method, row.head, row.k): row for row in result.rows}
+    found = new_table("Accuracy % on the test images, k labels per class", "method", "probe", *columns, right=columns)
+    cells = {(row.method, row.probe, row.k): row for row in result.rows}
     last = ""
-    for method, head in dict.fromkeys((row.method, row.head) for row in result.rows):
-        values = [_cell(cells.get((method, head, k))) for k in ks]
-        found.add_row(method if method != last else "", head or "-", *values)
+    for method, probe in dict.fromkeys((row.method, row.probe) for row in result.rows):
+        values = [_cell(cells.get((method, probe, k))) for k in ks]
+        found.add_row(method if method != last else "", probe or "-", *values)
         last = method
     return found
 

@@ -50,7 +50,7 @@ KID = "KID\nx 1000"
 FEATURES: Mapping[str, Callable[[FeatureRow], str]] = {
     "data": lambda row: row.dataset,
     "model": lambda row: _lines(_model(row), _layer(row)),
-    "head": lambda row: row.head,
+    "probe": lambda row: row.probe,
     "k": lambda row: f"{row.k}",
     "accuracy %": lambda row: _accuracy(row),
     "against": lambda row: row.against or "-",

@@ -94,15 +94,15 @@ def helped_section(comparisons: Sequence[Comparison], verdicts: Sequence[str]) -
 def features_section(result: FeaturesResult) -> str:
     """Accuracy on few labels, by features of this model and of the baselines."""
     rows = [
-        (escaped(row.method), escaped(row.head or "none"), str(row.k), f"{row.accuracy:.1%}", _spread(row))
+        (escaped(row.method), escaped(row.probe or "none"), str(row.k), f"{row.accuracy:.1%}", _spread(row))
         for row in result.rows
     ]
     protocol = result.protocol
     told = (
-        f"Accuracy on {protocol.test_images:,} test images by heads that were fitted on exactly k labels per class, "
+        f"Accuracy on {protocol.test_images:,} test images by probes that were fitted on exactly k labels per class, "
         f"in {protocol.episodes} draws. Labels that the generator saw: {escaped(result.generator.labels_seen)}."
     )
-    found = table(("features", "head", "k", "accuracy", "95% interval"), rows, numbers=3)
+    found = table(("features", "probe", "k", "accuracy", "95% interval"), rows, numbers=3)
     return "\n\n".join([escaped(result.verdict), told, found])
 
 

@@ -20,7 +20,7 @@ PAGE = "report.html"
 def draw_study(folder: Path, result: StudyResult) -> None:
     """Draw what a study has found; of a run ``augment report`` draws, and nothing is drawn here.
 
-    A feature study gets ``accuracy-<head>.png``, ``layers.png``, ``timesteps.png``, ``embedding-<method>-<n>d.png``,
+    A feature study gets ``accuracy-<probe>.png``, ``layers.png``, ``timesteps.png``, ``embedding-<method>-<n>d.png``,
     each as SVG, too, and ``report.html``, where maps turn and show the image behind each point. Raises DataError where
     the folder cannot be written.
     """

@@ -63,7 +63,7 @@ class FeaturesSubject:
 def features_charts(record: FeaturesRecord, *, alone: bool = False) -> list[Chart]:
     """All charts of a feature study.
 
-    A chart of accuracy over labels for each head, the map of t and layers and its curves where several were tried, the
+    A chart of accuracy over labels for each probe, the map of t and layers and its curves where several were tried, the
     training of the generator, and maps of the features. What is missing in the folder leaves its charts out.  alone:
     names are for files in the study's own folder.
     """
@@ -81,15 +81,15 @@ def features_charts(record: FeaturesRecord, *, alone: bool = False) -> list[Char
 
 
 def _accuracies(subject: FeaturesSubject) -> Iterator[Chart]:
-    """A chart for each head; methods without one, as a classifier from scratch, stand in each."""
+    """A chart for each probe; methods without one, as a classifier from scratch, stand in each."""
     result = subject.record.result
-    heads: list[str | None] = [*dict.fromkeys(row.head for row in result.rows if row.head is not None)] or [None]
-    for head in heads if result.rows else ():
+    probes: list[str | None] = [*dict.fromkeys(row.probe for row in result.rows if row.probe is not None)] or [None]
+    for probe in probes if result.rows else ():
         yield accuracy_lines(
-            [row for row in result.rows if row.head in (head, None)],
+            [row for row in result.rows if row.probe in (probe, None)],
             result.baselines,
-            name=subject.name("accuracy", *([head] if head else [])),
-            title=f"Accuracy with few labels: {subject.words}{f', {head} head' if head else ''}",
+            name=subject.name("accuracy", *([probe] if probe else [])),
+            title=f"Accuracy with few labels: {subject.words}{f', {probe} probe' if probe else ''}",
             facets=subject.facets,
         )
 

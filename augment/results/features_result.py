@@ -37,7 +37,7 @@ class Protocol:
     seeds: tuple[int, ...]
     pool_images: int
     test_images: int
-    heads: tuple[str, ...]
+    probes: tuple[str, ...]
     second_stage: tuple[str, ...]
     regularisation: str
     choice: str | None
@@ -72,7 +72,7 @@ class Candidate:
 class SearchMap:
     """All timesteps and layers that were tried, and the best of them.
 
-    labels_per_class, validation_images: of the heads that they were tried with.
+    labels_per_class, validation_images: of the probes that they were tried with.
     """
 
     grid: tuple[Candidate, ...]
@@ -84,14 +84,14 @@ class SearchMap:
 
 @dataclass(frozen=True)
 class FewLabelScores:
-    """One method with one head at one k, over all episodes; accuracies in [0, 1].
+    """One method with one probe at one k, over all episodes; accuracies in [0, 1].
 
-    head, t, layer: None where they do not apply.  ci95: t interval of the mean, None for a single episode.  chosen: for
-    each episode the strength or number of neighbours that was picked inside the k labels.
+    probe, t, layer: None where they do not apply.  ci95: t interval of the mean, None for a single episode.  chosen:
+    the strength or number of neighbours that each episode picked inside the k labels.
     """
 
     method: str
-    head: str | None
+    probe: str | None
     t: int | None
     layer: str | None
     k: int
@@ -111,16 +111,16 @@ class FewLabelScores:
 
 @dataclass(frozen=True)
 class ComparisonAtK(Comparison):
-    """The model's first head against a baseline, with ``k`` labels per class; differences in points."""
+    """The model's first probe against a baseline, with ``k`` labels per class; differences in points."""
 
     k: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesResult(StudyResult):
-    """A finished feature study. rows: every method, head and k.  map: where something was to be chosen."""
+    """A finished feature study. rows: every method, probe and k.  map: where something was to be chosen."""
 
-    schema: ClassVar[str] = "augment.features/5"
+    schema: ClassVar[str] = "augment.features/6"
 
     generator: EncoderInfo
     protocol: Protocol
@@ -138,7 +138,7 @@ class FeaturesResult(StudyResult):
 
     @property
     def classifier_seconds(self) -> float:
-        """Of all heads and networks, whenever they were fitted."""
+        """Of all probes and networks, whenever they were fitted."""
         return sum(row.seconds for row in self.rows)
 
     @property
@@ -147,6 +147,6 @@ class FeaturesResult(StudyResult):
         return tuple(dict.fromkeys(row.method for row in self.rows))
 
     def numbers(self) -> Iterator[tuple[str, float]]:
-        """What is worth comparing: ``accuracy/<head>/<method>/k<labels per class>``."""
+        """What is worth comparing: ``accuracy/<probe>/<method>/k<labels per class>``."""
         for row in self.rows:
-            yield f"accuracy/{row.head or 'whole'}/{row.method}/k{row.k}", row.accuracy
+            yield f"accuracy/{row.probe or 'whole'}/{row.method}/k{row.k}", row.accuracy

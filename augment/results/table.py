@@ -58,7 +58,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class FeatureRow:
-    """One k of a feature study, with the head that its verdict is on.
+    """One k of a feature study, with the probe that its verdict is on.
 
     accuracy: in [0, 1], its mean over episodes, with the bounds of its 95% interval.  against: the best baseline at
     this k.  difference, low, high: in percentage points.  p: corrected for every baseline and k.
@@ -70,7 +70,7 @@ class FeatureRow:
     t: int | None
     layer: str | None
     dimensions: int
-    head: str
+    probe: str
     k: int
     accuracy: float
     accuracy_low: float | None
@@ -178,7 +178,7 @@ def _mean_of(values: Sequence[float | None]) -> float | None:
 
 
 def feature_rows(records: Sequence[FeaturesRecord]) -> list[FeatureRow]:
-    """A row per feature study and k, for the head that the verdict is on."""
+    """A row per feature study and k, for the probe that the verdict is on."""
     groups: dict[tuple[str, str], list[FeaturesRecord]] = {}
     for record in records:
         groups.setdefault((record.dataset, record.model), []).append(record)
@@ -194,8 +194,8 @@ def _feature_rows(
     record: FeaturesRecord, settings: Mapping[str, Any], differs: Mapping[str, Any]
 ) -> Iterator[FeatureRow]:
     result = record.result
-    chosen, head = result.chosen, result.protocol.heads[0]
-    for row in (row for row in result.rows if (row.method, row.head) == (record.model, head)):
+    chosen, probe = result.chosen, result.protocol.probes[0]
+    for row in (row for row in result.rows if (row.method, row.probe) == (record.model, probe)):
         compared = None if record.failed_guards else _against_best(result, row.k)
         low, high = (None, None) if compared is None or compared.ci95 is None else compared.ci95
         accuracy_low, accuracy_high = row.ci95 or (None, None)
@@ -206,7 +206,7 @@ def _feature_rows(
             t=chosen.t,
             layer=chosen.layer,
             dimensions=chosen.dimensions,
-            head=head,
+            probe=probe,
             k=row.k,
             accuracy=row.accuracy,
             accuracy_low=accuracy_low,

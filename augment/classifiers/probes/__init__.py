@@ -1,6 +1,6 @@
-"""Classification heads for few labels, fitted to features of several episodes at once.
+"""Classification probes for few labels, fitted to features of several episodes at once.
 
-Knows tensors only: where the features come from is not its business. Each head chooses its regularisation inside the
+Knows tensors only: where the features come from is not its business. Each probe chooses its regularisation inside the
 labelled rows (:mod:`augment.classifiers.probes.selection`) and is then fitted to all of them.
 """
 
@@ -15,36 +15,36 @@ from torch import Tensor
 from augment.classifiers.probes.linear import predict_linear
 from augment.classifiers.probes.mlp import predict_mlp
 from augment.classifiers.probes.nearest import predict_knn
-from augment.classifiers.probes.outcome import HeadPrediction
+from augment.classifiers.probes.outcome import ProbePrediction
 from augment.classifiers.probes.prototype import predict_prototype
 from augment.errors import ConfigError, DataError, unknown_name
 
-__all__ = ["HEADS", "HeadPrediction", "predict"]
+__all__ = ["PROBES", "ProbePrediction", "predict"]
 
-_HEADS = {"linear": predict_linear, "mlp": predict_mlp, "prototype": predict_prototype, "knn": predict_knn}
+_PROBES = {"linear": predict_linear, "mlp": predict_mlp, "prototype": predict_prototype, "knn": predict_knn}
 
-HEADS = tuple(_HEADS)
+PROBES = tuple(_PROBES)
 
 
 def predict(
-    head: str, features: Tensor, labels: Tensor, queries: Tensor, *, num_classes: int, seeds: Sequence[int]
-) -> HeadPrediction:
-    """Fit ``head`` to the labelled rows of each episode and predict the classes of ``queries``.
+    probe: str, features: Tensor, labels: Tensor, queries: Tensor, *, num_classes: int, seeds: Sequence[int]
+) -> ProbePrediction:
+    """Fit ``probe`` to the labelled rows of each episode and predict the classes of ``queries``.
 
-    head: one of :data:`HEADS`.  features: ``(E, n, D)``, standardised over the pool.  labels: ``(E, n)`` int64, every
+    probe: one of :data:`PROBES`.  features: ``(E, n, D)``, standardised over the pool.  labels: ``(E, n)`` int64, every
     class in every episode.  queries: ``(Q, D)``, standardised in the same way.  seeds: one per episode; an episode's
     predictions depend on its rows, labels and seed (and on the number of rows of the smallest class of all episodes).
 
-    Raises ConfigError for an unknown head, DataError for features that are not finite or a class without a row.
+    Raises ConfigError for an unknown probe, DataError for features that are not finite or a class without a row.
     """
-    if head not in _HEADS:
-        raise ConfigError(unknown_name("head", head, HEADS))
+    if probe not in _PROBES:
+        raise ConfigError(unknown_name("probe", probe, PROBES))
     _check_shapes(features, labels, queries, seeds)
     _check_finite("features", features)
     _check_finite("queries", queries)
     _check_classes(labels, num_classes)
     with torch.no_grad():
-        return _HEADS[head](features.float(), labels.long(), queries.float(), num_classes=num_classes, seeds=seeds)
+        return _PROBES[probe](features.float(), labels.long(), queries.float(), num_classes=num_classes, seeds=seeds)
 
 
 def _check_shapes(features: Tensor, labels: Tensor, queries: Tensor, seeds: Sequence[int]) -> None:
@@ -72,6 +72,6 @@ def _check_classes(labels: Tensor, num_classes: int) -> None:
     if missing:
         episode, label = missing[0]
         raise DataError(
-            f"Episode {episode} has no labelled row of class {label}; a head needs at least one of each of the "
+            f"Episode {episode} has no labelled row of class {label}; a probe needs at least one of each of the "
             f"{num_classes} classes."
         )

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from augment.classifiers.probes.logistic import fit_logistic
-from augment.classifiers.probes.outcome import HeadPrediction, as_floats
+from augment.classifiers.probes.outcome import ProbePrediction, as_floats
 from augment.classifiers.probes.rowspace import RowSpace, row_space
 from augment.classifiers.probes.selection import best, held_log_likelihood, held_out, row_shares
 
@@ -33,7 +33,7 @@ within 0.1 points."""
 
 def predict_linear(
     features: Tensor, labels: Tensor, queries: Tensor, *, num_classes: int, seeds: Sequence[int]
-) -> HeadPrediction:
+) -> ProbePrediction:
     """Fit and apply; shapes as in :func:`augment.classifiers.probes.predict`.
 
     The strength is the one with the best log-likelihood of held-out labelled rows: on MNIST it lost up to 3 points
@@ -48,7 +48,7 @@ def predict_linear(
     weights = fit_logistic(space.coordinates, targets, shares, penalty, tolerance=TOLERANCE).squeeze(3)
     weights, bias = space.axes @ weights[:, :-1], weights[:, -1:]
     logits = queries @ weights - space.mean @ weights + bias
-    return HeadPrediction(logits.argmax(2), as_floats(strengths))
+    return ProbePrediction(logits.argmax(2), as_floats(strengths))
 
 
 def _strengths(space: RowSpace, targets: Tensor, held: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augment.classifiers.probes.outcome import HeadPrediction, as_floats
+from augment.classifiers.probes.outcome import ProbePrediction, as_floats
 from augment.classifiers.probes.rowspace import RowSpace, row_space
 from augment.classifiers.probes.selection import best, held_log_likelihood, held_out, row_shares
 from augment.seeds import torch_rng
@@ -61,7 +61,7 @@ class _Net:
 
 def predict_mlp(
     features: Tensor, labels: Tensor, queries: Tensor, *, num_classes: int, seeds: Sequence[int]
-) -> HeadPrediction:
+) -> ProbePrediction:
     """Fit and apply; shapes as in :func:`augment.classifiers.probes.predict`.
 
     An episode's network depends on its rows and its seed alone. The decay is the one with the best log-likelihood of
@@ -75,7 +75,7 @@ def predict_mlp(
     shares = rows.new_full((*labels.shape, 1), 1 / labels.shape[1])
     net = _train(rows, targets, shares, decays.unsqueeze(1), seeds)
     logits = _of_features(net, space, scale).logits(queries.expand(len(labels), -1, -1))
-    return HeadPrediction(logits.squeeze(1).argmax(2), as_floats(decays))
+    return ProbePrediction(logits.squeeze(1).argmax(2), as_floats(decays))
 
 
 def _of_features(net: _Net, space: RowSpace, scale: Tensor) -> _Net:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augment.classifiers.probes.outcome import HeadPrediction, as_floats
+from augment.classifiers.probes.outcome import ProbePrediction, as_floats
 from augment.classifiers.probes.selection import held_out
 
 NEIGHBOURS = (1, 3, 5, 9, 15)
@@ -18,7 +18,7 @@ CHUNK_ELEMENTS = 2**23
 
 def predict_knn(
     features: Tensor, labels: Tensor, queries: Tensor, *, num_classes: int, seeds: Sequence[int]
-) -> HeadPrediction:
+) -> ProbePrediction:
     """Apply; shapes as in :func:`augment.classifiers.probes.predict`.
 
     Candidates are fewer than twice the rows of the smallest class, so that one class can hold a majority; the one with
@@ -39,7 +39,7 @@ def predict_knn(
     for some in queries.split(_chunk(labels)):
         votes = _votes(_distances(some.expand(len(labels), -1, -1), features), labels, counts, num_classes)
         predictions.append(votes.gather(2, chosen.view(-1, 1, 1).expand(-1, len(some), 1)).squeeze(2))
-    return HeadPrediction(torch.cat(predictions, 1), as_floats(torch.tensor(counts)[chosen]))
+    return ProbePrediction(torch.cat(predictions, 1), as_floats(torch.tensor(counts)[chosen]))
 
 
 def _candidates(labels: Tensor, num_classes: int, held: Tensor) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a head returns."""
+"""What a probe returns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class HeadPrediction:
+class ProbePrediction:
     """Predicted classes and how they were arrived at.
 
     predictions: ``(E, Q)`` int64.  chosen: per episode, what was selected inside its labels: the strength of

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augment.classifiers.probes.outcome import HeadPrediction, as_floats
+from augment.classifiers.probes.outcome import ProbePrediction, as_floats
 from augment.classifiers.probes.rowspace import row_space
 from augment.classifiers.probes.selection import best, held_log_likelihood, held_out, row_shares
 
@@ -29,7 +29,7 @@ on a diffusion model's features of MNIST, 16 per class, 65.0% by plain likelihoo
 
 def predict_prototype(
     features: Tensor, labels: Tensor, queries: Tensor, *, num_classes: int, seeds: Sequence[int]
-) -> HeadPrediction:
+) -> ProbePrediction:
     """Fit and apply; shapes as in :func:`~augment.classifiers.probes.predict`. One row per class gives the nearest."""
     space = row_space(features)
     targets = F.one_hot(labels, num_classes).float()
@@ -46,7 +46,7 @@ def predict_prototype(
     means, scatter = _moments(space.coordinates, targets, everything)
     weights, bias = _discriminant(means, scatter, chosen.unsqueeze(1), width)
     weights = space.axes @ weights.squeeze(1)
-    return HeadPrediction((queries @ weights - space.mean @ weights + bias.squeeze(1)).argmax(2), as_floats(chosen))
+    return ProbePrediction((queries @ weights - space.mean @ weights + bias.squeeze(1)).argmax(2), as_floats(chosen))
 
 
 def _like(scatter: Tensor, shrinkage: float) -> Tensor:

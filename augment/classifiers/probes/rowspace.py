@@ -1,6 +1,6 @@
-"""Coordinates of few labelled rows along their principal axes: what a head that only sees the rows can know.
+"""Coordinates of few labelled rows along their principal axes: what a probe that only sees the rows can know.
 
-A linear head with an L2 penalty (and a distance, up to a constant) does not change under centring and rotation, so
+A linear probe with an L2 penalty (and a distance, up to a constant) does not change under centring and rotation, so
 ``n`` rows of ``D`` features are ``n`` rows of ``min(n, D)`` coordinates, exactly.
 """
 

@@ -1,6 +1,6 @@
 """Choosing a strength inside the k labels: which labelled rows are held out, and which candidate predicts them best.
 
-No other label is ever seen. With one row of some class nothing can be held out and a head's default holds.
+No other label is ever seen. With one row of some class nothing can be held out and a probe's default holds.
 """
 
 from __future__ import annotations

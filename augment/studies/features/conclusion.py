@@ -51,7 +51,7 @@ def result_of(plan: FeaturesPlan, findings: Findings) -> FeaturesResult:
         rows=tuple(cell.scores(truth) for cell in findings.cells),
         comparisons=tuple(found),
         guards=tuple(_guards(plan)),
-        verdict=verdict(plan.model, plan.config.heads[0], plan.config.baselines, found),
+        verdict=verdict(plan.model, plan.config.probes[0], plan.config.baselines, found),
     )
 
 
@@ -92,7 +92,7 @@ def _protocol(plan: FeaturesPlan) -> Protocol:
         seeds=tuple(episodes.seeds),
         pool_images=len(plan.data.train),
         test_images=len(plan.data.test),
-        heads=plan.config.heads,
+        probes=plan.config.probes,
         second_stage=plan.config.second_stage,
         regularisation="chosen inside the k labels",
         choice=None if search is None else f"{len(search.validation)} validation images of the training part",
@@ -101,22 +101,22 @@ def _protocol(plan: FeaturesPlan) -> Protocol:
 
 
 def comparisons(plan: FeaturesPlan, cells: Sequence[EpisodePredictions]) -> list[ComparisonAtK]:
-    """The model's first head against every baseline at every k: the same episodes, so differences are paired.
+    """The model's first probe against every baseline at every k: the same episodes, so differences are paired.
 
     p is corrected over all of them: ten k and three baselines would find a gain somewhere in half of all studies of
     methods that are equal.
     """
-    head = plan.config.heads[0]
-    table = {(cell.method, cell.k): cell for cell in cells if cell.head in (head, None)}
+    probe = plan.config.probes[0]
+    table = {(cell.method, cell.k): cell for cell in cells if cell.probe in (probe, None)}
     keys = [(k, name) for k in plan.episodes.ks for name in plan.config.baselines]
-    found = [_compare(plan, table[plan.model, k], table[name, k], head) for k, name in keys]
+    found = [_compare(plan, table[plan.model, k], table[name, k], probe) for k, name in keys]
     return [ComparisonAtK(**vars(row), k=k) for (k, _), row in zip(keys, corrected(found), strict=True)]
 
 
-def _compare(plan: FeaturesPlan, ours: EpisodePredictions, other: EpisodePredictions, head: str) -> Comparison:
+def _compare(plan: FeaturesPlan, ours: EpisodePredictions, other: EpisodePredictions, probe: str) -> Comparison:
     truth = plan.data.test.labels
     correct = [(cell.predictions == truth).tolist() for cell in (ours, other)]
-    return compare(head, ours.method, other.method, ours.accuracies(truth), other.accuracies(truth), *correct)
+    return compare(probe, ours.method, other.method, ours.accuracies(truth), other.accuracies(truth), *correct)
 
 
 def _guards(plan: FeaturesPlan) -> list[Guard]:

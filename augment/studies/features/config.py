@@ -47,8 +47,8 @@ class FeaturesConfig(StudyConfig):
         Numbers | None,
         Option("Labels per class, separated by commas.", default="1,2,4 ... up to 512", given="commas"),
     ] = None
-    heads: Annotated[
-        Names, Option("linear, mlp, prototype, knn, separated by commas.", flag="head", given="commas")
+    probes: Annotated[
+        Names, Option("linear, mlp, prototype, knn, separated by commas.", flag="probe", given="commas")
     ] = ("linear", "mlp")
     second_stage: Annotated[
         Names,
@@ -83,13 +83,13 @@ class FeaturesConfig(StudyConfig):
 
     @model_validator(mode="after")
     def _known_names(self) -> Self:
-        from augment.classifiers.probes import HEADS
+        from augment.classifiers.probes import PROBES
         from augment.studies.features.export import suffix_of
         from augment.studies.features.projection import METHODS, check_method
         from augment.studies.features.second_stage import STAGES
 
         for option, given, known in (
-            ("head", self.heads, HEADS),
+            ("probe", self.probes, PROBES),
             ("second stage", self.second_stage, STAGES),
             ("baseline", self.baselines, BASELINES),
             ("plot", self.plots, METHODS),
@@ -99,8 +99,8 @@ class FeaturesConfig(StudyConfig):
                     raise ValueError(unknown_name(option, name, known))
         for name in self.plots:
             check_method(name)  # raises the error that says what to install
-        if not self.heads:
-            raise ValueError(f"Name at least one --head: {', '.join(HEADS)}.")
+        if not self.probes:
+            raise ValueError(f"Name at least one --probe: {', '.join(PROBES)}.")
         if self.labels_per_class is not None and min(self.labels_per_class, default=0) < 1:
             raise ValueError("--labels-per-class are whole numbers from 1 on, separated by commas.")
         if self.export is not None:

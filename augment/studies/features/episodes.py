@@ -19,7 +19,7 @@ from augment.seeds import derived_seed, numpy_rng
 DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 VALIDATION_PER_CLASS = 100
 SEARCH_KS = 16
-"""Labels per class that a candidate's head is fitted on while layer and timestep are chosen."""
+"""Labels per class that a candidate's probe is fitted on while layer and timestep are chosen."""
 SEARCH_EPISODES = 3
 RESERVED_SHARE = 0.5
 """Largest part of a class that the choice of a layer or timestep may take away from the episodes."""
@@ -55,7 +55,7 @@ class Episodes:
 
 @dataclass(frozen=True, eq=False)
 class SearchDraw:
-    """Images for choosing a layer or timestep: episodes to fit heads on, and validation images to compare them by."""
+    """Images for choosing a layer or timestep: episodes to fit probes on, and validation images to compare them by."""
 
     fit: Episodes
     validation: Tensor

@@ -185,9 +185,9 @@ def _read_csv(path: Path) -> ExportedFeatures:
     split, labels, names, features = [], [], {}, []
     with opened(path, "rt", encoding="utf-8", newline="") as file:
         lines = csv.reader(file, strict=True)
-        head = next(lines)
-        if tuple(head[:3]) != COLUMNS:
-            raise ValueError(f"its columns begin with {', '.join(head[:3])}, not with {', '.join(COLUMNS)}")
+        header = next(lines)
+        if tuple(header[:3]) != COLUMNS:
+            raise ValueError(f"its columns begin with {', '.join(header[:3])}, not with {', '.join(COLUMNS)}")
         for row in lines:
             split.append(row[0])
             labels.append(int(row[1]))
@@ -195,7 +195,7 @@ def _read_csv(path: Path) -> ExportedFeatures:
             features.append(np.array(row[3:], dtype=np.float32))
     beside = read_json(_beside(path)) or {}
     classes = beside.get("classes", [names.get(label, str(label)) for label in range(max(names, default=-1) + 1)])
-    stacked = np.stack(features) if features else np.empty((0, len(head) - 3), np.float32)
+    stacked = np.stack(features) if features else np.empty((0, len(header) - 3), np.float32)
     return ExportedFeatures(
         torch.from_numpy(stacked),
         torch.tensor(labels, dtype=torch.int64),

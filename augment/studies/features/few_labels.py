@@ -1,4 +1,4 @@
-"""Accuracy of heads on k labels per class: a table of features in, one row per head and k out."""
+"""Accuracy of probes on k labels per class: a table of features in, one row per probe and k out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from augment.classifiers import probes as heads
+from augment.classifiers import probes
 from augment.evidence.statistics import t_interval
 from augment.results.features_result import FewLabelScores
 from augment.studies.features.episodes import Episodes
@@ -56,14 +56,14 @@ class FeatureTable:
 
 @dataclass(frozen=True, eq=False)
 class EpisodePredictions:
-    """One method, head and k: what each episode predicted on the test images.
+    """One method, probe and k: what each episode predicted on the test images.
 
-    head, layer and t are None where they do not apply.  predictions: ``(E, T)``.  chosen: per episode, the strength or
+    probe, layer and t are None where they do not apply.  predictions: ``(E, T)``.  chosen: per episode, the strength or
     number of neighbours picked inside the k labels.
     """
 
     method: str
-    head: str | None
+    probe: str | None
     k: int
     predictions: Tensor
     chosen: tuple[float, ...] = ()
@@ -92,7 +92,7 @@ class EpisodePredictions:
         low, high = (0.0, 1.0) if len(found) < 2 else t_interval(found)
         return FewLabelScores(
             method=self.method,
-            head=self.head,
+            probe=self.probe,
             t=self.t,
             layer=self.layer,
             k=self.k,
@@ -105,7 +105,7 @@ class EpisodePredictions:
         )
 
 
-def score_heads(
+def score_probes(
     method: str,
     table: FeatureTable,
     episodes: Episodes,
@@ -113,14 +113,14 @@ def score_heads(
     t: int | None = None,
     layer: str | None = None,
 ) -> list[EpisodePredictions]:
-    """Every head at every k, all episodes of one k in one call."""
+    """Every probe at every k, all episodes of one k in one call."""
     num_classes = episodes.order.shape[1]
     cells = []
     for k in episodes.ks:
         features, labels = table.of(episodes.rows(k)), episodes.labels(k)
         for name in names:
             start = time.perf_counter()
-            outcome = heads.predict(name, features, labels, table.test, num_classes=num_classes, seeds=episodes.seeds)
+            outcome = probes.predict(name, features, labels, table.test, num_classes=num_classes, seeds=episodes.seeds)
             seconds = time.perf_counter() - start
             cells.append(EpisodePredictions(method, name, k, outcome.predictions, outcome.chosen, seconds, t, layer))
     return cells

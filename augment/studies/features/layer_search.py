@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from augment.classifiers import probes as heads
+from augment.classifiers import probes
 from augment.results.features_result import Candidate, SearchMap
 from augment.studies.features.episodes import SearchDraw
 from augment.studies.features.few_labels import FeatureTable
@@ -48,7 +48,7 @@ def search(
     encode: Encode,
     *,
     among: Candidates,
-    head: str,
+    probe: str,
     on_progress: Callable[[int, int], None],
 ) -> SearchMap:
     """Score every timestep with every layer, then the best two and three layers together at the best timestep.
@@ -58,34 +58,34 @@ def search(
     found: list[Candidate] = []
     for index, t in enumerate(among.timesteps):
         on_progress(index, len(among.timesteps))
-        found += _scored(draw, labels, encode, t, among.layers, head)
+        found += _scored(draw, labels, encode, t, among.layers, probe)
     best = _best(found)
     if len(among.layers) > 1:
         ranked = sorted((one for one in found if one.t == best.t), key=lambda one: -one.accuracy)
         names = [[one.layer or "" for one in ranked[:count]] for count in JOINED if count <= len(ranked)]
         joined = [",".join(sorted(group, key=among.layers.index)) for group in names]
-        found += _scored(draw, labels, encode, best.t, joined, head) if joined else []
+        found += _scored(draw, labels, encode, best.t, joined, probe) if joined else []
     fitted = draw.fit.ks[-1]
     return SearchMap(tuple(found), _best(found), fitted, len(draw.validation))
 
 
 def _scored(
-    draw: SearchDraw, labels: Tensor, encode: Encode, t: int | None, layers: Sequence[str | None], head: str
+    draw: SearchDraw, labels: Tensor, encode: Encode, t: int | None, layers: Sequence[str | None], probe: str
 ) -> list[Candidate]:
     features = encode(t, layers)
     return [
-        Candidate(t, layer, _accuracy(draw, labels, each, head)) for layer, each in zip(layers, features, strict=True)
+        Candidate(t, layer, _accuracy(draw, labels, each, probe)) for layer, each in zip(layers, features, strict=True)
     ]
 
 
-def _accuracy(draw: SearchDraw, labels: Tensor, features: Tensor, head: str) -> float:
+def _accuracy(draw: SearchDraw, labels: Tensor, features: Tensor, probe: str) -> float:
     """Mean over the episodes of the search; the validation images stand where test images stand elsewhere."""
     rows = draw.all_rows
     held = features[torch.searchsorted(rows, draw.validation)]
     table = FeatureTable.standardised(rows, features, held, rows)
     k = draw.fit.ks[-1]
-    outcome = heads.predict(
-        head,
+    outcome = probes.predict(
+        probe,
         table.of(draw.fit.rows(k)),
         draw.fit.labels(k),
         table.test,

@@ -102,7 +102,7 @@ class FeaturesPlan:
 
     @cached_property
     def rows(self) -> Tensor:
-        """Indices, ascending, of the training images that heads are fitted on or features are standardised by."""
+        """Indices, ascending, of the training images that probes are fitted on or features are standardised by."""
         rows: Tensor = torch.cat([self.episodes.all_rows, self.reference]).unique()
         return rows
 
@@ -143,7 +143,7 @@ class FeaturesPlan:
 
     @property
     def jobs(self) -> int:
-        """Networks to train from scratch, and as many sets of heads."""
+        """Networks to train from scratch, and as many sets of probes."""
         return len(self.episodes.ks) * self.config.episodes
 
     @property

@@ -106,13 +106,13 @@ def spread(graph: NeighbourGraph, sources: Columns, *, tolerance: float = TOLERA
 def confident(
     scores: Tensor, rows: Tensor, labels: Tensor, *, per_class: int, share: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Pseudo-labelled training rows for a head: rows and labels ``(E, C * per_class)`` int64, class after class.
+    """Pseudo-labelled training rows for a probe: rows and labels ``(E, C * per_class)`` int64, class after class.
 
     Of each class the labelled rows with their true labels, then points evenly spaced in rank among the most confident
     ``share`` in (0, 1] of those whose highest score ``(E, N, C)`` is that class. A class with fewer points than
     ``per_class`` repeats them, so that every class and every episode has equally many.
 
-    The surest points alone look all alike. MNIST pixels, 2 labels per class, linear head: 63% on the 500 surest per
+    The surest points alone look all alike. MNIST pixels, 2 labels per class, linear probe: 63% on the 500 surest per
     class of 60,000 images; of 20,000 images 200 spaced over half, four fifths and all gave 81%, 86% and 87%.
 
     Raises ConfigError for a share out of range, DataError when an episode has no labelled row of a class, or more than

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from augment.classifiers import default_updates, fit_cnn
-from augment.classifiers import probes as heads
+from augment.classifiers import default_updates, fit_cnn, probes
 from augment.compute.device import Compute
 from augment.studies.features.episodes import Episodes
 from augment.studies.features.few_labels import EpisodePredictions, FeatureTable
@@ -48,9 +47,9 @@ def score_second_stage(
     """Each stage at every k.
 
     ``propagation``: test images take the class of their neighbours in the pool, over which the labels were spread.
-    ``pseudo-labels``: a linear head on the labels and confident images of the pool.  ``pseudo-cnn``: a CNN from scratch
-    on the same, as Iscen et al. 2019 (arXiv 1904.04717): features tell what the pool's images are, pixels are learned.
-    The table holds the features of the whole pool; test images are never part of the graph.
+    ``pseudo-labels``: a linear probe on the labels and confident images of the pool.  ``pseudo-cnn``: a CNN from
+    scratch on the same, as Iscen et al. 2019 (arXiv 1904.04717): features tell what the pool's images are, pixels are
+    learned. The table holds the features of the whole pool; test images are never part of the graph.
     """
     graph, num_classes = NeighbourGraph.of(table.original(table.train)), episodes.order.shape[1]
     cells = []
@@ -77,9 +76,9 @@ def score_second_stage(
 
 
 def _linear(table: FeatureTable, chosen: Tensor, classes: Tensor, episodes: Episodes) -> Tensor:
-    """Test predictions ``(E, T)`` of a linear head on rows ``(E, n)`` of the pool."""
+    """Test predictions ``(E, T)`` of a linear probe on rows ``(E, n)`` of the pool."""
     features, num_classes = table.train[chosen], episodes.order.shape[1]
-    return heads.predict(
+    return probes.predict(
         "linear", features, classes, table.test, num_classes=num_classes, seeds=episodes.seeds
     ).predictions
 

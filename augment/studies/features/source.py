@@ -103,7 +103,7 @@ class FeatureSource:
             plan.data.train.labels,
             lambda t, layers: self.encode(generator, images, t, layers, f"t {t}"),
             among=among,
-            head=plan.config.heads[0],
+            probe=plan.config.probes[0],
             on_progress=self.reporter.advance,
         )
 

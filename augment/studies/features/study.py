@@ -1,6 +1,6 @@
 """Generators as feature sources: are a generator's features worth more than pixels when labels are few?
 
-The generator learns from the training images without their labels; heads are fitted on exactly k labels per class; the
+The generator learns from the training images without their labels; probes are fitted on exactly k labels per class; the
 timestep, the layer and all regularisation are chosen on training images. Test images are scored once, at the end.
 """
 
@@ -33,7 +33,7 @@ from augment.storage import files
 from augment.studies.features.conclusion import Findings, result_of
 from augment.studies.features.config import FeaturesConfig
 from augment.studies.features.export import export_features
-from augment.studies.features.few_labels import EpisodePredictions, FeatureTable, score_heads
+from augment.studies.features.few_labels import EpisodePredictions, FeatureTable, score_probes
 from augment.studies.features.identity import identity_of
 from augment.studies.features.layer_search import Candidates
 from augment.studies.features.pictures import begin_maps, save_pictures
@@ -81,21 +81,21 @@ def _carry_out(plan: FeaturesPlan, reporter: Reporter) -> FeaturesResult:
     """Baselines need no generator, so workers compute them while it is trained here."""
     source, baselines = FeatureSource(plan, reporter), plan.config.baselines
     networks = _begin_networks(plan) if "cnn" in baselines else []
-    jobs = _begin_heads(plan, "pixels", pixels(plan)) if "pixels" in baselines else []
+    jobs = _begin_probes(plan, "pixels", pixels(plan)) if "pixels" in baselines else []
     ours = _with_labels(source) if plan.semi_supervised else _without_labels(source)
     if "untrained" in baselines:
         reporter.stage("Choose and encode with the untrained net")
         untrained = plan.untrained.to(plan.compute.device)
         t, layer = _best(source.search(untrained, plan.others), plan.others)
         table = source.table(untrained, plan.rows, t, layer)
-        jobs += _begin_heads(plan, "untrained", table, t, layer)
+        jobs += _begin_probes(plan, "untrained", table, t, layer)
     if not ours.cells:
-        jobs += _begin_heads(plan, plan.model, ours.table, ours.t, ours.layer)
+        jobs += _begin_probes(plan, plan.model, ours.table, ours.t, ours.layer)
     maps = begin_maps(plan, ours.table)
-    reporter.stage("Fit heads and train networks from scratch")
+    reporter.stage("Fit probes and train networks from scratch")
     scored = _collected(plan, networks, reporter)
     for done, cells in enumerate(plan.compute.queue.in_order(jobs), start=1):
-        reporter.advance(done, len(jobs), "sets of heads")
+        reporter.advance(done, len(jobs), "sets of probes")
         scored += cells
     findings = Findings(
         generators=ours.generators,
@@ -161,7 +161,7 @@ def _with_labels(source: FeatureSource) -> _Ours:
             generators.append(source.obtain(labelled, len(generators)))
             rows = torch.cat([labelled, plan.reference]).unique()
             table = source.table(generators[-1].generator, rows, t, layer)
-            found.append(score_heads(plan.model, table, episode, plan.config.heads, t=t, layer=layer))
+            found.append(score_probes(plan.model, table, episode, plan.config.probes, t=t, layer=layer))
         cells += [EpisodePredictions.joined(episodes) for episodes in zip(*found, strict=True)]
     return _Ours(tuple(generators), t, layer, None, table, tuple(cells))
 
@@ -191,16 +191,16 @@ def _collected(plan: FeaturesPlan, networks: list[tuple[int, Pending]], reporter
     ]
 
 
-def _begin_heads(
+def _begin_probes(
     plan: FeaturesPlan,
     method: str,
     table: FeatureTable,
     t: int | None = None,
     layer: str | None = None,
 ) -> list[Job[list[EpisodePredictions]]]:
-    """Heads, and the second stage where it is asked for: an untrained net's is of no interest."""
+    """Probes, and the second stage where it is asked for: an untrained net's is of no interest."""
     queue = plan.compute.queue
-    jobs = [queue.submit(score_heads, method, table, plan.episodes, plan.config.heads, t, layer)]
+    jobs = [queue.submit(score_probes, method, table, plan.episodes, plan.config.probes, t, layer)]
     if plan.config.second_stage and method != "untrained":
         pictures = Pictures(plan.data.train.images, plan.data.test.images, plan.compute)
         stages = plan.config.second_stage
@@ -209,10 +209,10 @@ def _begin_heads(
 
 
 def _order(plan: FeaturesPlan, cell: EpisodePredictions) -> tuple[int, int, int]:
-    """The model first, then the baselines; heads and k as they were asked for."""
+    """The model first, then the baselines; probes and k as they were asked for."""
     methods = (plan.model, *plan.config.baselines)
-    heads = (None, *plan.config.heads, *plan.config.second_stage)
-    return methods.index(cell.method), heads.index(cell.head), cell.k
+    probes = (None, *plan.config.probes, *plan.config.second_stage)
+    return methods.index(cell.method), probes.index(cell.probe), cell.k
 
 
 def _write_cards(plan: FeaturesPlan, generators: Sequence[Trained], result: FeaturesResult) -> None:

@@ -12,14 +12,14 @@ WORDS = {"pixels": "pixels", "cnn": "a CNN from scratch", "untrained": "an untra
 """How baselines are called in a sentence."""
 
 
-def verdict(model: str, head: str, baselines: Sequence[str], found: Sequence[ComparisonAtK]) -> str:
+def verdict(model: str, probe: str, baselines: Sequence[str], found: Sequence[ComparisonAtK]) -> str:
     """At which k are the features worth more than each baseline, and at which less?
 
-    found: comparisons of the model's head with a baseline, for every k and baseline.
+    found: comparisons of the model's probe with a baseline, for every k and baseline.
     """
     if not found:
         return "Nothing to compare with: add --baseline pixels or --baseline cnn."
-    subject = f"features of {model} with a {head} head"
+    subject = f"features of {model} with a {probe} probe"
     parts = [_against(name, [row for row in found if row.against == name]) for name in baselines]
     if all(not better for better, _, _ in parts):
         rivals = " or ".join(WORDS[name] for name in baselines)

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from augment.classifiers.probes import HEADS, predict
+from augment.classifiers.probes import PROBES, predict
 from augment.classifiers.probes.logistic import fit_logistic
 from augment.classifiers.probes.nearest import _distances, _votes
 from augment.classifiers.probes.rowspace import row_space
@@ -26,9 +26,9 @@ def blobs(episodes: int, per_class: int, width: int, *, distance: float = 1.5, s
     return features, labels, means[truth] + torch.randn(300, width, generator=rng), truth
 
 
-def fitted(head: str, features, labels, queries, seeds=None):
+def fitted(probe: str, features, labels, queries, seeds=None):
     seeds = range(len(features)) if seeds is None else seeds
-    return predict(head, features, labels, queries, num_classes=CLASSES, seeds=list(seeds))
+    return predict(probe, features, labels, queries, num_classes=CLASSES, seeds=list(seeds))
 
 
 # logistic regression
@@ -175,12 +175,12 @@ def test_neighbours_do_not_depend_on_the_chunk(monkeypatch):
     assert whole.chosen == chunked.chosen
 
 
-# all heads
+# all probes
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_separated_classes_are_told_apart(head):
+@pytest.mark.parametrize("probe", PROBES)
+def test_separated_classes_are_told_apart(probe):
     features, labels, queries, truth = blobs(2, 8, 30, distance=3.0)
-    outcome = fitted(head, features, labels, queries)
+    outcome = fitted(probe, features, labels, queries)
     assert outcome.predictions.shape == (2, 300) and outcome.predictions.dtype == torch.int64
     assert (outcome.predictions == truth).float().mean() > 0.97

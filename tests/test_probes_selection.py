@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from augment.classifiers.probes import HEADS, predict
+from augment.classifiers.probes import PROBES, predict
 from augment.classifiers.probes.linear import DEFAULT_STRENGTH, STRENGTHS
 from augment.classifiers.probes.mlp import DECAYS, _gradients, _initial
 from augment.classifiers.probes.selection import held_log_likelihood, held_out, row_shares
@@ -63,34 +63,34 @@ def test_likelihood_counts_held_out_rows_only():
     assert held_log_likelihood(logits, labels, held).item() == pytest.approx(2 - torch.tensor([2.0, 0]).logsumexp(0))
 
 
-@pytest.mark.parametrize("head", ["linear", "mlp", "prototype", "knn"])
-def test_selection_answers_the_data(head):
+@pytest.mark.parametrize("probe", ["linear", "mlp", "prototype", "knn"])
+def test_selection_answers_the_data(probe):
     """Pure noise asks for more regularisation than classes that are far apart."""
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(3).repeat(20).expand(4, -1)
     noise = torch.randn(4, 60, 20, generator=rng)
     clear = noise + 8 * torch.nn.functional.one_hot(labels, 20).float()
     queries = torch.randn(2, 20, generator=rng)
-    fit = [predict(head, x, labels, queries, num_classes=3, seeds=range(4)).chosen for x in (noise, clear)]
-    if head == "prototype":
+    fit = [predict(probe, x, labels, queries, num_classes=3, seeds=range(4)).chosen for x in (noise, clear)]
+    if probe == "prototype":
         assert len(set(fit[0] + fit[1])) > 1
     else:
         assert sum(fit[0]) > sum(fit[1])
-    allowed = {"linear": STRENGTHS, "mlp": DECAYS}.get(head)
+    allowed = {"linear": STRENGTHS, "mlp": DECAYS}.get(probe)
     assert allowed is None or set(fit[0] + fit[1]) <= set(allowed)
 
 
 # independence and robustness
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("probe", PROBES)
 @pytest.mark.parametrize("per_class", [1, 3, 40])
-def test_an_episode_does_not_depend_on_its_companions(head, per_class):
+def test_an_episode_does_not_depend_on_its_companions(probe, per_class):
     features, labels, queries = noisy(per_class)
-    together = predict(head, features, labels, queries, num_classes=4, seeds=[7, 8, 9])
+    together = predict(probe, features, labels, queries, num_classes=4, seeds=[7, 8, 9])
     for episode in (0, 2):
         one = slice(episode, episode + 1)
-        alone = predict(head, features[one], labels[one], queries, num_classes=4, seeds=[7 + episode])
+        alone = predict(probe, features[one], labels[one], queries, num_classes=4, seeds=[7 + episode])
         assert alone.chosen == together.chosen[one]
         assert (alone.predictions[0] == together.predictions[episode]).float().mean() >= 0.995
 
@@ -107,15 +107,15 @@ def test_the_seed_changes_a_trained_network_and_nothing_else_does():
 def test_global_random_state_is_left_alone():
     features, labels, queries = noisy(3)
     before = torch.random.get_rng_state()
-    for head in HEADS:
-        predict(head, features, labels, queries, num_classes=4, seeds=[0, 1, 2])
+    for probe in PROBES:
+        predict(probe, features, labels, queries, num_classes=4, seeds=[0, 1, 2])
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("probe", PROBES)
 @pytest.mark.parametrize("per_class", [1, 2, 20])
 @pytest.mark.parametrize("kind", ["constant columns", "equal rows", "all equal", "inference"])
-def test_degenerate_features_are_no_trouble(head, per_class, kind):
+def test_degenerate_features_are_no_trouble(probe, per_class, kind):
     features, labels, queries = noisy(per_class, 50, episodes=2)
     if kind == "constant columns":
         features[..., 10:], queries[:, 10:] = 3.0, 3.0
@@ -124,20 +124,20 @@ def test_degenerate_features_are_no_trouble(head, per_class, kind):
     elif kind == "all equal":
         features[:] = 1.0
     with torch.inference_mode(kind == "inference"):
-        outcome = predict(head, features.clone(), labels, queries, num_classes=4, seeds=[0, 1])
+        outcome = predict(probe, features.clone(), labels, queries, num_classes=4, seeds=[0, 1])
     assert 0 <= int(outcome.predictions.min()) <= int(outcome.predictions.max()) < 4
     if kind == "equal rows":
-        again = predict(head, features, labels, features[0, :4], num_classes=4, seeds=[0, 1])
+        again = predict(probe, features, labels, features[0, :4], num_classes=4, seeds=[0, 1])
         assert again.predictions[0].tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_classes_of_unequal_size_are_no_trouble(head):
+@pytest.mark.parametrize("probe", PROBES)
+def test_classes_of_unequal_size_are_no_trouble(probe):
     features, labels, queries = noisy(20, episodes=2)
     rows = torch.stack([torch.arange(50), torch.arange(30, 80)])
     rows[1, :30] = torch.where(labels[1, rows[1, :30]] == 0, 31, rows[1, :30])
     picked, classes = features.gather(1, rows.unsqueeze(2).expand(-1, -1, 12)), labels.gather(1, rows)
-    outcome = predict(head, picked, classes, features[0], num_classes=4, seeds=[0, 1])
+    outcome = predict(probe, picked, classes, features[0], num_classes=4, seeds=[0, 1])
     assert (outcome.predictions[0] == labels[0]).float().mean() > 0.6
 
 
@@ -166,7 +166,7 @@ def test_gradients_of_the_network_are_those_of_autograd():
 
 def test_an_unknown_head_is_named_beside_the_known_ones():
     features, labels, queries = noisy(2)
-    with pytest.raises(ConfigError, match="Unknown head 'liner'. Did you mean 'linear'.*knn, linear, mlp, prototype"):
+    with pytest.raises(ConfigError, match="Unknown probe 'liner'. Did you mean 'linear'.*knn, linear, mlp, prototype"):
         predict("liner", features, labels, queries, num_classes=4, seeds=[0, 1, 2])
 
 
