@@ -12,10 +12,13 @@ from augment.datasets import LabelledImages, load_dataset
 from augment.datasets.class_folders import save_class_folders
 from augment.errors import ConfigError, DataError, UsageError
 from augment.generator import GeneratorConfig, ImageSpec
-from augment.generators import generation, scoring
+from augment.generators import sample as sampling
+from augment.generators import scoring
 from augment.progress import Reporter
 from augment.registry import create, load_generator
 from augment.storage.locks import try_lock
+from augment.studies import train as training
+from augment.studies.train import TrainConfig
 from augment.testing import MinimalGenerator
 
 TINY = {"width": 8, "latent_dim": 2, "components": 1, "batch_size": 32}
@@ -27,9 +30,13 @@ def digits():
     return load_dataset("digits")
 
 
-def train(data, folder, **changes):
-    given = {"options": TINY, "counts": COUNTS, "seed": 3, "steps": 5, "device": "cpu", "precision": "fp32", **changes}
-    return generation.train(data, "vae", folder, **given)
+def asked(**changes):
+    given = {"class_counts": COUNTS, "options": TINY, "seed": 3, "steps": 5, "device": "cpu", "precision": "fp32"}
+    return TrainConfig.parse(**{"dataset": "digits", "model": "vae", "out": Path("g"), **given, **changes})
+
+
+def train(data, folder, reporter=None, **changes):
+    return training.train(data, asked(out=folder, **changes), reporter)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +70,7 @@ def test_train_saves_a_generator_that_describes_itself(saved, digits):
     assert len((saved / "history.csv").read_text().splitlines()) > 1
     training = json.loads((saved / "training.json").read_text())
     assert training["recipe"]["data_sha256"] == manifest["sha256"]
-    assert generation.class_names(saved, 10) == digits.classes
+    assert sampling.class_names(saved, 10) == digits.classes
 
 
 def test_train_tells_what_it_cost(digits, tmp_path):
@@ -75,7 +82,7 @@ def test_train_tells_what_it_cost(digits, tmp_path):
 
 
 def test_train_takes_all_images_without_counts(digits, tmp_path):
-    train(digits, tmp_path / "g", counts=None, steps=1)
+    train(digits, tmp_path / "g", class_counts=None, steps=1)
     manifest = json.loads((tmp_path / "g" / "manifest.json").read_text())
     assert (manifest["regime"], len(manifest["train"])) == ("all", len(digits.train))
 
@@ -133,13 +140,13 @@ def test_resume_starts_fresh_where_there_is_nothing_and_goes_on_where_there_is(d
 
 def test_train_refuses_what_cannot_be_drawn(digits, tmp_path):
     with pytest.raises(DataError, match=r"class 2: 9999 wanted, \d+ there"):
-        train(digits, tmp_path / "g", counts=[6, 6, 9999, *[6] * 7])
+        train(digits, tmp_path / "g", class_counts=[6, 6, 9999, *[6] * 7])
     assert not (tmp_path / "g").exists()
 
 
 def test_train_refuses_an_unknown_model_or_option(digits, tmp_path):
     with pytest.raises(UsageError, match="Unknown model 'veaa'"):
-        generation.train(digits, "veaa", tmp_path / "g", options={})
+        train(digits, tmp_path / "g", model="veaa", options={})
     with pytest.raises(ConfigError, match="Did you mean 'latent_dim'"):
         train(digits, tmp_path / "g", options={"latent_dims": 3})
     assert not (tmp_path / "g").exists()
@@ -152,20 +159,19 @@ def test_a_folder_in_use_is_refused(digits, tmp_path):
 
 def test_counts_of_a_regime(digits):
     available = digits.train.counts(10)
-    asked = {"size": None, "imbalance_factor": 100.0, "explicit": None, "seed": 0}
-    assert generation.regime_counts(digits, "all", **asked) is None
-    balanced = generation.regime_counts(digits, "balanced", **asked)
+    assert asked(class_counts=None).counts(digits) is None
+    balanced = asked(class_counts=None, regime="balanced").counts(digits)
     assert balanced == (min(available),) * 10 or max(balanced) - min(balanced) <= 1
-    assert generation.regime_counts(digits, "explicit", **{**asked, "explicit": COUNTS}) == tuple(COUNTS)
+    assert asked().counts(digits) == tuple(COUNTS)
     with pytest.raises(ConfigError, match="--size 100 needs a regime"):
-        generation.regime_counts(digits, "all", **{**asked, "size": 100})
+        asked(class_counts=None, size=100).counts(digits)
 
 
 # ---------------------------------------------------------------- sample
 
 
 def test_sample_spreads_over_the_classes(saved, tmp_path):
-    document = generation.sample(saved, n=23, out=tmp_path / "x")
+    document = sampling.sample(saved, n=23, out=tmp_path / "x")
     assert document.class_counts == (3, 3, 3, 2, 2, 2, 2, 2, 2, 2) and document.n == 23
     assert class_folders(tmp_path / "x") == {
         f"{digit}-{digit}": count for digit, count in enumerate(document.class_counts)
@@ -175,7 +181,7 @@ def test_sample_spreads_over_the_classes(saved, tmp_path):
 
 def test_sample_with_counts_is_exact_and_says_where_each_image_is_from(saved, tmp_path):
     counts = [0, 7, *[1] * 8]
-    document = generation.sample(saved, counts=counts, out=tmp_path / "x", seed=11)
+    document = sampling.sample(saved, counts=counts, out=tmp_path / "x", seed=11)
     assert list(document.class_counts) == list(counts)
     assert list(class_folders(tmp_path / "x").values()) == counts
     rows = [json.loads(line) for line in (tmp_path / "x" / "metadata.jsonl").read_text().splitlines()]
@@ -187,7 +193,7 @@ def test_sample_with_counts_is_exact_and_says_where_each_image_is_from(saved, tm
 
 def test_sample_follows_its_seed(saved, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        generation.sample(saved, n=10, out=tmp_path / name, seed=seed)
+        sampling.sample(saved, n=10, out=tmp_path / name, seed=seed)
 
     def images(name):
         return [file.read_bytes() for file in sorted((tmp_path / name).rglob("*.png"))]
@@ -198,27 +204,27 @@ def test_sample_follows_its_seed(saved, tmp_path):
 def test_a_generator_without_classes_gives_one_folder_of_unlabelled_images(digits, tmp_path):
     folder = tmp_path / "generator"
     train(digits, folder, options={**TINY, "conditional": False, "prior": "normal"})
-    document = generation.sample(folder, n=7, device="cpu")
+    document = sampling.sample(folder, n=7, device="cpu")
     assert document.class_counts == (7,) and document.sheet.is_file()
     assert class_folders(folder / "samples") == {"0-unlabelled": 7}
     rows = [json.loads(line) for line in (folder / "samples" / "metadata.jsonl").read_text().splitlines()]
     assert {(row["label"], row["class"]) for row in rows} == {("unlabelled", None)}
     with pytest.raises(ConfigError, match="takes no --class-counts"):
-        generation.sample(folder, counts=COUNTS, out=tmp_path / "other", device="cpu")
+        sampling.sample(folder, counts=COUNTS, out=tmp_path / "other", device="cpu")
 
 
 def test_samples_lie_beside_the_generator_by_default(digits, tmp_path):
     train(digits, tmp_path / "g", steps=1)
-    document = generation.sample(tmp_path / "g", n=10)
+    document = sampling.sample(tmp_path / "g", n=10)
     assert document.folder == tmp_path / "g" / "samples"
     with pytest.raises(DataError, match=r"samples is not empty.*--out"):
-        generation.sample(tmp_path / "g", n=10)
+        sampling.sample(tmp_path / "g", n=10)
 
 
 def test_sample_into_the_current_folder(saved, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    document = generation.sample(saved, n=10, out=Path("."))
+    document = sampling.sample(saved, n=10, out=Path("."))
     assert sum(class_folders(tmp_path / "here").values()) == 10
     assert document.sheet == tmp_path / "here.png"
 
@@ -226,7 +232,7 @@ def test_sample_into_the_current_folder(saved, tmp_path, monkeypatch):
 def test_sample_does_not_mix_with_what_is_there(saved, tmp_path):
     (tmp_path / "photo.png").write_bytes(b"precious")
     with pytest.raises(DataError, match="is not empty; images of two draws must not mix"):
-        generation.sample(saved, n=10, out=tmp_path)
+        sampling.sample(saved, n=10, out=tmp_path)
     assert class_folders(tmp_path) == {}
 
 
@@ -243,20 +249,20 @@ def test_sample_does_not_mix_with_what_is_there(saved, tmp_path):
 )
 def test_sample_refuses_counts_that_make_no_sense(saved, tmp_path, asked, message):
     with pytest.raises(ConfigError, match=message):
-        generation.sample(saved, out=tmp_path / "x", **asked)
+        sampling.sample(saved, out=tmp_path / "x", **asked)
     assert not (tmp_path / "x").exists()
 
 
 def test_sample_refuses_what_is_no_generator(tmp_path):
     with pytest.raises(DataError, match="has no config.json"):
-        generation.sample(tmp_path)
+        sampling.sample(tmp_path)
 
 
 def test_classes_have_numbers_where_no_names_are_kept(tmp_path):
-    assert generation.class_names(tmp_path, 3) == ("0", "1", "2")
+    assert sampling.class_names(tmp_path, 3) == ("0", "1", "2")
     training_record(classes=("a", "b")).write(tmp_path)
-    assert generation.class_names(tmp_path, 2) == ("a", "b")
-    assert generation.class_names(tmp_path, 3) == ("0", "1", "2")
+    assert sampling.class_names(tmp_path, 2) == ("a", "b")
+    assert sampling.class_names(tmp_path, 3) == ("0", "1", "2")
 
 
 # ---------------------------------------------------------------- score
@@ -300,7 +306,7 @@ def test_reconstructions_are_the_generators(digits):
 def scored(saved, tmp_path_factory):
     """Scores of the saved generator, and of a folder of its samples."""
     folder = tmp_path_factory.mktemp("scored") / "x"
-    generation.sample(saved, n=60, out=folder, seed=8)
+    sampling.sample(saved, n=60, out=folder, seed=8)
     found = [scoring.score("digits", place, n=n, device="cpu") for place, n in ((saved, 60), (folder, 100))]
     return tuple(one.to_json() for one in found)
 

@@ -107,7 +107,14 @@ def forks():
     """Processes forked from one server that has done the slow imports."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["torch._dynamo", "augment.generators.generation", "augment.training", "augment.cli", "pytest"]
+        [
+            "torch._dynamo",
+            "augment.studies.train",
+            "augment.training.trained",
+            "augment.training",
+            "augment.cli",
+            "pytest",
+        ]
     )
     return context
 

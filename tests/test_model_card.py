@@ -14,7 +14,6 @@ import augment
 from augment import load_generator, study_features
 from augment.datasets import ImageSet, LabelledImages, load_dataset
 from augment.datasets.regimes import Manifest
-from augment.generators import generation
 from augment.generators.model_card import (
     HELPED,
     ONE_SEED,
@@ -31,8 +30,10 @@ from augment.generators.model_card import (
     write_card,
 )
 from augment.metrics.scores import Score
+from augment.studies import train as training
 from augment.studies.features.config import FeaturesConfig
 from augment.studies.run.config import RunConfig
+from augment.studies.train import TrainConfig
 
 pytestmark = pytest.mark.libraries
 
@@ -78,7 +79,7 @@ def finished(home, tmp_path_factory):
 
 def train(data, folder, **changes):
     given = {"options": TINY, "seed": 3, "steps": 5, "device": "cpu", "precision": "fp32", **changes}
-    return generation.train(data, "vae", folder, **given)
+    return training.train(data, TrainConfig.parse(dataset="digits", model="vae", out=folder, **given))
 
 
 def card(folder):
@@ -233,7 +234,7 @@ def test_a_failed_guard_is_told_even_where_nothing_was_compared():
 
 def test_classes_with_few_images_and_trainings_cut_short_are_limits(digits, tmp_path):
     counts = [40] * 8 + [19, 3]
-    train(digits, tmp_path / "g", counts=counts)
+    train(digits, tmp_path / "g", class_counts=counts)
     limits = section(card(tmp_path / "g"), "Limits")
     assert "fewer than 20 images: 8 (19), 9 (3)." in limits and "ended before" not in limits
     train(digits, tmp_path / "cut", steps=100_000, max_minutes=0.001)

@@ -13,101 +13,43 @@ from augment.cli.options import (
     A_PATH,
     ClassCounts,
     DataDir,
-    Dataset,
     Device,
     ImageSize,
-    ImbalanceFactor,
     Json,
-    MaxMinutes,
-    Model,
     Offline,
     Precision,
     Quiet,
     Seed,
-    Set,
-    Size,
-    Steps,
+    Settings,
     Strict,
-    Tracker,
-    model_options,
     parse_counts,
+    with_settings,
 )
 from augment.cli.output import print_json, reporting
 from augment.storage.typed_json import to_json
+from augment.studies.train import TrainConfig
 
 
-def train_command(
-    dataset: Dataset,
-    model: Model,
-    out: Annotated[Path, typer.Option(help="Folder for the generator.", **A_PATH)],
-    regime: Annotated[str, typer.Option(help="Train on a regime's draw instead of all training images.")] = "all",
-    size: Size = None,
-    imbalance_factor: ImbalanceFactor = 100.0,
-    class_counts: ClassCounts = None,
-    set_: Set = None,
-    seed: Seed = 0,
-    steps: Steps = None,
-    max_minutes: MaxMinutes = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the generator that is there.")] = False,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    strict: Strict = False,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    tracker: Tracker = None,
-    offline: Offline = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@with_settings(TrainConfig)
+def train_command(settings: Settings, *, as_json: Json = False, quiet: Quiet = False) -> None:
     """Train a generator and save it as a folder.
 
-    The folder describes itself: `augment sample` and Python need nothing else.
+    `augment sample` and Python need nothing else.
     """
-    from augment.datasets import load_dataset
-    from augment.generators.generation import regime_counts, train
+    from augment.studies.train import train
 
+    config = TrainConfig.parse(**settings)
     with reporting(quiet=quiet or as_json) as reporter:
-        reporter.stage(f"Load {dataset}")
-        data = load_dataset(
-            dataset, data_dir=data_dir, image_size=image_size, strict=strict, offline=offline, log=reporter.note
-        )
-        drawn = "explicit" if class_counts else regime
-        counts = regime_counts(
-            data,
-            drawn,
-            size=size,
-            imbalance_factor=imbalance_factor,
-            explicit=parse_counts(class_counts),
-            seed=seed,
-        )
-        training = train(
-            data,
-            model,
-            out,
-            options=model_options(set_),
-            counts=counts,
-            regime=drawn,
-            imbalance_factor=imbalance_factor,
-            seed=seed,
-            steps=steps,
-            max_minutes=max_minutes,
-            resume=resume,
-            overwrite=overwrite,
-            device=device,
-            precision=precision,
-            tracker=tracker,
-            reporter=reporter,
-        )
+        training = train(config.load_data(reporter), config, reporter)
     leave()
     if as_json:
         told = {key: value for key, value in to_json(training).items() if key != "recipe"}
-        print_json({"model": model, "folder": str(out), **told})
+        print_json({"model": config.model, "folder": str(config.out), **told})
     else:
         sys.stdout.write(
-            f"{model}: {training.steps} steps in {training.seconds:.1f} s "
-            f"({training.images_per_second:,.0f} images/s, {training.stopped}), saved in {out}\n"
-            f"Next: augment sample {out} --n 100\n"
+            f"{config.model}: {training.steps} steps in {training.seconds:.1f} s "
+            f"({training.images_per_second:,.0f} images/s, {training.stopped}), saved in {config.out}\n"
+            f"Next: augment sample {config.out} --n 100\n"
         )
 
 
@@ -126,7 +68,7 @@ def sample_command(
 
     An exact number per class, as PNG in class folders.
     """
-    from augment.generators.generation import sample
+    from augment.generators.sample import sample
 
     with reporting(quiet=quiet or as_json) as reporter:
         drawn = sample(

@@ -15,7 +15,7 @@ import typer
 
 from augment.errors import LARGEST_COUNT, LARGEST_SEED, UsageError
 from augment.storage.locations import local_file, local_path
-from augment.studies.config import MODEL, Setting, StudyConfig, complete_dataset, complete_model, split_names
+from augment.studies.config import Setting, StudyConfig, split_names
 
 
 class Shell(StrEnum):
@@ -35,18 +35,12 @@ help_of = {one.name: one.option.help for one in StudyConfig.settings()}.__getite
 """The help of an option that a study has, too."""
 
 
-Dataset = Annotated[str, typer.Option(help=help_of("dataset"), autocompletion=complete_dataset)]
-Model = Annotated[str, typer.Option(help=MODEL.help, autocompletion=complete_model)]
 DataDir = Annotated[Path | None, typer.Option(help=help_of("data_dir"), **A_PATH)]
 ImageSize = Annotated[int | None, typer.Option(help=help_of("image_size"))]
 Strict = Annotated[bool, typer.Option("--strict", help=help_of("strict"))]
-Size = Annotated[int | None, typer.Option(help="Training images in all.", show_default="5000", max=LARGEST_COUNT)]
-ImbalanceFactor = Annotated[float, typer.Option(help="Largest over smallest class, for --regime high.")]
 ClassCounts = Annotated[str | None, typer.Option(help="Explicit counts per class, separated by commas.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help=help_of("options"))]
 Seed = Annotated[int, typer.Option(help=help_of("seed"), min=0, max=LARGEST_SEED)]
-Steps = Annotated[int | None, typer.Option(help=help_of("steps"), min=1, max=LARGEST_COUNT)]
-MaxMinutes = Annotated[float | None, typer.Option(help=help_of("max_minutes"))]
 Device = Annotated[str, typer.Option(help=help_of("device"))]
 Precision = Annotated[str, typer.Option(help=help_of("precision"))]
 
@@ -59,10 +53,6 @@ def stay_offline(value: bool) -> bool:
 
 
 Offline = Annotated[bool, typer.Option("--offline", help=help_of("offline"), callback=stay_offline)]
-Tracker = Annotated[
-    str | None,
-    typer.Option(help=help_of("tracker")),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 

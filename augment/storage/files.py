@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from augment.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @contextmanager

@@ -157,6 +157,11 @@ def complete_dataset(incomplete: str) -> list[str]:
 
 
 MODEL = Option("A registered generator; see `augment models`.", complete=complete_model)
+Size = Annotated[int | None, Field(ge=1, le=LARGEST_COUNT), Option("Training images in all.", default="5000")]
+ImbalanceFactor = Annotated[float, Option("Largest over smallest class, for --regime high.")]
+ClassCounts = Annotated[Numbers | None, Option("Explicit counts per class, separated by commas.", given="commas")]
+"""How many training images of each class are drawn."""
+
 DATASET = Option("A named data set, or a folder of images.", complete=complete_dataset, decides=False)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from augment.errors import LARGEST_COUNT, LARGEST_SEED
-from augment.studies.config import MODEL, Numbers, Option, StudyConfig
+from augment.studies.config import MODEL, ClassCounts, ImbalanceFactor, Option, Size, StudyConfig
 
 REGIME, EXPLICIT = "high", "explicit"
 """The regime where none is given: without counts per class, and with them."""
@@ -30,11 +30,9 @@ class RunConfig(StudyConfig):
 
     model: Annotated[str, MODEL]
     regime: Annotated[str, Option("balanced, semi, high, explicit, seed-high or gamo.", default=REGIME)] = ""
-    size: Annotated[int | None, Field(ge=1, le=LARGEST_COUNT), Option("Training images in all.", default="5000")] = None
-    imbalance_factor: Annotated[float, Option("Largest over smallest class, for --regime high.")] = 100.0
-    class_counts: Annotated[
-        Numbers | None, Option("Explicit counts per class, separated by commas.", given="commas")
-    ] = None
+    size: Size = None
+    imbalance_factor: ImbalanceFactor = 100.0
+    class_counts: ClassCounts = None
     regime_seed: Annotated[
         int | None,
         Field(ge=0, le=LARGEST_SEED),
