@@ -1,12 +1,13 @@
-"""What the adversarial generators share: hinge losses, the two updates of a step, sampling, features, final statistics.
+"""Adversarial training: hinge losses, the two updates of a step, what the discriminator sees, the alarm of a lost game.
 
-Hinge losses: Lim and Ye 2017, "Geometric GAN", arXiv 1705.02894; Miyato et al. 2018, arXiv 1802.05957.
+Hinge losses: Lim and Ye 2017, "Geometric GAN", arXiv 1705.02894; Miyato et al. 2018, arXiv 1802.05957. Augmentation:
+Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", arXiv 2006.10738.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -14,15 +15,32 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from augment.generator import GeneratorConfig, ImageSpec, Tags
+from augment.generator import GeneratorConfig, ImageSpec, StopTraining, Tags
 
-from ._collapse import CollapseAlarm, lacking_diversity, relative_diversity
-from ._diffaugment import DiffAugmentation, diff_augment
-from ._layered import ALL, LayeredGenerator
-from ._layers import draw_labels, eval_mode, settle_spectral_norms, standing_statistics
+from ._layers import ALL, LayeredGenerator, draw_labels, eval_mode, settle_spectral_norms, standing_statistics
 
 STANDING_BATCHES, STANDING_SIZE = 16, 64
 """Samples from which batch normalisation takes its statistics after training."""
+
+DECAY = 0.95
+"""Of the running means that the alarm reads its signs from: some twenty steps."""
+
+LEAST_DIVERSITY = 0.1
+"""Collapsed below this share of the real images' diversity; healthy nets are above a half."""
+
+MOST_SETTLED = 0.9
+"""The discriminator has won when it is past its hinge on more than this share of images."""
+
+FAR_OUT = 1.5
+"""A synthesis net's loss that no discriminator in balance causes: a draw is at 0, the hinge at 1."""
+
+SHIFT = 1 / 8
+"""Largest translation in augmentation, as a share of a side; the paper's."""
+
+HOLE = 1 / 2
+"""Side of the cut-out square, as a share of the image's; the paper's."""
+
+DiffAugmentation = Literal["colour", "translation", "cutout"]
 
 
 class AdversarialConfig(GeneratorConfig):
@@ -206,3 +224,146 @@ class AdversarialGenerator(LayeredGenerator):
 
     def _shown(self, labels: Tensor) -> Tensor | None:
         return labels if self.config.conditional else None
+
+
+class CollapseAlarm(nn.Module):
+    """Running means of two signs, and how many steps in a row they have been bad; ``patience`` 0 switches it off.
+
+    Of training that has failed and that more steps will not cure: samples of a class that hardly differ (mode
+    collapse), and a discriminator that is past its hinge on every image while the synthesis net's loss is far out, so
+    that neither learns from the other.
+
+    All state is in floating-point buffers: a resumed training goes on where it was, and processes, which average such
+    buffers, stop together.
+    """
+
+    diversity: Tensor
+    settled: Tensor
+    loss_g: Tensor
+    collapsed: Tensor
+    lost: Tensor
+
+    def __init__(self, patience: int) -> None:
+        super().__init__()
+        self.patience = patience
+        for name, start in (("diversity", 1.0), ("settled", 0.0), ("loss_g", 0.0), ("collapsed", 0.0), ("lost", 0.0)):
+            self.register_buffer(name, torch.tensor(start))
+
+    @torch.no_grad()
+    def watch(self, diversity: Tensor, settled: Tensor, loss_g: Tensor) -> None:
+        """Note one step: diversity relative to real images (not finite: unknown), share past the hinge, G's loss."""
+        known = {"diversity": diversity, "settled": settled, "loss_g": loss_g}
+        for name, value in known.items():
+            mean = getattr(self, name)
+            mean.copy_(torch.where(value.isfinite(), DECAY * mean + (1 - DECAY) * value, mean))
+        self.collapsed.copy_((self.collapsed + 1) * (self.diversity < LEAST_DIVERSITY))
+        self.lost.copy_((self.lost + 1) * ((self.settled > MOST_SETTLED) & (self.loss_g > FAR_OUT)))
+
+    def check(self) -> None:
+        """Raise StopTraining, with the figures, when a sign has been bad for ``patience`` steps in a row."""
+        if not self.patience:
+            return
+        if self.collapsed >= self.patience:
+            raise StopTraining(
+                f"The samples have collapsed: within a class they differ {float(self.diversity):.1%} as much as real "
+                f"images do, and have been below {LEAST_DIVERSITY:.0%} for {int(self.collapsed)} steps. "
+                "Lower lr and lr_d, or train on more images."
+            )
+        if self.lost >= self.patience:
+            raise StopTraining(
+                f"The discriminator has won: it is past its hinge on {float(self.settled):.1%} of images while the "
+                f"synthesis net's loss is {float(self.loss_g):.1f}, for {int(self.lost)} steps. "
+                "Lower lr_d, raise lr, or add to diffaugment."
+            )
+
+    def reset(self) -> None:
+        """Forget, as for a new training."""
+        for name, buffer in self.named_buffers():
+            buffer.fill_(1.0 if name == "diversity" else 0.0)
+
+
+def relative_diversity(drawn: Tensor, real: Tensor, labels: Tensor | None) -> Tensor:
+    """Mean distance of two samples of one class over that of two real images; both ``(n, C, H, W)``, same labels.
+
+    labels None: of any two. Not finite where no two real images of a class differ. Pixel-wise Euclidean distances.
+    """
+    return _distances(drawn, labels) / _distances(real, labels)
+
+
+def lacking_diversity(drawn: Tensor, real: Tensor, labels: Tensor | None) -> Tensor:
+    """By what share samples of a class differ less than its real images, in [0, 1]; a loss for the synthesis net.
+
+    After Mao et al. 2019 (mode seeking), arXiv 1903.05628, with the real images for the measure of how far to seek.
+    """
+    with torch.no_grad():
+        real_distance = _distances(real, labels).clamp(min=1e-6)
+    return (1 - _distances(drawn, labels) / real_distance).relu()
+
+
+def _distances(images: Tensor, labels: Tensor | None) -> Tensor:
+    """Sum of the distances of all pairs, or of all pairs of one class."""
+    n = len(images)
+    pairs = torch.ones(n, n, dtype=torch.bool, device=images.device).triu(1)
+    if labels is not None:
+        pairs &= labels[:, None] == labels
+    first, second = pairs.nonzero(as_tuple=True)
+    difference = images[first].float() - images[second].float()
+    distances: Tensor = torch.linalg.vector_norm(difference.flatten(1), dim=1)
+    return distances.sum()
+
+
+def diff_augment(x: Tensor, kinds: Sequence[DiffAugmentation]) -> Tensor:
+    """Augment images ``(n, C, H, W)`` in [-1, 1], each in its own way, with noise from torch's global RNG.
+
+    Differentiable in ``x``; colours may leave [-1, 1]. No kinds: ``x`` itself. It does not leak into the samples,
+    because it meets real and drawn images alike, gradients pass through it, and it shows: shifted-in and cut-out pixels
+    are grey, which is 0 here, so that the discriminator sees how far an image was moved.
+    """
+    for kind in kinds:
+        x = _KINDS[kind](x)
+    return x
+
+
+def _colour(x: Tensor) -> Tensor:
+    """Brightness +-1/2, saturation of 0 to 2 (nothing where there is one channel), contrast of 1/2 to 3/2."""
+    brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, device=x.device)
+    x = x + brightness - 0.5
+    if x.shape[1] > 1:
+        grey = x.mean(1, keepdim=True)
+        x = grey + (x - grey) * 2 * saturation
+    mean = x.mean((1, 2, 3), keepdim=True)
+    return mean + (x - mean) * (contrast + 0.5)  # type: ignore[no-any-return]
+
+
+def _translation(x: Tensor) -> Tensor:
+    """Shift by up to an eighth of each side, in whole pixels; what comes in from outside is grey."""
+    n, _, height, width = x.shape
+    rows, columns = (_moved(n, side, x.device) for side in (height, width))
+    canvas = F.pad(x, (1, 1, 1, 1))
+    canvas = canvas.gather(2, rows[:, None, :, None].expand(-1, x.shape[1], -1, width + 2))
+    return canvas.gather(3, columns[:, None, None, :].expand(-1, x.shape[1], height, -1))
+
+
+def _moved(n: int, side: int, device: torch.device) -> Tensor:
+    """Index ``(n, side)`` into a side padded by one pixel of grey at both ends."""
+    reach = max(1, round(side * SHIFT))
+    shift = torch.randint(-reach, reach + 1, (n, 1), device=device)
+    return (torch.arange(1, side + 1, device=device) + shift).clamp(0, side + 1)
+
+
+def _cutout(x: Tensor) -> Tensor:
+    """Make a square of half the side grey; its centre lies anywhere, so part of it may fall outside."""
+    n, _, height, width = x.shape
+    rows, columns = (_hole(n, side, x.device) for side in (height, width))
+    return x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
+
+
+def _hole(n: int, side: int, device: torch.device) -> Tensor:
+    """Mask ``(n, side)`` of the pixels inside the hole along one side."""
+    length = max(1, round(side * HOLE))
+    first = torch.randint(-(length // 2), side - length // 2 + 1, (n, 1), device=device)
+    place = torch.arange(side, device=device)
+    return (place >= first) & (place < first + length)
+
+
+_KINDS = {"colour": _colour, "translation": _translation, "cutout": _cutout}

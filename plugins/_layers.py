@@ -1,28 +1,35 @@
-"""Convolutional blocks, norms and attention that several generators share, for images of 8 to 64 pixels a side.
+"""What built-ins of every kind share of their networks: the grid behind an image's pixels, and layers as features.
 
-Few feature maps at full resolution: on a CPU normalisation and activations in backward cost as much as convolutions,
-so the stem strides at once and the head is a convolution and a pixel shuffle (transposed convolutions are slow).
+Features come from a pass that ends early, are pooled over positions, and see noise that images choose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import inspect
+import zlib
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import spectral_norm
 
-from augment.errors import ImageSizeError
-from augment.generator import ImageSpec
+from augment.errors import ConfigError, ImageSizeError, unknown_name
+from augment.generator import Generator, ImageSpec
+from augment.seeds import torch_rng
 
 SMALLEST, LARGEST = 8, 64
+"""Pixels a side of the images that a grid is made for."""
 
-Backbone = Literal["conv", "resnet"]
+ALL = "all"
+"""Stands for all layers of a model, joined."""
+
+CONTENT_LEVELS = 255
+"""Largest value of the 8-bit pixels that stand for an image's content."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +70,6 @@ class Grid:
         return images[..., : self.height, : self.width]
 
 
-class ConvStage(nn.Sequential):
-    """3x3 convolution and ReLU."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(nn.Conv2d(width, width, 3, padding=1), nn.ReLU())
-
-
 class ResidualBlock(nn.Module):
     """ReLU, 3x3 convolution, ReLU, 1x1 convolution, added to the input: the block of arXiv 1711.00937, section 4.1.
 
@@ -84,65 +84,6 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(n, width, h, w)`` to the same shape."""
         return x + self.body(x)  # type: ignore[no-any-return]
-
-
-def norm(width: int) -> nn.GroupNorm:
-    """Group normalisation in groups of 8 channels; one group where 8 does not divide the width."""
-    return nn.GroupNorm(width // 8 if width % 8 == 0 else 1, width)
-
-
-def block(backbone: Backbone, width: int) -> nn.Module:
-    """One block of the chosen kind."""
-    return ResidualBlock(width) if backbone == "resnet" else ConvStage(width)
-
-
-class ImageEncoder(nn.Module):
-    """Images ``(n, C, H, W)`` in [0, 1] to a feature map ``(n, width, rows, columns)``."""
-
-    def __init__(self, spec: ImageSpec, width: int, backbone: Backbone) -> None:
-        super().__init__()
-        self.grid = Grid.of(spec)
-        stride = self.grid.cell // 2
-        self.stem = nn.Conv2d(spec.channels, width // 2, stride + 2, stride=stride, padding=1)
-        self.down = nn.Conv2d(width // 2, width, 4, stride=2, padding=1)
-        self.norm = norm(width)
-        self.block = block(backbone, width)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
-        return self.stages(images)["encoder"]
-
-    def stages(self, images: Tensor) -> dict[str, Tensor]:
-        """The feature maps by name, nearest to the image first: half the width at ``stem``, then ``encoder``."""
-        x = self.stem(2 * self.grid.pad(images) - 1).relu()
-        return {"stem": x, "encoder": self.block(self.norm(self.down(x)).relu())}
-
-
-class ImageDecoder(nn.Module):
-    """A feature map ``(n, width, rows, columns)`` to logits of pixels ``(n, C, H, W)``."""
-
-    def __init__(self, spec: ImageSpec, width: int, backbone: Backbone) -> None:
-        super().__init__()
-        self.grid = Grid.of(spec)
-        stride = self.grid.cell // 2
-        self.coarse = block(backbone, width)
-        self.up = nn.Sequential(nn.Conv2d(width, 2 * width, 3, padding=1), nn.PixelShuffle(2), nn.ReLU())
-        self.fine = block(backbone, width // 2)
-        self.head = nn.Sequential(
-            nn.Conv2d(width // 2, spec.channels * stride**2, 3, padding=1), nn.PixelShuffle(stride)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        return self.grid.crop(self.head(self.fine(self.up(self.coarse(x)))))
-
-
-def reconstruction_loss(logits: Tensor, images: Tensor, kind: Literal["bce", "mse"]) -> Tensor:
-    """Mean over images of the sum over pixels, in float32; ``logits`` are squashed by a sigmoid."""
-    logits = logits.float()
-    if kind == "bce":
-        return F.binary_cross_entropy_with_logits(logits, images, reduction="sum") / len(images)
-    return F.mse_loss(logits.sigmoid(), images, reduction="sum") / len(images)
 
 
 @contextmanager
@@ -163,77 +104,6 @@ def draw_labels(
     if labels is not None:
         return labels.to(device)
     return torch.randint(num_classes, (n,), generator=rng, device=device)
-
-
-def plain(layer: nn.Module) -> nn.Module:
-    """The layer as it is: no normalisation of its weight."""
-    return layer
-
-
-def spectral(layer: nn.Module) -> nn.Module:
-    """Give a layer an orthogonal weight and spectral normalisation: arXiv 1802.05957 and 1809.11096."""
-    nn.init.orthogonal_(layer.get_parameter("weight"))
-    return spectral_norm(layer)
-
-
-def orthogonal_penalty(module: nn.Module) -> Tensor:
-    """Sum over spectrally normalised weights of squared inner products of different filters: arXiv 1809.11096, eq. 3.
-
-    Embeddings, whose rows are classes and no filters, are left out.
-    """
-    total = torch.zeros((), device=next(module.parameters()).device)
-    for layer in module.modules():
-        if parametrize.is_parametrized(layer, "weight") and not isinstance(layer, nn.Embedding):
-            weight = cast(Tensor, layer.weight)
-            if isinstance(layer, nn.ConvTranspose2d):
-                weight = weight.transpose(0, 1)
-            filters = weight.flatten(1)
-            gram = filters @ filters.T
-            total = total + (gram - gram.diagonal().diag()).square().sum()
-    return total
-
-
-class SelfAttention2d(nn.Module):
-    """Self-attention over positions, added with a learned weight that starts at 0: arXiv 1805.08318, section 3.
-
-    Keys and values come from a map pooled by 2. ``normalise`` wraps each projection, as :func:`spectral` does.
-    """
-
-    def __init__(self, width: int, normalise: Callable[[nn.Module], nn.Module] = plain) -> None:
-        super().__init__()
-        inner = max(1, width // 8)
-        self.query = normalise(nn.Conv2d(width, inner, 1, bias=False))
-        self.key = normalise(nn.Conv2d(width, inner, 1, bias=False))
-        self.value = normalise(nn.Conv2d(width, width // 2, 1, bias=False))
-        self.out = normalise(nn.Conv2d(width // 2, width, 1, bias=False))
-        self.gamma = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n, width, h, w)`` to the same shape."""
-        query = self.query(x).flatten(2).transpose(1, 2)
-        key = F.max_pool2d(self.key(x), 2).flatten(2)
-        value = F.max_pool2d(self.value(x), 2).flatten(2)
-        weights = (query @ key).float().softmax(dim=-1).to(value.dtype)
-        attended = (value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
-        return x + self.gamma * self.out(attended)  # type: ignore[no-any-return]
-
-
-class ConditionalBatchNorm2d(nn.Module):
-    """Batch normalisation whose gain and bias are linear in a condition ``(n, condition_dim)``: arXiv 1707.00683.
-
-    ``normalise`` wraps the two linear maps, as :func:`spectral` does.
-    """
-
-    def __init__(self, width: int, condition_dim: int, normalise: Callable[[nn.Module], nn.Module] = plain) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(width, affine=False)
-        self.gain = normalise(nn.Linear(condition_dim, width, bias=False))
-        self.bias = normalise(nn.Linear(condition_dim, width, bias=False))
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """``(n, width, h, w)`` to the same shape."""
-        gain, bias = (part(condition)[:, :, None, None] for part in (self.gain, self.bias))
-        return self.norm(x) * (1 + gain) + bias  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
@@ -271,3 +141,117 @@ def standing_statistics(module: nn.Module) -> Iterator[None]:
         for part, momentum, training in zip(norms, momenta, was_training, strict=True):
             part.momentum = momentum
             part.train(training)
+
+
+class LayeredGenerator(Generator):
+    """A generator whose ``encode`` has the options ``layer`` and ``pool``, which mean the same in every subclass.
+
+    layer: one of :attr:`layers`, several of them with commas between, whose features are joined, or ``all``.  pool: see
+    :func:`pooled`. A subclass has ``layers``, ``activations``, and an ``encode`` that calls :meth:`encode_layer`.
+    """
+
+    @abstractmethod
+    def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
+        """Maps ``(n, c, h, w)`` or vectors ``(n, D)`` of the named layers, from one pass that ends after the last.
+
+        Called in eval mode. ``options`` are those of ``encode``, each of them, without ``layer`` and ``pool``.
+        """
+
+    def encode_layer(self, images: Tensor, layer: str, **options: Any) -> Tensor:
+        """:meth:`encode_layers` with one name."""
+        return self.encode_layers(images, [layer], **options)[0]
+
+    def encode_layers(self, images: Tensor, layers: Sequence[str], **options: Any) -> list[Tensor]:
+        """See :meth:`Generator.encode_layers`; all layers come out of one pass.
+
+        Raises ConfigError for an unknown layer or option, and for what ``encode`` refuses.
+        """
+        joins = [self._names(layer) for layer in layers]
+        pool, rest = self._options(options)
+        wanted = [name for name in self.layers if any(name in join for join in joins)]
+        with eval_mode(self):
+            found = self.activations(images, wanted, **rest)
+        features = {name: pooled(found[name], pool) for name in wanted}
+        return [torch.cat([features[name] for name in join], dim=1) for join in joins]
+
+    def _names(self, layer: str) -> Sequence[str]:
+        names = self.layers if layer == ALL else layer.split(",")
+        for name in names:
+            if name not in self.layers:
+                raise ConfigError(unknown_name("layer", name, (ALL, *self.layers)))
+        return names
+
+    def _options(self, given: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """``pool`` and the other options, with the defaults of ``encode`` for those that were not given."""
+        parameters = inspect.signature(self.encode).parameters.values()
+        options = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "layer"}
+        for name in given:
+            if name not in options:
+                raise ConfigError(unknown_name("option of encode_layers", name, options))
+        options |= given
+        pool = options.pop("pool")
+        if pool < 1:
+            raise ConfigError(f"pool is {pool}; it is at least 1, for the mean over all positions.")
+        return pool, options
+
+
+def pooled(activation: Tensor, pool: int) -> Tensor:
+    """Means of a map ``(n, c, h, w)`` over a grid of ``pool`` x ``pool`` parts: ``(n, c * pool * pool)`` float32.
+
+    1 is the mean over all positions. A side with fewer positions than ``pool`` is taken as it is, and so is what has no
+    positions, ``(n, D)``.
+    """
+    if activation.ndim == 2:
+        return activation.float()
+    rows, columns = (min(pool, side) for side in activation.shape[2:])
+    return F.adaptive_avg_pool2d(activation.float(), (rows, columns)).flatten(1)
+
+
+class _Enough(Exception):  # noqa: N818 - no error: it ends a pass
+    """All that was wanted is there."""
+
+
+@contextmanager
+def recorded(blocks: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Collect, by name, the outputs of blocks in the pass made inside, which ends after the last of them.
+
+    Of a block that returns several things the first is kept: a U-Net's down blocks return their skips besides.
+    """
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, output: Any) -> None:
+        found[name] = output[0] if isinstance(output, tuple) else output
+        if len(found) == len(blocks):
+            raise _Enough
+
+    handles = [
+        block.register_forward_hook(lambda module, inputs, output, name=name: keep(name, output))
+        for name, block in blocks.items()
+    ]
+    try:
+        yield found
+    except _Enough:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class NoiseKind(Protocol):
+    """``torch.rand`` or ``torch.randn``."""
+
+    def __call__(self, size: torch.Size, *, generator: torch.Generator, out: Tensor) -> Tensor:
+        """Fill ``out``."""
+
+
+def content_noise(images: Tensor, seed: int, kind: NoiseKind = torch.rand) -> Tensor:
+    """Noise ``(n, C, H, W)`` seeded by each image's own 8-bit pixels and ``seed``: uniform in [0, 1), or as ``kind``.
+
+    So it is the same in every call and beside any batch mates, and independent between different images.
+    """
+    pixels = (images * CONTENT_LEVELS).round().to(torch.uint8).cpu().contiguous()
+    noise = torch.empty(images.shape)
+    for row, image in zip(noise, pixels, strict=True):
+        own = torch_rng(seed, "noise of an image", zlib.crc32(image.numpy().tobytes()))
+        kind(image.shape, generator=own, out=row)
+    return noise.to(images.device)

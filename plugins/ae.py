@@ -16,10 +16,18 @@ from torch import Tensor, nn
 
 from augment.generator import ImageSpec, Tags
 
-from ._latent_classes import LatentClassConfig, LatentClasses, one_hot, unseen_classes
-from ._layered import LayeredGenerator
-from ._layers import Backbone, ImageDecoder, ImageEncoder, draw_labels, eval_mode, reconstruction_loss
-from ._priors import MixturePrior, PriorName
+from ._autoencoders import (
+    Backbone,
+    ImageDecoder,
+    ImageEncoder,
+    LatentClassConfig,
+    LatentClasses,
+    one_hot,
+    reconstruction_loss,
+    unseen_classes,
+)
+from ._layers import LayeredGenerator, draw_labels, eval_mode
+from ._mixture_prior import MixturePrior
 
 
 class AEConfig(LatentClassConfig):
@@ -37,7 +45,9 @@ class AEConfig(LatentClassConfig):
     kl_warmup: float = Field(0.0, ge=0, le=1, description="share of the steps in which beta rises from 0")
     conditional: bool = Field(False, description="give the decoder the class")
     label_dropout: float = Field(0.1, ge=0, le=1, description="share of training images whose class is withheld")
-    prior: PriorName = Field("mixture", description="mixture per class fitted after training, or N(0, I)")
+    prior: Literal["mixture", "normal"] = Field(
+        "mixture", description="mixture per class fitted after training, or N(0, I)"
+    )
     components: int = Field(8, ge=1, description="largest number of mixture components per class")
 
 

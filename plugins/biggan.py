@@ -8,19 +8,21 @@ Zhao et al. 2020, arXiv 2006.10738. Strided convolutions take the place of a con
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
 
 from augment.generator import ImageSpec
 
 from . import _adversarial as adversarial
-from ._layers import ConditionalBatchNorm2d, Grid, SelfAttention2d, orthogonal_penalty, spectral
+from ._layers import Grid
 
 
 class BigGANConfig(adversarial.AdversarialConfig):
@@ -167,3 +169,74 @@ class DiscriminatorBlock(nn.Module):
         x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
         h = self.down(x if self.first else F.relu(x))
         return self.refine(F.relu(h)) + self.skip(F.avg_pool2d(x, 2))  # type: ignore[no-any-return]
+
+
+def plain(layer: nn.Module) -> nn.Module:
+    """The layer as it is: no normalisation of its weight."""
+    return layer
+
+
+def spectral(layer: nn.Module) -> nn.Module:
+    """Give a layer an orthogonal weight and spectral normalisation: arXiv 1802.05957 and 1809.11096."""
+    nn.init.orthogonal_(layer.get_parameter("weight"))
+    return spectral_norm(layer)
+
+
+def orthogonal_penalty(module: nn.Module) -> Tensor:
+    """Sum over spectrally normalised weights of squared inner products of different filters: arXiv 1809.11096, eq. 3.
+
+    Embeddings, whose rows are classes and no filters, are left out.
+    """
+    total = torch.zeros((), device=next(module.parameters()).device)
+    for layer in module.modules():
+        if parametrize.is_parametrized(layer, "weight") and not isinstance(layer, nn.Embedding):
+            weight = cast(Tensor, layer.weight)
+            if isinstance(layer, nn.ConvTranspose2d):
+                weight = weight.transpose(0, 1)
+            filters = weight.flatten(1)
+            gram = filters @ filters.T
+            total = total + (gram - gram.diagonal().diag()).square().sum()
+    return total
+
+
+class SelfAttention2d(nn.Module):
+    """Self-attention over positions, added with a learned weight that starts at 0: arXiv 1805.08318, section 3.
+
+    Keys and values come from a map pooled by 2. ``normalise`` wraps each projection, as :func:`spectral` does.
+    """
+
+    def __init__(self, width: int, normalise: Callable[[nn.Module], nn.Module] = plain) -> None:
+        super().__init__()
+        inner = max(1, width // 8)
+        self.query = normalise(nn.Conv2d(width, inner, 1, bias=False))
+        self.key = normalise(nn.Conv2d(width, inner, 1, bias=False))
+        self.value = normalise(nn.Conv2d(width, width // 2, 1, bias=False))
+        self.out = normalise(nn.Conv2d(width // 2, width, 1, bias=False))
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, width, h, w)`` to the same shape."""
+        query = self.query(x).flatten(2).transpose(1, 2)
+        key = F.max_pool2d(self.key(x), 2).flatten(2)
+        value = F.max_pool2d(self.value(x), 2).flatten(2)
+        weights = (query @ key).float().softmax(dim=-1).to(value.dtype)
+        attended = (value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
+        return x + self.gamma * self.out(attended)  # type: ignore[no-any-return]
+
+
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch normalisation whose gain and bias are linear in a condition ``(n, condition_dim)``: arXiv 1707.00683.
+
+    ``normalise`` wraps the two linear maps, as :func:`spectral` does.
+    """
+
+    def __init__(self, width: int, condition_dim: int, normalise: Callable[[nn.Module], nn.Module] = plain) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(width, affine=False)
+        self.gain = normalise(nn.Linear(condition_dim, width, bias=False))
+        self.bias = normalise(nn.Linear(condition_dim, width, bias=False))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """``(n, width, h, w)`` to the same shape."""
+        gain, bias = (part(condition)[:, :, None, None] for part in (self.gain, self.bias))
+        return self.norm(x) * (1 + gain) + bias  # type: ignore[no-any-return]

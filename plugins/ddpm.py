@@ -19,10 +19,8 @@ from augment.errors import ConfigError
 from augment.generator import GeneratorConfig, ImageSpec, Tags, evaluating
 from augment.seeds import derived_seed, torch_rng
 
-from ._diffusion import TIMESTEPS, Diffusion, Prediction, Schedule
-from ._layered import LayeredGenerator, content_noise, recorded
-from ._layers import Grid, draw_labels
-from ._samplers import SAMPLERS, SamplerName, timesteps
+from ._diffusion import SAMPLERS, TIMESTEPS, Diffusion, Prediction, SamplerName, Schedule, timesteps
+from ._layers import Grid, LayeredGenerator, content_noise, draw_labels, recorded
 
 CALIBRATED = 128
 """Images drawn after training to see how noisy areas of black and white are."""

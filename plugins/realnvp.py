@@ -17,20 +17,19 @@ from torch import Tensor, nn
 from augment.errors import ImageSizeError
 from augment.generator import GeneratorConfig, ImageSpec, Tags
 
-from ._class_gaussians import ClassGaussians
 from ._flows import (
     LEVELS,
     MASKS,
     ActNorm,
     AffineCoupling,
+    ClassGaussians,
     Logit,
     dequantise,
     requantise,
     squeeze,
     unsqueeze,
 )
-from ._layered import LayeredGenerator, content_noise, recorded
-from ._layers import draw_labels, eval_mode
+from ._layers import LayeredGenerator, content_noise, draw_labels, eval_mode, recorded
 
 SMALLEST, LARGEST = 8, 64
 COARSEST = 4

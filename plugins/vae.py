@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from augment.generator import ImageSpec
 
-from ._layers import reconstruction_loss
+from ._autoencoders import reconstruction_loss
 from .ae import AE, AEConfig
 
 

@@ -18,10 +18,18 @@ from torch.nn import functional as F
 
 from augment.generator import ImageSpec, Tags
 
-from ._latent_classes import LatentClassConfig, LatentClasses, one_hot, unseen_classes
-from ._layered import LayeredGenerator
-from ._layers import Backbone, ImageDecoder, ImageEncoder, draw_labels, eval_mode, reconstruction_loss
-from ._priors import CodePrior
+from ._autoencoders import (
+    Backbone,
+    ImageDecoder,
+    ImageEncoder,
+    LatentClassConfig,
+    LatentClasses,
+    one_hot,
+    reconstruction_loss,
+    unseen_classes,
+)
+from ._code_prior import CodePrior
+from ._layers import LayeredGenerator, draw_labels, eval_mode
 
 
 class VQVAEConfig(LatentClassConfig):

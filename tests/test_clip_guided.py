@@ -42,7 +42,7 @@ def make(spec=TINY, **options):
 
 def captions_of(spec=TINY, **options):
     config = registry.get("clip_guided").Config.parse(options)
-    return sibling("_captions").class_captions(config.captions, spec)
+    return sibling("clip_guided").class_captions(config.captions, spec)
 
 
 def rng(seed=0):

@@ -32,11 +32,6 @@ def ddpm():
     return sys.modules[registry.get("ddpm").__module__]
 
 
-@pytest.fixture(scope="module")
-def samplers():
-    return sibling("_samplers")
-
-
 def make(spec=TINY, **options):
     torch.manual_seed(0)
     guidance = {} if options.get("conditional") is False else {"guidance": 1.0}
@@ -101,17 +96,17 @@ def posterior_mean(process):
 
 
 @pytest.mark.parametrize("name, steps", [("ddpm", 250), ("ddim", 250), ("dpm-solver++", 50)])
-def test_samplers_draw_from_the_data_distribution(process, samplers, name, steps):
+def test_samplers_draw_from_the_data_distribution(process, name, steps):
     noise = torch.randn(4000, 1, 2, 2, generator=rng())
-    x = samplers.SAMPLERS[name](noise, posterior_mean(process), schedule="cosine", steps=steps, rng=rng(1))
+    x = process.SAMPLERS[name](noise, posterior_mean(process), schedule="cosine", steps=steps, rng=rng(1))
     assert float(x.mean()) == pytest.approx(M, abs=0.01)
     assert float(x.std()) == pytest.approx(S, rel=0.06)
 
 
 @pytest.mark.parametrize("name", ["ddpm", "ddim", "dpm-solver++"])
-def test_samplers_may_begin_on_the_way(process, samplers, name):
+def test_samplers_may_begin_on_the_way(process, name):
     steps, first = 200, 120
-    t = torch.full((4000,), samplers.timesteps(steps)[first])
+    t = torch.full((4000,), process.timesteps(steps)[first])
     x = M + S * torch.randn(4000, 1, 2, 2, generator=rng())
     x_t = process.Diffusion("cosine", "v").add_noise(x, torch.randn(x.shape, generator=rng(2)), t)
     seen = []
@@ -120,18 +115,18 @@ def test_samplers_may_begin_on_the_way(process, samplers, name):
         seen.append(t)
         return posterior_mean(process)(x_t, t)
 
-    drawn = samplers.SAMPLERS[name](x_t, predict, schedule="cosine", steps=steps, first=first, rng=rng(1))
-    assert seen == samplers.timesteps(steps)[first:]
+    drawn = process.SAMPLERS[name](x_t, predict, schedule="cosine", steps=steps, first=first, rng=rng(1))
+    assert seen == process.timesteps(steps)[first:]
     assert (float(drawn.mean()), float(drawn.std())) == pytest.approx((M, S), rel=0.06)
     kept = float(torch.corrcoef(torch.stack([drawn.flatten(), x.flatten()]))[0, 1])
     assert 0.05 < kept < 0.999  # something of the start is left, and something is new
 
 
 @pytest.mark.parametrize("steps", [1, 7, 16, 1000])
-def test_timesteps_are_the_scheduler_s(samplers, steps):
-    scheduler = samplers._scheduler(DDPMScheduler, "cosine", steps)
-    assert samplers.timesteps(steps) == scheduler.timesteps.tolist()
-    assert samplers.timesteps(steps)[0] == 999
+def test_timesteps_are_the_scheduler_s(process, steps):
+    scheduler = process._scheduler(DDPMScheduler, "cosine", steps)
+    assert process.timesteps(steps) == scheduler.timesteps.tolist()
+    assert process.timesteps(steps)[0] == 999
 
 
 # The model

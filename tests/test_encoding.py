@@ -15,8 +15,8 @@ from augment.generator import GeneratorConfig, ImageSpec
 from augment.registry import PluginEntry
 from augment.registry.capabilities import Capabilities, EncodeOption
 from augment.registry.models import ModelInfo
-from augment.studies.features import cache as cache_module
-from augment.studies.features.cache import FeatureCache
+from augment.studies.features import source as cache_module
+from augment.studies.features.source import FeatureCache
 from augment.testing import MinimalGenerator
 
 SPEC = ImageSpec(1, 8, 8, 3)

@@ -2,7 +2,6 @@
 
 import math
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -30,11 +29,10 @@ def batch(spec=TINY, n=6):
 
 
 @pytest.fixture(scope="module")
-def shared():
-    """The private modules beside the plugins, without naming the package twice."""
+def adversarial():
+    """The private module beside the plugins, without naming the package twice."""
     package = registry.get("biggan").__module__.rpartition(".")[0]
-    names = ("adversarial", "collapse", "diffaugment", "layers")
-    return SimpleNamespace(**{name: sys.modules[f"{package}._{name}"] for name in names})
+    return sys.modules[f"{package}._adversarial"]
 
 
 # Sizes and options
@@ -83,10 +81,10 @@ def test_options_out_of_range(model, option):
 # The game
 
 
-def test_hinge_losses_in_closed_form(shared):
+def test_hinge_losses_in_closed_form(adversarial):
     real, fake = torch.tensor([2.0, 0.5]), torch.tensor([-3.0, -0.5, 1.0])
-    assert shared.adversarial.hinge_d(real, fake) == pytest.approx(0.5 / 2 + (0.5 + 2) / 3)
-    assert shared.adversarial.hinge_g(fake) == pytest.approx(2.5 / 3)
+    assert adversarial.hinge_d(real, fake) == pytest.approx(0.5 / 2 + (0.5 + 2) / 3)
+    assert adversarial.hinge_g(fake) == pytest.approx(2.5 / 3)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -182,15 +180,15 @@ def ramps(n=64, channels=2):
     return side.expand(n, channels, 8, 8) * torch.arange(1, channels + 1).view(1, -1, 1, 1) / channels
 
 
-def test_no_kinds_of_augmentation_leave_images_as_they_are(shared):
+def test_no_kinds_of_augmentation_leave_images_as_they_are(adversarial):
     x = ramps()
-    assert shared.diffaugment.diff_augment(x, ()) is x
+    assert adversarial.diff_augment(x, ()) is x
 
 
-def test_translation_shifts_by_up_to_an_eighth_and_fills_with_grey(shared):
+def test_translation_shifts_by_up_to_an_eighth_and_fills_with_grey(adversarial):
     x, shifts = ramps(), set()
     torch.manual_seed(0)
-    for before, after in zip(x, shared.diffaugment.diff_augment(x, ["translation"]), strict=True):
+    for before, after in zip(x, adversarial.diff_augment(x, ["translation"]), strict=True):
         found = []
         for down in (-1, 0, 1):
             for right in (-1, 0, 1):
@@ -202,10 +200,10 @@ def test_translation_shifts_by_up_to_an_eighth_and_fills_with_grey(shared):
     assert len(shifts) == 9
 
 
-def test_cutout_greys_one_square_of_half_a_side(shared):
+def test_cutout_greys_one_square_of_half_a_side(adversarial):
     x = ramps()
     torch.manual_seed(0)
-    out = shared.diffaugment.diff_augment(x, ["cutout"])
+    out = adversarial.diff_augment(x, ["cutout"])
     grey = out == 0
     assert torch.equal(out[~grey], x[~grey])
     rows, columns = grey[:, 0].any(2).sum(1), grey[:, 0].any(1).sum(1)
@@ -213,29 +211,29 @@ def test_cutout_greys_one_square_of_half_a_side(shared):
     assert set(rows.tolist()) == set(columns.tolist()) == {2, 3, 4}
 
 
-def test_colour_of_grey_images_is_brightness_and_contrast_alone(shared):
+def test_colour_of_grey_images_is_brightness_and_contrast_alone(adversarial):
     x = ramps(channels=1)
     torch.manual_seed(0)
-    out = shared.diffaugment.diff_augment(x, ["colour"])
+    out = adversarial.diff_augment(x, ["colour"])
     slope = (out.amax((1, 2, 3)) - out.amin((1, 2, 3))) / (x.amax((1, 2, 3)) - x.amin((1, 2, 3)))
     assert 0.5 <= slope.min() < 0.6 and 1.4 < slope.max() <= 1.5
     change = out.mean((1, 2, 3)) - x.mean((1, 2, 3))
     assert -0.5 <= change.min() < -0.4 and 0.4 < change.max() <= 0.5
 
 
-def test_colour_changes_saturation_where_there_are_channels(shared):
+def test_colour_changes_saturation_where_there_are_channels(adversarial):
     torch.manual_seed(0)
     x = ramps(channels=3)
-    out = shared.diffaugment.diff_augment(x, ["colour"])
+    out = adversarial.diff_augment(x, ["colour"])
     ratio = (out[:, 2] - out[:, 0]).mean((1, 2)) / (x[:, 2] - x[:, 0]).mean((1, 2))
     assert ratio.min() < 0.2 and ratio.max() > 1.5
 
 
 @pytest.mark.parametrize("kinds", [["translation"], ["cutout"], ["translation", "cutout"]])
-def test_gradients_pass_through_what_is_left_of_an_image(shared, kinds):
+def test_gradients_pass_through_what_is_left_of_an_image(adversarial, kinds):
     x = ramps().clone().requires_grad_()
     kept = x.detach().clone()
-    out = shared.diffaugment.diff_augment(x, kinds)
+    out = adversarial.diff_augment(x, kinds)
     out.sum().backward()
     assert torch.equal(x.detach(), kept)
     assert 0.3 < (x.grad != 0).float().mean() < 1

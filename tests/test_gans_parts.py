@@ -42,10 +42,10 @@ def trained(generator, steps, **how):
 
 @pytest.fixture(scope="module")
 def shared():
-    """The private modules beside the plugins, without naming the package twice."""
-    package = registry.get("biggan").__module__.rpartition(".")[0]
-    names = ("adversarial", "collapse", "diffaugment", "layers")
-    return SimpleNamespace(**{name: sys.modules[f"{package}._{name}"] for name in names})
+    """The modules that hold the parts, without naming their package twice."""
+    biggan = registry.get("biggan").__module__
+    homes = {"biggan": biggan, **{name: biggan.replace("biggan", f"_{name}") for name in ("adversarial", "layers")}}
+    return SimpleNamespace(**{name: sys.modules[home] for name, home in homes.items()})
 
 
 # Norms and attention
@@ -65,7 +65,7 @@ def test_spectral_norm_is_that_of_the_weights_in_use_after_averaging(shared):
 
 
 def test_settling_mends_averaged_singular_vectors(shared):
-    layer = shared.layers.spectral(nn.Linear(6, 5)).eval()
+    layer = shared.biggan.spectral(nn.Linear(6, 5)).eval()
     for buffer in layer.buffers():
         buffer.mul_(0.8)  # as the average of vectors that turned
     assert torch.linalg.matrix_norm(layer.weight, 2) > 1.3
@@ -100,7 +100,7 @@ def test_samples_in_eval_mode_are_what_training_saw(model):
 
 
 def test_conditional_batch_norm_is_an_affine_map_of_the_plain_one(shared):
-    norm, x = shared.layers.ConditionalBatchNorm2d(4, 3), torch.randn(6, 4, 5, 5)
+    norm, x = shared.biggan.ConditionalBatchNorm2d(4, 3), torch.randn(6, 4, 5, 5)
     condition = torch.randn(6, 3)
     gain, bias = (condition @ part.weight.T for part in (norm.gain, norm.bias))
     expected = nn.functional.batch_norm(x, None, None, training=True) * (1 + gain)[..., None, None]
@@ -108,7 +108,7 @@ def test_conditional_batch_norm_is_an_affine_map_of_the_plain_one(shared):
 
 
 def test_self_attention_starts_as_the_identity_and_attends_over_pooled_positions(shared):
-    attention, x = shared.layers.SelfAttention2d(16), torch.randn(2, 16, 6, 6)
+    attention, x = shared.biggan.SelfAttention2d(16), torch.randn(2, 16, 6, 6)
     assert torch.equal(attention(x), x)
     with torch.no_grad():
         attention.gamma.fill_(0.5)
@@ -122,11 +122,11 @@ def test_self_attention_starts_as_the_identity_and_attends_over_pooled_positions
 
 
 def test_orthogonal_penalty_in_closed_form(shared):
-    layer = shared.layers.spectral(nn.Linear(2, 2, bias=False))
-    assert shared.layers.orthogonal_penalty(layer).item() == pytest.approx(0, abs=1e-10)
+    layer = shared.biggan.spectral(nn.Linear(2, 2, bias=False))
+    assert shared.biggan.orthogonal_penalty(layer).item() == pytest.approx(0, abs=1e-10)
     layer.weight = torch.tensor([[2.0, 0.0], [2.0, 0.0]])  # of norm sqrt(8): rows of 1/sqrt(2), whose product is 1/2
     shared.layers.settle_spectral_norms(layer)
-    assert shared.layers.orthogonal_penalty(layer).item() == pytest.approx(2 * 0.5**2, rel=1e-4)
+    assert shared.biggan.orthogonal_penalty(layer).item() == pytest.approx(2 * 0.5**2, rel=1e-4)
 
 
 # The alarm
@@ -136,7 +136,7 @@ def test_diversity_in_closed_form(shared):
     labels = torch.tensor([0, 0, 1, 1])
     real = torch.tensor([0.0, 3.0, 10.0, 11.0]).view(4, 1, 1, 1)
     drawn = torch.tensor([0.0, 1.0, 50.0, 51.0]).view(4, 1, 1, 1)
-    diversity = shared.collapse.relative_diversity
+    diversity = shared.adversarial.relative_diversity
     assert diversity(drawn, real, labels) == pytest.approx((1 + 1) / (3 + 1))
     assert diversity(drawn, real, None) == pytest.approx((1 + 50 + 51 + 49 + 50 + 1) / (3 + 10 + 11 + 7 + 8 + 1))
     assert not torch.isfinite(diversity(drawn, real, torch.arange(4)))
@@ -146,13 +146,13 @@ def test_lacking_diversity_pulls_samples_apart_until_they_differ_as_real_images_
     labels = torch.tensor([0, 0, 1, 1])
     real = torch.tensor([0.0, 3.0, 10.0, 11.0]).view(4, 1, 1, 1)
     drawn = torch.tensor([0.0, 1.0, 50.0, 51.0]).view(4, 1, 1, 1).requires_grad_()
-    lacking = shared.collapse.lacking_diversity(drawn, real, labels)
+    lacking = shared.adversarial.lacking_diversity(drawn, real, labels)
     assert lacking.item() == pytest.approx(1 - 2 / 4)
     lacking.backward()
     assert torch.allclose(drawn.grad.flatten(), torch.tensor([1.0, -1.0, 1.0, -1.0]) / 4)
-    assert shared.collapse.lacking_diversity(5 * drawn, real, labels).item() == 0
-    alone = shared.collapse.lacking_diversity(drawn, real, torch.arange(4))
-    same = shared.collapse.lacking_diversity(drawn, torch.zeros_like(real), labels)
+    assert shared.adversarial.lacking_diversity(5 * drawn, real, labels).item() == 0
+    alone = shared.adversarial.lacking_diversity(drawn, real, torch.arange(4))
+    same = shared.adversarial.lacking_diversity(drawn, torch.zeros_like(real), labels)
     assert (alone.item(), same.item()) == (1.0, 0.0)  # nothing to compare with, and nothing to reach
 
 
@@ -167,10 +167,10 @@ def steps_until_alarm(alarm, steps=200, *, diversity=0.8, settled=0.3, loss_g=0.
 
 
 def test_the_alarm_tells_which_sign_with_the_figures(shared):
-    step, message = steps_until_alarm(shared.collapse.CollapseAlarm(10), diversity=0.02)
+    step, message = steps_until_alarm(shared.adversarial.CollapseAlarm(10), diversity=0.02)
     assert step == 49 + 9  # a mean of 1 is below 0.1 after 49 steps of 0.02
     assert "collapsed" in message and "for 10 steps" in message and "10%" in message
-    _, message = steps_until_alarm(shared.collapse.CollapseAlarm(10), settled=1.0, loss_g=9.0)
+    _, message = steps_until_alarm(shared.adversarial.CollapseAlarm(10), settled=1.0, loss_g=9.0)
     assert "discriminator has won" in message and "100.0% of images" not in message and "loss is 8." in message
 
 
@@ -178,11 +178,11 @@ def test_the_alarm_tells_which_sign_with_the_figures(shared):
     "signs", [{}, {"diversity": 0.12}, {"settled": 1.0}, {"loss_g": 50.0}, {"diversity": math.nan}]
 )
 def test_the_alarm_is_silent_on_one_bad_figure_of_two_and_on_unknown_ones(shared, signs):
-    assert steps_until_alarm(shared.collapse.CollapseAlarm(10), **signs) == (200, "")
+    assert steps_until_alarm(shared.adversarial.CollapseAlarm(10), **signs) == (200, "")
 
 
 def test_patience_of_zero_switches_the_alarm_off(shared):
-    assert steps_until_alarm(shared.collapse.CollapseAlarm(0), diversity=0.0) == (200, "")
+    assert steps_until_alarm(shared.adversarial.CollapseAlarm(0), diversity=0.0) == (200, "")
 
 
 @pytest.mark.parametrize("model", MODELS)

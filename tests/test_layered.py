@@ -21,10 +21,10 @@ TINY = ImageSpec(1, 8, 8, 3)
 SMALL = {"channels": (8, 16), "sampling_steps": 4}
 
 
-def layered():
+def layers():
     """The private module beside the plugins, without naming the package twice."""
     package = registry.get("ddpm").__module__.rpartition(".")[0]
-    return sys.modules[f"{package}._layered"]
+    return sys.modules[f"{package}._layers"]
 
 
 @pytest.fixture
@@ -166,8 +166,8 @@ def test_noise_that_images_share_would_give_them_away(striped, ddpm, monkeypatch
 
 def test_noise_is_normal_and_follows_content_and_draw():
     images = batch(ImageSpec(1, 28, 28, 2), 40)[0]
-    noise = [layered().content_noise(images, draw, torch.randn) for draw in (0, 1)]
-    assert torch.equal(noise[0][[7]], layered().content_noise(images[[7]], 0, torch.randn))
+    noise = [layers().content_noise(images, draw, torch.randn) for draw in (0, 1)]
+    assert torch.equal(noise[0][[7]], layers().content_noise(images[[7]], 0, torch.randn))
     flat = torch.cat(noise).flatten(1)
     assert float(flat.mean()) == pytest.approx(0, abs=0.02) and float(flat.std()) == pytest.approx(1, abs=0.02)
     correlations = torch.corrcoef(flat) - torch.eye(80)
@@ -194,7 +194,7 @@ def test_layers_take_the_options_of_encode_alone():
 
 def test_content_noise_follows_the_image_alone():
     images = batch(n=6)[0]
-    content_noise = layered().content_noise
+    content_noise = layers().content_noise
     noise = content_noise(images, 0)
     torch.testing.assert_close(content_noise(images[[4, 2]], 0), noise[[4, 2]], rtol=0, atol=0)
     assert not torch.equal(noise[0], noise[1]) and not torch.equal(noise, content_noise(images, 1))

@@ -33,9 +33,15 @@ def batch(spec, n=6):
 
 
 @pytest.fixture(scope="module")
-def priors():
+def mixtures():
+    registry.get("vae")
+    return sibling("_mixture_prior")
+
+
+@pytest.fixture(scope="module")
+def code_priors():
     registry.get("vqvae")
-    return sibling("_priors")
+    return sibling("_code_prior")
 
 
 # Sizes and options
@@ -152,28 +158,28 @@ def test_noise_strength_is_a_scale_or_one_per_kind():
 # Priors
 
 
-def test_mixture_prior_is_standard_normal_until_fitted(priors):
-    z = priors.MixturePrior(5, 2, 3).sample(torch.zeros(20000, dtype=torch.int64), torch.Generator().manual_seed(0))
+def test_mixture_prior_is_standard_normal_until_fitted(mixtures):
+    z = mixtures.MixturePrior(5, 2, 3).sample(torch.zeros(20000, dtype=torch.int64), torch.Generator().manual_seed(0))
     torch.testing.assert_close(z.mean(0), torch.zeros(5), atol=0.03, rtol=0)
     torch.testing.assert_close(z.T.cov(), torch.eye(5), atol=0.05, rtol=0)
 
 
-def test_mixture_prior_recovers_mean_and_covariance_of_a_class(priors):
+def test_mixture_prior_recovers_mean_and_covariance_of_a_class(mixtures):
     rng = torch.Generator().manual_seed(0)
     mix = torch.tensor([[2.0, 0.0], [1.5, 0.5]])
     x = torch.randn(4000, 2, generator=rng) @ mix.T + torch.tensor([3.0, -1.0])
-    prior = priors.MixturePrior(2, 1, 2)
+    prior = mixtures.MixturePrior(2, 1, 2)
     prior.fit(x, torch.full_like(x, 0.3), torch.zeros(4000, dtype=torch.int64))
     z = prior.sample(torch.zeros(40000, dtype=torch.int64), rng)
     torch.testing.assert_close(z.mean(0), x.mean(0), atol=0.1, rtol=0)
     torch.testing.assert_close(z.T.cov(), x.T.cov() + 0.3 * torch.eye(2), atol=0.25, rtol=0)
 
 
-def test_mixture_prior_finds_two_modes(priors):
+def test_mixture_prior_finds_two_modes(mixtures):
     rng = torch.Generator().manual_seed(0)
     x = 0.1 * torch.randn(400, 3, generator=rng)
     x[:100] += 10
-    prior = priors.MixturePrior(3, 1, 2)
+    prior = mixtures.MixturePrior(3, 1, 2)
     prior.fit(x, torch.zeros_like(x), torch.zeros(400, dtype=torch.int64))
     z = prior.sample(torch.zeros(4000, dtype=torch.int64), rng)
     assert float((z[:, 0] > 5).float().mean()) == pytest.approx(0.25, abs=0.03)
@@ -181,13 +187,13 @@ def test_mixture_prior_finds_two_modes(priors):
 
 
 @pytest.mark.parametrize("latent_dim", [4, 65])
-def test_mixture_prior_with_one_image_and_with_none(priors, latent_dim):
+def test_mixture_prior_with_one_image_and_with_none(mixtures, latent_dim):
     rng = torch.Generator().manual_seed(0)
     x = torch.randn(101, latent_dim, generator=rng)
     labels = torch.zeros(101, dtype=torch.int64)
     x[:100] += 20
     x[100], labels[100] = -20.0, 1
-    prior = priors.MixturePrior(latent_dim, 3, 2)
+    prior = mixtures.MixturePrior(latent_dim, 3, 2)
     prior.fit(x, torch.zeros_like(x), labels)
     lone, absent = (prior.sample(torch.full((3000,), k), rng) for k in (1, 2))
     torch.testing.assert_close(lone.mean(0), torch.full((latent_dim,), -20.0), atol=0.3, rtol=0)
@@ -196,26 +202,26 @@ def test_mixture_prior_with_one_image_and_with_none(priors, latent_dim):
     assert float(absent.std(0).mean()) > 2  # that of all images
 
 
-def test_mixture_prior_gives_the_same_fit_twice(priors):
+def test_mixture_prior_gives_the_same_fit_twice(mixtures):
     x, labels = torch.randn(300, 6, generator=torch.Generator().manual_seed(0)), torch.arange(300) % 2
     fits = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        prior = priors.MixturePrior(6, 2, 3)
+        prior = mixtures.MixturePrior(6, 2, 3)
         prior.fit(x, torch.ones_like(x), labels)
         fits.append(prior.state_dict())
     assert all(torch.equal(fits[0][name], fits[1][name]) for name in fits[0])
 
 
-def code_prior(priors):
+def code_prior(code_priors):
     torch.manual_seed(0)
-    prior = priors.CodePrior(codes=7, code_dim=3, rows=2, columns=3, num_classes=2, dim=32, layers=2).eval()
+    prior = code_priors.CodePrior(codes=7, code_dim=3, rows=2, columns=3, num_classes=2, dim=32, layers=2).eval()
     torch.nn.init.normal_(prior.head.weight)  # far from uniform, so that the likeliest code is clear
     return prior, torch.randn(7, 3), torch.eye(2)
 
 
-def test_code_prior_sees_only_what_came_before(priors):
-    prior, codebook, one_hot = code_prior(priors)
+def test_code_prior_sees_only_what_came_before(code_priors):
+    prior, codebook, one_hot = code_prior(code_priors)
     vectors = codebook[torch.randint(7, (2, 6))]
     changed = vectors.clone()
     changed[:, 3] += 1
@@ -225,8 +231,8 @@ def test_code_prior_sees_only_what_came_before(priors):
     assert not torch.allclose(before[:, 4:], after[:, 4:])
 
 
-def test_cached_sampling_agrees_with_the_whole_pass(priors):
-    prior, codebook, one_hot = code_prior(priors)
+def test_cached_sampling_agrees_with_the_whole_pass(code_priors):
+    prior, codebook, one_hot = code_prior(code_priors)
     with torch.inference_mode():
         codes = prior.sample(codebook, one_hot, 1e-4, torch.Generator().manual_seed(0))
         assert torch.equal(prior(codebook[codes], one_hot).argmax(-1), codes)

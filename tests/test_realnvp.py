@@ -31,15 +31,15 @@ def flows():
 
 
 @pytest.fixture(scope="module")
-def layered():
+def layers():
     registry.get("realnvp")
-    return sibling("_layered")
+    return sibling("_layers")
 
 
 @pytest.fixture(scope="module")
 def gaussians():
     registry.get("realnvp")
-    return sibling("_class_gaussians").ClassGaussians
+    return sibling("_flows").ClassGaussians
 
 
 def untrained(spec=SPEC, **options):
@@ -141,7 +141,7 @@ def test_coupling_conditions_on_one_half_within_its_bound(flows):
 def test_untrained_flow_is_the_logit_of_a_normal():
     """Couplings start as the identity, so density and Jacobian have closed forms."""
     generator, images = untrained(alpha=0.05), pictures(4)
-    v = sibling("_flows").dequantise(images, sibling("_layered").content_noise(images, 0)).double()
+    v = sibling("_flows").dequantise(images, sibling("_layers").content_noise(images, 0)).double()
     p = 0.05 + 0.9 * v
     normal = torch.distributions.Normal(0.0, 1.0).log_prob(torch.logit(p))
     expected = (normal + math.log(0.9) - (p * (1 - p)).log()).flatten(1).sum(1)
@@ -216,11 +216,11 @@ def test_training_lowers_bits_below_what_a_histogram_needs(trained):
 
 
 @torch.no_grad()
-def test_the_loss_is_bits_per_dimension_given_the_class(trained, layered, monkeypatch):
+def test_the_loss_is_bits_per_dimension_given_the_class(trained, layers, monkeypatch):
     """Classes that differ so much are known from the image, so withholding one of three costs log2(3) bits."""
     data = shaded(60, seed=9)
     images = data.images / 255
-    monkeypatch.setattr(torch, "rand_like", lambda like: layered.content_noise(like, 0))
+    monkeypatch.setattr(torch, "rand_like", lambda like: layers.content_noise(like, 0))
     terms = trained.loss(images, data.labels)
     assert torch.equal(terms["loss"], terms["bits_per_dim"])
     withheld = trained.bits_per_dimension(images).mean() - terms["loss"]
@@ -244,9 +244,9 @@ def test_log_prob_of_an_image_is_one_number(trained):
         torch.testing.assert_close(trained.log_prob(images), values)
 
 
-def test_more_draws_are_averaged(trained, flows, layered):
+def test_more_draws_are_averaged(trained, flows, layers):
     images = pictures(4)
-    singles = [trained._log_density(flows.dequantise(images, layered.content_noise(images, draw))) for draw in (0, 1)]
+    singles = [trained._log_density(flows.dequantise(images, layers.content_noise(images, draw))) for draw in (0, 1)]
     torch.testing.assert_close(trained.log_prob(images, draws=2), (singles[0] + singles[1]) / 2)
     assert not torch.equal(*singles)
 

@@ -1,18 +1,94 @@
-"""Latents shaped for classification, where images have labels: a classifier on them, and classes at right angles.
+"""What autoencoders share: convolutional encoder and decoder, reconstruction loss, latents shaped by classes.
 
-Supervised autoencoders: Le, Patterson and White 2018, "Supervised Autoencoders: Improving Generalization Performance
-with Unsupervised Regularizers", NeurIPS 31; with few labels, Kingma et al. 2014 (M1 and M2), arXiv 1406.5298.
-Decorrelated classes: Ranasinghe et al. 2021, "Orthogonal Projection Loss", arXiv 2103.14021.
+Few feature maps at full resolution: on a CPU normalisation and activations in backward cost as much as convolutions,
+so the stem strides at once and the head is a convolution and a pixel shuffle (transposed convolutions are slow).
+
+Latents are shaped, where images have labels, by a classifier on them, and by classes at right angles. Supervised
+autoencoders: Le, Patterson and White 2018, "Supervised Autoencoders: Improving Generalization Performance with
+Unsupervised Regularizers", NeurIPS 31; with few labels, Kingma et al. 2014 (M1 and M2), arXiv 1406.5298. Decorrelated
+classes: Ranasinghe et al. 2021, "Orthogonal Projection Loss", arXiv 2103.14021.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augment.generator import UNLABELLED, GeneratorConfig
+from augment.generator import UNLABELLED, GeneratorConfig, ImageSpec
+
+from ._layers import Grid, ResidualBlock
+
+Backbone = Literal["conv", "resnet"]
+
+
+class ConvStage(nn.Sequential):
+    """3x3 convolution and ReLU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Conv2d(width, width, 3, padding=1), nn.ReLU())
+
+
+def norm(width: int) -> nn.GroupNorm:
+    """Group normalisation in groups of 8 channels; one group where 8 does not divide the width."""
+    return nn.GroupNorm(width // 8 if width % 8 == 0 else 1, width)
+
+
+def block(backbone: Backbone, width: int) -> nn.Module:
+    """One block of the chosen kind."""
+    return ResidualBlock(width) if backbone == "resnet" else ConvStage(width)
+
+
+class ImageEncoder(nn.Module):
+    """Images ``(n, C, H, W)`` in [0, 1] to a feature map ``(n, width, rows, columns)``."""
+
+    def __init__(self, spec: ImageSpec, width: int, backbone: Backbone) -> None:
+        super().__init__()
+        self.grid = Grid.of(spec)
+        stride = self.grid.cell // 2
+        self.stem = nn.Conv2d(spec.channels, width // 2, stride + 2, stride=stride, padding=1)
+        self.down = nn.Conv2d(width // 2, width, 4, stride=2, padding=1)
+        self.norm = norm(width)
+        self.block = block(backbone, width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        return self.stages(images)["encoder"]
+
+    def stages(self, images: Tensor) -> dict[str, Tensor]:
+        """The feature maps by name, nearest to the image first: half the width at ``stem``, then ``encoder``."""
+        x = self.stem(2 * self.grid.pad(images) - 1).relu()
+        return {"stem": x, "encoder": self.block(self.norm(self.down(x)).relu())}
+
+
+class ImageDecoder(nn.Module):
+    """A feature map ``(n, width, rows, columns)`` to logits of pixels ``(n, C, H, W)``."""
+
+    def __init__(self, spec: ImageSpec, width: int, backbone: Backbone) -> None:
+        super().__init__()
+        self.grid = Grid.of(spec)
+        stride = self.grid.cell // 2
+        self.coarse = block(backbone, width)
+        self.up = nn.Sequential(nn.Conv2d(width, 2 * width, 3, padding=1), nn.PixelShuffle(2), nn.ReLU())
+        self.fine = block(backbone, width // 2)
+        self.head = nn.Sequential(
+            nn.Conv2d(width // 2, spec.channels * stride**2, 3, padding=1), nn.PixelShuffle(stride)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return self.grid.crop(self.head(self.fine(self.up(self.coarse(x)))))
+
+
+def reconstruction_loss(logits: Tensor, images: Tensor, kind: Literal["bce", "mse"]) -> Tensor:
+    """Mean over images of the sum over pixels, in float32; ``logits`` are squashed by a sigmoid."""
+    logits = logits.float()
+    if kind == "bce":
+        return F.binary_cross_entropy_with_logits(logits, images, reduction="sum") / len(images)
+    return F.mse_loss(logits.sigmoid(), images, reduction="sum") / len(images)
 
 
 class LatentClassConfig(GeneratorConfig):
