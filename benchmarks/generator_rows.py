@@ -81,13 +81,13 @@ def measure_row(title: str, part: TrainingSet, bench: Bench) -> dict[str, Any]:
     key = row_key(title, part, bench.settings)
     kept = read_json(file)
     if kept is not None and kept.get("key") == key:
-        bench.report.note(f"{title} on {part.name}: measured before.")
+        bench.reporter.note(f"{title} on {part.name}: measured before.")
         return kept
-    bench.report.stage(f"Train {title} on {part.name}")
+    bench.reporter.stage(f"Train {title} on {part.name}")
     generator, training = _trained(title, part, bench, file.with_name(f"{file.stem}-{key[:8]}"))
-    bench.report.stage(f"Sample {title}")
+    bench.reporter.stage(f"Sample {title}")
     images, labels, sampling = _sampled(generator, bench)
-    bench.report.stage(f"Score {title}")
+    bench.reporter.stage(f"Score {title}")
     picture(images, labels, part, bench, conditional=generator.tags.conditional).save(file.with_suffix(".png"))
     row = {
         "key": key,
@@ -125,7 +125,7 @@ def _trained(title: str, part: TrainingSet, bench: Bench, folder: Path) -> tuple
             precision=settings.precision,
         )
         fit, validation = trained.generator_parts(part.manifest, data.train)
-        _, wall, cpu = timed(lambda: trained.obtain(recipe, data.spec, fit, validation, folder, bench.report))
+        _, wall, cpu = timed(lambda: trained.obtain(recipe, data.spec, fit, validation, folder, bench.reporter))
         write_json(folder / "cost.json", {"wall": wall, "cpu": cpu})
     facts, cost = TrainingRecord.read(folder), read_json(folder / "cost.json") or {}
     assert facts is not None
@@ -161,7 +161,7 @@ def _sampled(generator: Generator, bench: Bench) -> tuple[Tensor, Tensor, dict[s
         parts: list[Tensor] = []
         for part in draw(generator, labels, SEED, precision=bench.settings.precision):
             parts.append(as_uint8(part))
-            bench.report.advance(sum(map(len, parts)), n)
+            bench.reporter.advance(sum(map(len, parts)), n)
         return torch.cat(parts)
 
     images, wall, cpu = timed(call)
@@ -215,7 +215,7 @@ def measure_real(part: TrainingSet, bench: Bench) -> dict[str, Any]:
     kept = read_json(file)
     if kept is not None and kept.get("key") == key:
         return kept
-    bench.report.stage(f"Score the real images of {part.name}")
+    bench.reporter.stage(f"Score the real images of {part.name}")
     test, data = bench.data.test, bench.data
     row = {
         "key": key,

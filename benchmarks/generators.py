@@ -100,7 +100,7 @@ def measure(options: argparse.Namespace, bench: Bench) -> int:
                 raise
             except Exception as error:  # an hour's other rows must not be lost to one plugin's bug
                 failed += 1
-                bench.report.note(f"{title} on {name} is left out: {type(error).__name__}: {error}")
+                bench.reporter.note(f"{title} on {name} is left out: {type(error).__name__}: {error}")
     return failed
 
 

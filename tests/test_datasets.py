@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from augment.datasets import catalogue, idx, load_dataset
-from augment.datasets import debian as debian_module
+from augment.datasets import download as debian_module
 from augment.datasets import download as download_module
-from augment.datasets import named as named_module
+from augment.datasets import load as named_module
 from augment.datasets.search import Corrupt, Unusable
 from augment.errors import MissingDataError
 from augment.storage.locations import cache_folder

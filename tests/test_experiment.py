@@ -21,7 +21,7 @@ from augment.studies.run.config import RunConfig
 from augment.studies.run.estimate import Estimate, Stage, within
 from augment.studies.run.identity import default_usage
 from augment.studies.run.plan import prepare, without_test_images
-from augment.synthesis import cache
+from augment.synthesis import synthesis
 from augment.synthesis.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
 from augment.synthesis.synthesis import NO_PARENT, SyntheticSet
 
@@ -170,25 +170,25 @@ def test_images_are_drawn_once_and_again_when_asked_or_damaged(tmp_path, monkeyp
         calls.append(1)
         return drawn()
 
-    first, report = cache.kept_or_drawn({"seed": 1}, draw, reuse=True)
-    again, kept = cache.kept_or_drawn({"seed": 1}, draw, reuse=True)
+    first, report = synthesis.kept_or_drawn({"seed": 1}, draw, reuse=True)
+    again, kept = synthesis.kept_or_drawn({"seed": 1}, draw, reuse=True)
     assert len(calls) == 1 and report == kept == outcome(3)
     assert torch.equal(first.images, again.images) and first.rows == again.rows
     assert torch.equal(first.parents, again.parents)
-    cache.kept_or_drawn({"seed": 2}, draw, reuse=True)
-    cache.kept_or_drawn({"seed": 1}, draw, reuse=False)
+    synthesis.kept_or_drawn({"seed": 2}, draw, reuse=True)
+    synthesis.kept_or_drawn({"seed": 1}, draw, reuse=False)
     assert len(calls) == 3
     (file, _) = (tmp_path / "synthetic").glob("*/images.safetensors")
     for damaged in (file.parent, *(one.parent for one in (tmp_path / "synthetic").glob("*/images.safetensors"))):
         (damaged / "images.safetensors").write_bytes(b"short")
-    cache.kept_or_drawn({"seed": 1}, draw, reuse=True)
+    synthesis.kept_or_drawn({"seed": 1}, draw, reuse=True)
     assert len(calls) == 4
 
 
 def test_a_set_without_images_is_kept_too(tmp_path, monkeypatch):
     monkeypatch.setenv("AUGMENT_HOME", str(tmp_path))
     for _ in range(2):
-        found, _ = cache.kept_or_drawn({"seed": 1}, lambda: drawn(0), reuse=True)
+        found, _ = synthesis.kept_or_drawn({"seed": 1}, lambda: drawn(0), reuse=True)
         assert found.images.shape == (0, 1, 8, 8) and found.rows == ()
 
 

@@ -15,10 +15,10 @@ from augment.generator import UNLABELLED, Tags
 from augment.progress import Reporter
 from augment.results.features_result import ComparisonAtK
 from augment.studies import lifecycle
+from augment.studies.features.conclusion import verdict
 from augment.studies.features.config import FeaturesConfig
 from augment.studies.features.plan import prepare
 from augment.studies.features.resolve import layers_of
-from augment.studies.features.verdict import verdict
 from augment.testing import MinimalGenerator
 
 SEEN = []

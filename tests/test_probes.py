@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from augment.classifiers.probes import PROBES, predict
-from augment.classifiers.probes.logistic import fit_logistic
+from augment.classifiers.probes.linear import fit_logistic
 from augment.classifiers.probes.nearest import _distances, _votes
 from augment.classifiers.probes.rowspace import row_space
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from augment.errors import ConfigError, DataError
 from augment.studies.features.neighbour_graph import NeighbourGraph
-from augment.studies.features.propagation import ALPHA, confident, propagate, spread
+from augment.studies.features.second_stage import ALPHA, confident, propagate, spread
 
 
 @pytest.fixture(scope="module")

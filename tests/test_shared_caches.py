@@ -19,8 +19,8 @@ from augment.errors import Stopped
 from augment.generator import GeneratorConfig, ImageSpec
 from augment.progress import Reporter
 from augment.storage import files, locks
-from augment.studies.features import cache as feature_cache
-from augment.synthesis import cache as synthetic_cache
+from augment.studies.features import source as feature_cache
+from augment.synthesis import synthesis as synthetic_cache
 from augment.synthesis.synthesis import SyntheticSet
 from augment.testing.minimal import MinimalGenerator
 from augment.training import trained

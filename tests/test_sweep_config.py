@@ -10,9 +10,8 @@ import pytest
 
 from augment.errors import AugmentError, ConfigError, DataError, UsageError
 from augment.progress import Reporter
-from augment.studies.sweep.config import SweepConfig
+from augment.studies.sweep.config import SweepConfig, overridden, read_sweep_file
 from augment.studies.sweep.grid import cells, combinations
-from augment.studies.sweep.sweep_file import overridden, read_sweep_file
 
 SMALL = {"dataset": "digits", "model": "vae", "size": 200, "imbalance_factor": 10}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from augment.errors import ConfigError
-from augment.studies.sweep import local, machine
+from augment.studies.sweep import local
 from augment.studies.sweep.cell import Cell, Outcome
 from augment.studies.sweep.executor import CellProgress
 from augment.studies.sweep.folder import SweepFolder
@@ -263,8 +263,8 @@ def test_processes_of_a_worker_that_is_killed_do_not_stay():
 
 @pytest.fixture
 def four_cores(monkeypatch):
-    monkeypatch.setattr(machine, "cores", lambda: 4)
-    monkeypatch.setattr(machine, "available_memory", lambda: 7 * 1024**3)
+    monkeypatch.setattr(local, "cores", lambda: 4)
+    monkeypatch.setattr(local, "available_memory", lambda: 7 * 1024**3)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
@@ -273,30 +273,30 @@ def on(device, count=10):
 
 
 def test_cells_cores_and_memory_bound_the_workers(four_cores, monkeypatch):
-    assert machine.divided(on("cpu")) == machine.Share(3, 1)  # 7 GB are three times 2 GB
-    assert machine.divided(on("cpu", 2)) == machine.Share(2, 2)
-    assert machine.divided(on("cpu"), workers=1) == machine.Share(1, 4)
-    assert machine.divided(on("cpu"), workers=8) == machine.Share(8, 1)
-    monkeypatch.setattr(machine, "available_memory", lambda: 1024**3)
-    assert machine.divided(on("cpu")) == machine.Share(1, 4)
-    monkeypatch.setattr(machine, "available_memory", lambda: None)
-    assert machine.divided(on("cpu")) == machine.Share(4, 1)
+    assert local.divided(on("cpu")) == local.Share(3, 1)  # 7 GB are three times 2 GB
+    assert local.divided(on("cpu", 2)) == local.Share(2, 2)
+    assert local.divided(on("cpu"), workers=1) == local.Share(1, 4)
+    assert local.divided(on("cpu"), workers=8) == local.Share(8, 1)
+    monkeypatch.setattr(local, "available_memory", lambda: 1024**3)
+    assert local.divided(on("cpu")) == local.Share(1, 4)
+    monkeypatch.setattr(local, "available_memory", lambda: None)
+    assert local.divided(on("cpu")) == local.Share(4, 1)
 
 
 def test_threads_that_a_person_has_set_are_not_exceeded(four_cores, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert machine.divided(on("cpu", 2)) == machine.Share(2, 1)
+    assert local.divided(on("cpu", 2)) == local.Share(2, 1)
     monkeypatch.setenv("OMP_NUM_THREADS", "16")
-    assert machine.divided(on("cpu", 2)) == machine.Share(2, 2)
+    assert local.divided(on("cpu", 2)) == local.Share(2, 2)
 
 
 def test_each_gpu_has_a_worker(four_cores, monkeypatch):
-    monkeypatch.setattr(machine, "_kind", lambda device: "cuda")
-    monkeypatch.setattr(machine, "_gpus", lambda: ("0", "GPU-x"))
-    assert machine.divided(on("auto")) == machine.Share(2, 2, ("0", "GPU-x"))
-    assert machine.divided(on("auto", 1)) == machine.Share(1, 4, ("0", "GPU-x"))
-    assert machine.divided(on("cuda"), workers=4) == machine.Share(4, 1, ("0", "GPU-x"))
-    assert machine.divided(on("cuda:1")) == machine.Share(1, 4, ())
+    monkeypatch.setattr(local, "_kind", lambda device: "cuda")
+    monkeypatch.setattr(local, "_gpus", lambda: ("0", "GPU-x"))
+    assert local.divided(on("auto")) == local.Share(2, 2, ("0", "GPU-x"))
+    assert local.divided(on("auto", 1)) == local.Share(1, 4, ("0", "GPU-x"))
+    assert local.divided(on("cuda"), workers=4) == local.Share(4, 1, ("0", "GPU-x"))
+    assert local.divided(on("cuda:1")) == local.Share(1, 4, ())
 
 
 def test_the_gpus_a_process_may_use_keep_their_names(monkeypatch):
@@ -304,28 +304,28 @@ def test_the_gpus_a_process_may_use_keep_their_names(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b")
-    assert machine._gpus() == ("GPU-a", "GPU-b")
+    assert local._gpus() == ("GPU-a", "GPU-b")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert machine._gpus() == ("0", "1")
+    assert local._gpus() == ("0", "1")
 
 
 def test_a_device_that_is_not_there_is_an_error_before_anything_begins():
     with pytest.raises(ConfigError, match="Device 'cuda:99' is not there"):
-        machine.divided(on("cuda:99"))
+        local.divided(on("cuda:99"))
 
 
 def test_memory_is_what_system_and_group_have_left(tmp_path):
-    assert machine.available_memory(tmp_path) is None
+    assert local.available_memory(tmp_path) is None
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc" / "meminfo").write_text("MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable:    5000 kB\n")
-    assert machine.available_memory(tmp_path) == 5000 * 1024
+    assert local.available_memory(tmp_path) == 5000 * 1024
     group = tmp_path / "sys" / "fs" / "cgroup"
     group.mkdir(parents=True)
     (group / "memory.max").write_text("max\n")
     (group / "memory.current").write_text("1000\n")
-    assert machine.available_memory(tmp_path) == 5000 * 1024
+    assert local.available_memory(tmp_path) == 5000 * 1024
     (group / "memory.max").write_text("3000\n")
-    assert machine.available_memory(tmp_path) == 2000
+    assert local.available_memory(tmp_path) == 2000
 
 
 def test_how_a_process_ended_is_told_for_people():

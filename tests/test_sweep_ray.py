@@ -15,7 +15,7 @@ import pytest
 
 from augment.errors import UsageError
 from augment.studies.sweep.folder import SweepFolder
-from augment.studies.sweep.ray_cluster import connect, slots
+from augment.studies.sweep.on_ray import connect, slots
 
 pytestmark = pytest.mark.libraries
 

@@ -103,7 +103,7 @@ def models_command(
         documents = [info.document() for info in models]
         print_json(documents[0] if name else {"models": documents})
     else:
-        from augment.cli.models_tables import show_model, show_models
+        from augment.cli.tables import show_model, show_models
 
         show_model(models[0]) if name else show_models(models)
 

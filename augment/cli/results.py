@@ -119,6 +119,6 @@ def compare_command(
     if as_json:
         print_json(found.to_json())
     else:
-        from augment.cli.compare_tables import show_comparison
+        from augment.cli.results_tables import show_comparison
 
         show_comparison(found)

@@ -104,8 +104,7 @@ def _refuse(executor: ExecutorName, other: str, **options: object) -> None:
 
 
 def _start_local(folder: SweepFolder, cells: Sequence[Cell], *, workers: int | None, retries: int) -> Executor:
-    from augment.studies.sweep.local import LocalExecutor
-    from augment.studies.sweep.machine import divided
+    from augment.studies.sweep.local import LocalExecutor, divided
 
     share = divided(cells, workers)
     return LocalExecutor(folder, WORKER, workers=share.workers, threads=share.threads, gpus=share.gpus, retries=retries)
@@ -121,8 +120,7 @@ def _start_ray(
 
 
 def _config(file: Path | None, given: Mapping[str, Any]) -> SweepConfig:
-    from augment.studies.sweep.config import SweepConfig
-    from augment.studies.sweep.sweep_file import overridden, read_sweep_file
+    from augment.studies.sweep.config import SweepConfig, overridden, read_sweep_file
 
     return SweepConfig.parse(given if file is None else overridden(read_sweep_file(file), given))
 
@@ -132,7 +130,7 @@ def _estimate(config: SweepConfig, workers: int | None, *, as_json: bool, quiet:
     from augment.studies.sweep.estimate import estimate_sweep
     from augment.studies.sweep.folder import SweepFolder
     from augment.studies.sweep.grid import cells
-    from augment.studies.sweep.machine import divided
+    from augment.studies.sweep.local import divided
 
     with reporting(quiet=quiet or as_json) as reporter:
         found = cells(config, reporter)

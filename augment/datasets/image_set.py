@@ -24,9 +24,25 @@ TEST_SHARE = 0.2
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Images ``(N, C, H, W)`` uint8 with labels ``(N,)`` int64; raises DataError for anything else.
+    """Images with labels, one for each.
 
-    Labels count the classes from 0; an image whose class is not known has ``UNLABELLED``, -1.
+    Attributes:
+        images: ``(N, C, H, W)`` uint8.
+        labels: ``(N,)`` int64. They count the classes from 0; an image whose class is not known has ``UNLABELLED``, -1.
+
+    Raises:
+        DataError: For anything else.
+
+    Example:
+        >>> import torch
+        >>> from augment import LabelledImages
+        >>> black = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+        >>> data = LabelledImages(black, torch.tensor([0, 1, 1]))
+        >>> len(data), data.counts(3)
+        (3, (1, 2, 0))
+        >>> LabelledImages(black.float(), data.labels)
+        Traceback (most recent call last):
+        augment.errors.DataError: Images are uint8 (N, C, H, W); these are torch.float32 (3, 1, 8, 8).
     """
 
     images: Tensor
@@ -50,11 +66,25 @@ class LabelledImages:
         return len(self.labels)
 
     def counts(self, num_classes: int) -> tuple[int, ...]:
-        """Images per class; classes without any count 0, images without a label nowhere."""
+        """Count the images of each class.
+
+        Args:
+            num_classes: Of the whole data set.
+
+        Returns:
+            A number for each class; classes without any count 0, images without a label nowhere.
+        """
         return tuple(torch.bincount(self.labels[self.labels != UNLABELLED], minlength=num_classes).tolist())
 
     def subset(self, indices: Tensor | Sequence[int]) -> LabelledImages:
-        """The images at ``indices``, in that order, as a copy."""
+        """Choose images, in the order given, as a copy.
+
+        Args:
+            indices: Rows ``(n,)``.
+
+        Returns:
+            The n images with their labels.
+        """
         rows = torch.as_tensor(indices, dtype=torch.int64)
         return LabelledImages(self.images[rows], self.labels[rows])
 
@@ -63,9 +93,26 @@ class LabelledImages:
 class ImageSet:
     """A data set: training and test part, class names, and notes on what was done to get it.
 
-    ``sha256`` covers shapes, pixels, labels and class names, not the name or the notes: the same images from another
-    place are the same set. Raises DataError when the parts do not fit each other or the classes, or when an image has
-    no label.
+    Attributes:
+        name: As a person calls it.
+        train: The training part.
+        test: The test part.
+        classes: Names, in the order of the labels.
+        sha256: Covers shapes, pixels, labels and class names, not the name or the notes: the same images from another
+            place are the same set. Computed where it is not given.
+        notes: What was done to get it, a sentence each.
+
+    Raises:
+        DataError: When the parts do not fit each other or the classes, or when an image has no label.
+
+    Example:
+        >>> import torch
+        >>> from augment import ImageSet, LabelledImages
+        >>> images = torch.arange(0, 256, 64, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 1, 8, 8)
+        >>> part = LabelledImages(images, torch.tensor([0, 0, 1, 1]))
+        >>> image_set = ImageSet("greys", train=part, test=part.subset([1, 2]), classes=("dark", "bright"))
+        >>> image_set.spec.shape, image_set.spec.class_names, len(image_set.sha256)
+        ((1, 8, 8), ('dark', 'bright'), 64)
     """
 
     name: str
@@ -106,7 +153,21 @@ def _content_hash(train: LabelledImages, test: LabelledImages, classes: Sequence
 
 
 def describe(image_set: ImageSet) -> dict[str, Any]:
-    """What ``augment datasets inspect`` shows: shape, hash, images per class and part, notes; ready for JSON."""
+    """What ``augment datasets inspect`` shows.
+
+    Args:
+        image_set: The data set.
+
+    Returns:
+        Shape, hash, images per class and part, notes; ready for JSON.
+
+    Example:
+        >>> from augment import load_dataset
+        >>> from augment.datasets import describe
+        >>> found = describe(load_dataset("digits"))
+        >>> found["train"], found["test"], found["classes"][0]
+        (1438, 359, {'class': '0', 'train': 142, 'test': 36})
+    """
     spec = image_set.spec
     train, test = (part.counts(spec.num_classes) for part in (image_set.train, image_set.test))
     return {

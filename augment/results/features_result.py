@@ -118,7 +118,34 @@ class ComparisonAtK(Comparison):
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesResult(StudyResult):
-    """A finished feature study. rows: every method, probe and k.  map: where something was to be chosen."""
+    """A finished feature study.
+
+    Attributes:
+        generator: The one whose features were studied.
+        protocol: What was drawn and fitted.
+        chosen: Where features were taken, and how many numbers an image gives.
+        map: Where something was to be chosen, all that was tried; None elsewhere.
+        baselines: What the features were compared with.
+        rows: Scores of every method, probe and k.
+        comparisons: The model's first probe against each baseline, at each k.
+        verdict: In one sentence.
+        dataset: Sizes, classes and notes.
+        guards: What was checked, and whether it passed.
+        environment: Where it was made.
+        finished_at: ISO time in UTC.
+        cost: Seconds of the attempt that finished it, and of all trainings.
+        seconds: Wall clock of the attempt that finished it.
+        folder: Where it lies.
+        identity: Hash of everything it depends on.
+        cached: Was it there before it was asked for?
+
+    Example:
+        >>> import augment
+        >>> quick = {"steps": 5, "labels_per_class": [2], "probes": ["linear"], "episodes": 2, "plots": []}
+        >>> result = augment.study_features(dataset="digits", model="ae", baselines=["pixels"], **quick)
+        >>> result.generator.name, result.methods, result.protocol.test_images, result.map
+        ('ae', ('ae', 'pixels'), 359, None)
+    """
 
     schema: ClassVar[str] = "augment.features/6"
 
@@ -147,6 +174,10 @@ class FeaturesResult(StudyResult):
         return tuple(dict.fromkeys(row.method for row in self.rows))
 
     def numbers(self) -> Iterator[tuple[str, float]]:
-        """What is worth comparing: ``accuracy/<probe>/<method>/k<labels per class>``."""
+        """What is worth comparing: ``accuracy/<probe>/<method>/k<labels per class>``.
+
+        Yields:
+            Names and numbers.
+        """
         for row in self.rows:
             yield f"accuracy/{row.probe or 'whole'}/{row.method}/k{row.k}", row.accuracy

@@ -123,10 +123,37 @@ Some = Field(min_length=1)
 class RunResult(StudyResult):
     """A finished run.
 
-    generators: the run's own first.  seeds, drawn: of the repetitions.  arms: one for each repetition, classifier and
-    arm.  fidelity: of samples of the run's own generator, in the first repetition.  comparisons: every arm against the
-    best one without a generator.  effects: for those with one.  spread: with several seeds.  verdicts: one for each
-    classifier, or one in all.
+    Attributes:
+        scored_on: The part of the data that arms were scored on.
+        regime: The real training images of the first repetition.
+        generators: How they were trained, the run's own first.
+        synthetic: What each arm adds to the real images of the first repetition.
+        seeds: Of the repetitions.
+        drawn: How the images of the repetitions were drawn.
+        arms: Scores, one for each repetition, classifier and arm.
+        fidelity: Of samples of the run's own generator, in the first repetition.
+        comparisons: Every arm against the best one without a generator.
+        effects: What arms with a generator do to recall, by groups of classes and by class.
+        spread: How accuracies vary over seeds; with several seeds.
+        verdicts: One for each classifier, or one in all.
+        dataset: Sizes, classes and notes.
+        guards: What was checked, and whether it passed.
+        environment: Where it was made.
+        finished_at: ISO time in UTC.
+        cost: Seconds of the attempt that finished it, and of all trainings.
+        seconds: Wall clock of the attempt that finished it.
+        folder: Where it lies.
+        identity: Hash of everything it depends on.
+        cached: Was it there before it was asked for?
+
+    Example:
+        >>> import augment
+        >>> quick = {"size": 120, "steps": 5, "classifiers": ["cart-pixels"], "fidelity_images": 60}
+        >>> result = augment.run(dataset="digits", model="ae", arms=["real", "model"], **quick)
+        >>> result.generators[0].steps, sum(result.regime.class_counts), result.scored_on.images
+        (5, 120, 359)
+        >>> list(result.of("cart-pixels")), [(one.arm, one.against) for one in result.comparisons]
+        (['real', 'ae'], [('ae', 'real')])
     """
 
     schema: ClassVar[str] = "augment.run/7"
@@ -165,7 +192,14 @@ class RunResult(StudyResult):
         return tuple(dict.fromkeys(row.classifier for row in self.arms))
 
     def of(self, classifier: str) -> dict[str, list[ArmScores]]:
-        """The rows of one classifier by arm, one for each repetition."""
+        """The rows of one classifier.
+
+        Args:
+            classifier: Its name.
+
+        Returns:
+            By arm, one for each repetition.
+        """
         found: dict[str, list[ArmScores]] = {}
         for row in self.arms:
             if row.classifier == classifier:
@@ -173,7 +207,11 @@ class RunResult(StudyResult):
         return found
 
     def numbers(self) -> Iterator[tuple[str, float]]:
-        """What is worth comparing: ``accuracy/<classifier>/<arm>`` of each seed, ``fidelity/<score>``."""
+        """What is worth comparing: ``accuracy/<classifier>/<arm>`` of each seed, ``fidelity/<score>``.
+
+        Yields:
+            Names and numbers.
+        """
         for row in self.arms:
             yield f"accuracy/{row.classifier}/{row.arm}", row.accuracy
         for kind, score in self.fidelity.known():
@@ -183,7 +221,18 @@ class RunResult(StudyResult):
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """What :meth:`to_json` wrote; raises DataError also where something is not given for each class."""
+        """Read what :meth:`to_json` wrote.
+
+        Args:
+            document: The content of ``result.json``.
+
+        Returns:
+            The result.
+
+        Raises:
+            DataError: For another schema, where something is missing or wrong, and where something is not given for
+                each class.
+        """
         found = super().from_json(document)
         lengths = {
             "regime.class_counts": len(found.regime.class_counts),

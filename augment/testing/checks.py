@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from augment.generator import Generator
-from augment.testing import conduct, editing, leaks, learning, outputs, partial
+from augment.testing import conduct, leaks, learning, outputs
 from augment.testing.subject import Subject
 
 Check = Callable[[Subject], None]
 
 
 def checks_for(generator: type[Generator] | Generator) -> Iterator[Check]:
-    """The checks that apply, by a generator's tags and by whether it minimises a loss."""
+    """Choose the checks that apply, by a generator's tags and by whether it minimises a loss.
+
+    Args:
+        generator: The class, or an instance, whose tags may be narrower.
+
+    Yields:
+        Functions that take a :class:`~augment.testing.Subject` and raise AssertionError.
+
+    Example:
+        >>> from augment.testing import MinimalGenerator, checks_for
+        >>> names = [check.__name__ for check in checks_for(MinimalGenerator)]
+        >>> names[0], "check_log_prob" in names, "check_sample_from" in names
+        ('check_constructor', True, False)
+    """
     yield conduct.check_constructor
     yield conduct.check_config
     yield learning.check_optimizers
@@ -41,15 +54,15 @@ def checks_for(generator: type[Generator] | Generator) -> Iterator[Check]:
     if generator.tags.likelihood:
         yield outputs.check_log_prob
     if generator.tags.semi_supervised:
-        yield partial.check_partial_labels
-        yield partial.check_labels_shape_features
+        yield learning.check_partial_labels
+        yield learning.check_labels_shape_features
     if generator.tags.edits:
-        yield editing.check_sample_from
-        yield editing.check_sample_from_seeded
-        yield editing.check_sample_from_rows
-        yield editing.check_sample_from_strength
+        yield outputs.check_sample_from
+        yield outputs.check_sample_from_seeded
+        yield outputs.check_sample_from_rows
+        yield outputs.check_sample_from_strength
     if generator.tags.edits and generator.tags.conditional:
-        yield editing.check_labels_change_sample_from
+        yield outputs.check_labels_change_sample_from
     yield leaks.check_samples_are_new
     yield leaks.check_keeps_no_images
     yield conduct.check_save_load

@@ -23,7 +23,20 @@ NameOrClass = str | type[Generator]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found on all image sizes; ``message`` says why it did not pass, and is empty where it did."""
+    """What one check found on all image sizes.
+
+    Attributes:
+        generator: Its registered name, or the name of its class.
+        check: Name of the check.
+        outcome: "passed", "failed", or "xfailed" for a failure that was expected.
+        message: Why it did not pass; empty where it did.
+        seconds: That it took.
+
+    Example:
+        >>> from augment.testing import CheckResult
+        >>> CheckResult("mine", "check_sample", "failed", "sample(6) is float64", seconds=0.2).outcome
+        'failed'
+    """
 
     generator: str
     check: str
@@ -39,12 +52,29 @@ def check_generator(
     expected_failures: Mapping[str, str] | None = None,
     on_result: Callable[[CheckResult], None] | None = None,
 ) -> list[CheckResult]:
-    """Run every check that applies to a generator, given by its registered name or as a class.
+    """Run every check that applies to a generator.
 
-    ``options``: configuration to check it with, over its ``test_options``. ``expected_failures``: ``{check: reason}``;
-    such a failure counts as "xfailed", and a check that passes although listed counts as "failed". ``on_result`` is
-    called after each check. Global state is left as it was. Raises UsageError for an unknown name or check, PluginError
-    for a plugin that cannot be imported, ConfigError for options it does not know.
+    Global state is left as it was.
+
+    Args:
+        generator: Its registered name, or the class.
+        options: Configuration to check it with, over its ``test_options``.
+        expected_failures: ``{check: reason}``; such a failure counts as "xfailed", and a check that passes although
+            listed counts as "failed".
+        on_result: Called after each check.
+
+    Returns:
+        A result for each check, in the order in which they ran.
+
+    Raises:
+        UsageError: For an unknown name or check.
+        PluginError: For a plugin that cannot be imported.
+        ConfigError: For options it does not know.
+
+    Example:
+        >>> from augment.testing import MinimalGenerator, check_generator
+        >>> {result.outcome for result in check_generator(MinimalGenerator)}
+        {'passed'}
     """
     cls, subjects, checks = _prepare(generator, options)
     expected = dict(expected_failures or {})
@@ -65,11 +95,24 @@ def parametrize_with_checks(
 ) -> pytest.MarkDecorator:
     """Decorator that makes one test per generator and check, which the test runs as ``check()``.
 
-    ``expected_failures``: ``{generator: {check: reason}}``; these are strict xfails.
+    Args:
+        generators: Registered names, or classes.
+        expected_failures: ``{generator: {check: reason}}``; these are strict xfails.
 
-    >>> @parametrize_with_checks(["mine"])
-    ... def test_contract(check):
-    ...     check()
+    Returns:
+        A mark of pytest.
+
+    Raises:
+        UsageError: For an unknown name or check.
+        PluginError: For a plugin that cannot be imported.
+
+    Example:
+        >>> from augment.testing import parametrize_with_checks
+        >>> @parametrize_with_checks(["vae"])
+        ... def test_contract(check):
+        ...     check()
+        >>> test_contract.pytestmark[0].name
+        'parametrize'
     """
     import pytest
 

@@ -26,7 +26,20 @@ TEST_OPTIONS: dict[str, Any] = {"steps": 6, "batch_size": 6, "warmup": 0.0}
 
 @dataclass(frozen=True)
 class Subject:
-    """A generator class under test on toy images of one size; every instance starts from the same torch seed."""
+    """A generator class under test on toy images of one size; every instance starts from the same torch seed.
+
+    Attributes:
+        cls: The class.
+        spec: Shape of the images, and their classes, of which the toys have three.
+        options: Configuration that goes before the class's ``test_options``.
+
+    Example:
+        >>> from augment import ImageSpec
+        >>> from augment.testing import MinimalGenerator, Subject
+        >>> subject = Subject(MinimalGenerator, ImageSpec(1, 28, 28, num_classes=3))
+        >>> subject.images.shape, subject.labels.tolist(), subject.config.steps
+        (torch.Size([6, 1, 28, 28]), [0, 0, 1, 1, 2, 2], 6)
+    """
 
     cls: type[Generator]
     spec: ImageSpec

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from augment.classifiers.probes.linear import predict_linear
 from augment.classifiers.probes.mlp import predict_mlp
-from augment.classifiers.probes.nearest import predict_knn
+from augment.classifiers.probes.nearest import predict_knn, predict_prototype
 from augment.classifiers.probes.outcome import ProbePrediction
-from augment.classifiers.probes.prototype import predict_prototype
 from augment.errors import ConfigError, DataError, unknown_name
 
 __all__ = ["PROBES", "ProbePrediction", "predict"]
@@ -29,13 +28,33 @@ PROBES = tuple(_PROBES)
 def predict(
     probe: str, features: Tensor, labels: Tensor, queries: Tensor, *, num_classes: int, seeds: Sequence[int]
 ) -> ProbePrediction:
-    """Fit ``probe`` to the labelled rows of each episode and predict the classes of ``queries``.
+    """Fit a probe to the labelled rows of each episode and predict the classes of ``queries``.
 
-    probe: one of :data:`PROBES`.  features: ``(E, n, D)``, standardised over the pool.  labels: ``(E, n)`` int64, every
-    class in every episode.  queries: ``(Q, D)``, standardised in the same way.  seeds: one per episode; an episode's
-    predictions depend on its rows, labels and seed (and on the number of rows of the smallest class of all episodes).
+    An episode's predictions depend on its rows, labels and seed (and on the number of rows of the smallest class of all
+    episodes).
 
-    Raises ConfigError for an unknown probe, DataError for features that are not finite or a class without a row.
+    Args:
+        probe: One of :data:`PROBES`.
+        features: ``(E, n, D)``, standardised over the pool.
+        labels: ``(E, n)`` int64, every class in every episode.
+        queries: ``(Q, D)``, standardised in the same way.
+        num_classes: At least 1.
+        seeds: One per episode.
+
+    Returns:
+        Predictions ``(E, Q)``, and what each episode chose.
+
+    Raises:
+        ConfigError: For an unknown probe.
+        DataError: For features that are not finite or a class without a row.
+
+    Example:
+        >>> import torch
+        >>> from augment.classifiers.probes import predict
+        >>> features, labels = torch.tensor([[[-1.0], [-0.9], [0.9], [1.0]]]), torch.tensor([[0, 0, 1, 1]])
+        >>> queries = torch.tensor([[-0.8], [0.8]])
+        >>> predict("prototype", features, labels, queries, num_classes=2, seeds=[0]).predictions.tolist()
+        [[0, 1]]
     """
     if probe not in _PROBES:
         raise ConfigError(unknown_name("probe", probe, PROBES))

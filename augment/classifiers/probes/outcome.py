@@ -11,8 +11,18 @@ from torch import Tensor
 class ProbePrediction:
     """Predicted classes and how they were arrived at.
 
-    predictions: ``(E, Q)`` int64.  chosen: per episode, what was selected inside its labels: the strength of
-    ``linear``, the weight decay of ``mlp``, the shrinkage of ``prototype``, the number of neighbours of ``knn``.
+    Attributes:
+        predictions: ``(E, Q)`` int64.
+        chosen: Per episode, what was selected inside its labels: the strength of ``linear``, the weight decay of
+            ``mlp``, the shrinkage of ``prototype``, the number of neighbours of ``knn``.
+
+    Example:
+        >>> import torch
+        >>> from augment.classifiers.probes import predict
+        >>> features, labels = torch.tensor([[[-1.0], [-0.9], [0.9], [1.0]]]), torch.tensor([[0, 0, 1, 1]])
+        >>> found = predict("knn", features, labels, torch.tensor([[-0.8], [0.8]]), num_classes=2, seeds=[0])
+        >>> found.predictions.shape, len(found.chosen)
+        (torch.Size([1, 2]), 1)
     """
 
     predictions: Tensor

@@ -18,9 +18,17 @@ BASELINES = ("pixels", "cnn", "untrained")
 class FeaturesConfig(StudyConfig):
     """What a person asks of a feature study; the same names as the command line's options.
 
-    t: a timestep, several to choose from, or "auto"; None for the model's default.  layer: a name, several joined by
-    commas, or "auto".  encode: further options of the model's ``encode``.  labels_per_class: None for 1, 2, 4 ... up to
-    512, as far as the classes reach.
+    Attributes:
+        t: A timestep, several to choose from, or "auto"; None for the model's default.
+        layer: A name, several joined by commas, or "auto".
+        encode: Further options of the model's ``encode``.
+        labels_per_class: None for 1, 2, 4 ... up to 512, as far as the classes reach.
+
+    Example:
+        >>> from augment import FeaturesConfig
+        >>> config = FeaturesConfig.parse(dataset="digits", model="ddpm", t="1,10,50", layer="auto")
+        >>> config.t, config.probes, config.episodes
+        ((1, 10, 50), ('linear', 'mlp'), 5)
     """
 
     called: ClassVar[str] = "feature study"

@@ -16,7 +16,7 @@ from augment.metrics.memorisation import nearest
 from augment.progress import Reporter
 from augment.seeds import derived_seed
 from augment.studies.run.plan import Draw, Plan, counts_of
-from augment.synthesis import cache
+from augment.synthesis import synthesis
 from augment.synthesis.acceptance import filtered
 from augment.synthesis.copies import duplicates, latent_smote, smote_images, transformed_copies
 from augment.synthesis.filter_outcome import FilterOutcome
@@ -63,11 +63,11 @@ def make_added(
         "precision": plan.compute.precision,
     }
 
-    def make() -> cache.Drawn:
+    def make() -> synthesis.Drawn:
         reporter.stage(f"Make images of {spec.name}{draw.label}")
         return _made(plan, draw, generator, spec, counts, reporter)
 
-    images, filter_report = cache.kept_or_drawn(identity, make, reuse=plan.config.resume, reporter=reporter)
+    images, filter_report = synthesis.kept_or_drawn(identity, make, reuse=plan.config.resume, reporter=reporter)
     _tell_shortfall(spec, counts, images, reporter)
     index, distance = _nearest(images, draw)
     origins = torch.where(images.parents == NO_PARENT, index, images.parents)
@@ -81,7 +81,7 @@ def _made(
     spec: ArmSpec,
     counts: tuple[int, ...],
     reporter: Reporter,
-) -> cache.Drawn:
+) -> synthesis.Drawn:
     seed = draw.seed
     if spec.adds == DUPLICATE:
         return duplicates(draw.real, counts, seed), None

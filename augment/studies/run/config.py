@@ -19,11 +19,24 @@ SAME_RARE = "All cells have the first seed as it, so that the same classes are r
 class RunConfig(StudyConfig):
     """What a person asks of a run; the same names as the command line's options.
 
-    arms: as in :mod:`augment.arms.grammar`; arm_set: ``quick`` or ``full``, quick where neither is given.  options: of
-    ``model``; those of another generator with its name before, as in ``{"other.steps": 200}``.  regime_seed: decides
-    which classes are rare, in all seeds alike; None takes ``seed``, and a sweep gives all its cells the same.  spread:
-    train the generator with other seeds on the first subset too, to tell their shares of the spread apart.  score_on:
-    ``validation`` scores on training images that a repetition did not draw, for whatever is still to be chosen.
+    Attributes:
+        arms: As in :mod:`augment.arms.grammar`.
+        arm_set: ``quick`` or ``full``, quick where neither is given.
+        options: Of ``model``; those of another generator with its name before, as in ``{"other.steps": 200}``.
+        regime_seed: Decides which classes are rare, in all seeds alike; None takes ``seed``, and a sweep gives all its
+            cells the same.
+        spread: Train the generator with other seeds on the first subset too, to tell their shares of the spread apart.
+        score_on: ``validation`` scores on training images that a repetition did not draw, for whatever is still to be
+            chosen.
+
+    Example:
+        >>> from augment import RunConfig
+        >>> config = RunConfig.parse(dataset="digits", model="vae", arms=["real", "model+mixup"], seeds=5)
+        >>> config.regime, config.arm_names
+        ('high', ('real', 'vae+mixup'))
+        >>> RunConfig.parse(dataset="digits", model="vae", seeds=0)
+        Traceback (most recent call last):
+        augment.errors.ConfigError: --seeds 0: Input should be greater than or equal to 1.
     """
 
     called: ClassVar[str] = "run"
@@ -116,7 +129,14 @@ class RunConfig(StudyConfig):
         return frozenset(FOR_TREES.get(self.set_name or "", ())) - frozenset(self.arms)
 
     def options_of(self, model: str) -> Mapping[str, Any]:
-        """Options of one generator: those with its name before, and for the run's model those without a name."""
+        """Options of one generator: those with its name before, and for the run's model those without a name.
+
+        Args:
+            model: Its registered name.
+
+        Returns:
+            Values by the plain names of options.
+        """
         named = {key.partition(".")[2]: value for key, value in self.options.items() if key.startswith(f"{model}.")}
         own = {key: value for key, value in self.options.items() if "." not in key} if model == self.model else {}
         return {**own, **named}

@@ -76,6 +76,11 @@ class Outcome:
         return asdict(self)
 
 
+def worker_name() -> str:
+    """``host:process`` of the one that asks."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 def carry_out(cell: Cell, out: Path, reporter: Reporter, draw: Draw | None = None, *, attempt: int = 1) -> Outcome:
     """Carry out a cell with its run folder in ``out``; only :class:`~augment.errors.Stopped` is raised.
 
@@ -96,7 +101,7 @@ def carry_out(cell: Cell, out: Path, reporter: Reporter, draw: Draw | None = Non
     return Outcome(
         key=cell.key,
         seconds=round(time.perf_counter() - start, 3),
-        worker=f"{socket.gethostname()}:{os.getpid()}",
+        worker=worker_name(),
         attempt=attempt,
         ended=datetime.now(UTC).isoformat(timespec="seconds"),
         **ends,

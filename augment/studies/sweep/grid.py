@@ -1,11 +1,14 @@
-"""The cells of a sweep: every combination, checked before the first begins, each with a key of all that decides it."""
+"""The cells of a sweep: every combination, checked before the first begins, each with a key of all that decides it.
+
+Data are loaded once for all cells.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from augment.datasets.catalogue import DESCRIPTIONS
@@ -14,10 +17,27 @@ from augment.progress import Reporter
 from augment.storage import hashing
 from augment.storage.locations import local_path
 from augment.studies.config import StudyConfig
+from augment.studies.identity import DataFacts
 from augment.studies.lifecycle import StudyKind, study_of
 from augment.studies.sweep.cell import Cell
 from augment.studies.sweep.config import SweepConfig
-from augment.studies.sweep.facts import Facts
+
+
+@dataclass
+class Facts:
+    """What cells have in common, found once."""
+
+    study: StudyKind[Any, Any, Any]
+    reporter: Reporter
+    data: dict[tuple[Any, ...], DataFacts] = field(default_factory=dict)
+
+    def data_of(self, config: StudyConfig) -> DataFacts:
+        """Load a data set as the study does."""
+        key = (config.dataset, config.data_dir, config.image_size, config.strict)
+        if key not in self.data:
+            self.data[key] = DataFacts.of(self.study.data_of(config, self.reporter))
+        return self.data[key]
+
 
 T = TypeVar("T")
 

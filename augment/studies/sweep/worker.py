@@ -1,25 +1,31 @@
-"""A worker of a local sweep, which carries out one cell after another.
+"""What carries cells out for a sweep: a process on this machine, or a task on a node of a Ray cluster.
 
-It reads a line of JSON per cell from its standard input and writes lines of JSON to its standard output: what it is at,
-and how the cell ended. When its input ends, the sweep is gone, and the worker ends at once, whatever it is doing.
+A local worker reads a line of JSON per cell from its standard input and writes lines of JSON to its standard output:
+what it is at, and how the cell ended. When its input ends, the sweep is gone, and the worker ends at once, whatever it
+is doing. A task on a cluster tells a journal what it is at, and the sweep takes it from there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
 from augment.errors import Stopped
-from augment.progress import LineReporter
+from augment.progress import LineReporter, Reporter
+from augment.storage import hashing
 from augment.studies.lifecycle import Draw, study_of
-from augment.studies.sweep.cell import Cell, carry_out
+from augment.studies.sweep.cell import Cell, Outcome, carry_out, worker_name
+from augment.studies.sweep.executor import CellProgress
 from augment.studies.sweep.folder import SweepFolder
 
 Send = Callable[[Mapping[str, Any]], None]
@@ -52,12 +58,7 @@ class _SweepReporter(LineReporter):
 
     def _tell(self, stage: str) -> None:
         self.told = time.monotonic()
-        self.send({"doing": {"key": self.key, "stage": stage, "worker": name()}})
-
-
-def name() -> str:
-    """``host:process`` of this worker."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+        self.send({"doing": {"key": self.key, "stage": stage, "worker": worker_name()}})
 
 
 def main(location: str, draw: Draw | None) -> None:
@@ -103,3 +104,70 @@ def _listen(requests: SimpleQueue[dict[str, Any]]) -> None:
         for line in lines:
             requests.put(json.loads(line))
     os._exit(0)
+
+
+_OTHER_CODE = (
+    "Node {} runs other code of augment than the machine that began the sweep. Install the same version on all nodes, "
+    "restart Ray there, then run the same sweep again."
+)
+
+
+class Journal:
+    """An actor: cells tell what they are at, the sweep takes all that is new."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, CellProgress] = {}
+        self._something = asyncio.Event()
+
+    async def tell(self, doing: CellProgress) -> None:
+        """Keep the newest of each cell."""
+        self._told[doing.key] = doing
+        self._something.set()
+
+    async def take(self) -> list[CellProgress]:
+        """What was told since the last call; waits until there is something."""
+        await self._something.wait()
+        told, self._told = list(self._told.values()), {}
+        self._something.clear()
+        return told
+
+
+class _JournalReporter(Reporter):
+    """Tells the journal of each stage, without waiting for it."""
+
+    def __init__(self, key: str, journal: Any) -> None:
+        self.key, self.journal = key, journal
+        self.worker = worker_name()
+
+    def stage(self, title: str) -> None:
+        """Tell what the cell is at."""
+        self.journal.tell.remote(CellProgress(self.key, title, self.worker))
+
+
+def carry_out_here(
+    cell: Cell, attempt: int, location: str, threads: int, source: str, journal: Any, draw: Draw | None
+) -> Outcome:
+    """Carry out a cell on this node and make its run folder visible to all.
+
+    location: of the sweep's folder.  threads: of PyTorch.  source: :func:`source_hash` where the sweep was begun; a
+    node with other code would put its result under a wrong key.  draw: what a finished study draws into its folder.
+    """
+    reporter = _JournalReporter(cell.key, journal)
+    reporter.stage("Begin")
+    if source != source_hash():
+        return Outcome(
+            cell.key, "failed", error=_OTHER_CODE.format(socket.gethostname()), worker=reporter.worker, attempt=attempt
+        )
+    from augment.compute import workers
+
+    folder = SweepFolder(location)
+    with workers.threads(threads):
+        return folder.publish(carry_out(cell, folder.run_root(), reporter, draw, attempt=attempt))
+
+
+@cache
+def source_hash() -> str:
+    """Hash of the installed package's code."""
+    import augment
+
+    return hashing.code_fingerprint(Path(folder) for folder in augment.__path__)
