@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -172,21 +172,6 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """Every field and the hash, for ``manifest.json``."""
         return {**asdict(self), "sha256": self.sha256}
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Manifest:
-        """Inverse of :meth:`to_json`; raises DataError when fields or hash do not fit."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
-        }
-        recorded = values.pop("sha256", None)
-        known = {field.name for field in fields(cls)}
-        if set(values) != known:
-            raise DataError(f"Not a manifest of ours: its fields must be {', '.join(sorted(known))}. Draw it again.")
-        manifest = cls(**values)
-        if manifest.sha256 != recorded:
-            raise DataError("The manifest was changed after it was written: its hash does not fit. Draw it again.")
-        return manifest
 
 
 def draw_split(

@@ -40,8 +40,10 @@ def seeds_needed(
     if len(differences) < FEWEST_FOR_SEEDS or not has_spread(differences):
         return None
     size = abs(mean_of(differences) if effect is None else effect)
-    how = {"power": power, "alpha": alpha}
-    low, high = (fewest_seeds(size, deviation, image_variance, **how) for deviation in _deviations(differences))
+    low, high = (
+        fewest_seeds(size, deviation, image_variance, power=power, alpha=alpha)
+        for deviation in _deviations(differences)
+    )
     return None if low is None or high is None else (low, high)
 
 

@@ -187,8 +187,7 @@ def _sentence(found: Verdict, named: Comparison, best: Comparison) -> str:
 
 def _needed(named: Comparison, arms: int) -> dict[str, Any]:
     """Seeds or test images that would find the difference."""
-    how: dict[str, Any] = {"image_variance": named.image_variance, "alpha": LEVEL / arms}
-    seeds = seeds_needed(named.deltas, _sought(named), **how)
+    seeds = seeds_needed(named.deltas, _sought(named), image_variance=named.image_variance, alpha=LEVEL / arms)
     if seeds is not None or not named.test_images:
         return {"seeds_needed": seeds}
     images = images_needed(_sought(named), named.image_variance, named.test_images, alpha=LEVEL / arms)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -93,15 +93,17 @@ def make_from_real(
     """
     check_source(generator, source)
     check_parents(source, labels.unique().tolist(), real.counts(generator.spec.num_classes))
-    how: dict[str, Any] = {"compute": compute, "on_progress": on_progress}
     if isinstance(source, Neighbourhood):
         (codes,) = encode_set(generator, real.images, compute=compute)
         with threads(1):  # the same sums, and so the same neighbours, on any machine
             parents, points = _neighbourhoods(codes, labels, real, source, seed)
-        return Made(decode_codes(generator, points, **how), parents)
+        return Made(decode_codes(generator, points, compute=compute, on_progress=on_progress), parents)
     parents = _parents(labels, real, source, seed)
     strength = cast(PartialNoise | Translation, source).strength
-    return Made(edit_images(generator, real.images[parents], labels, strength, seed=seed, **how), parents)
+    images = edit_images(
+        generator, real.images[parents], labels, strength, seed=seed, compute=compute, on_progress=on_progress
+    )
+    return Made(images, parents)
 
 
 def _parents(labels: Tensor, real: LabelledImages, source: SourceStrategy, seed: int) -> Tensor:

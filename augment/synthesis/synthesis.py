@@ -171,8 +171,7 @@ def _from_real(
     on_progress: OnProgress | None,
 ) -> SyntheticSet:
     stream = derived_seed(seed, FROM_REAL)
-    how: dict[str, Any] = {"compute": compute, "on_progress": on_progress}
-    made = make_from_real(generator, labels, real, source, seed=stream, **how)
+    made = make_from_real(generator, labels, real, source, seed=stream, compute=compute, on_progress=on_progress)
     noisy = not isinstance(source, Neighbourhood)
     rows = provenance(generator, labels, seed, source.name, made.parents, stream=stream if noisy else None)
     return SyntheticSet(made.images, labels, rows, made.parents)

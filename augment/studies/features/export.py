@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from augment.errors import DataError, UsageError
-from augment.storage.files import read_json, write_bytes, write_json, writing
+from augment.storage.files import write_bytes, write_json, writing
 
 SPLITS = ("train", "test")
 SUFFIXES = (".npz", ".csv", ".csv.gz", ".safetensors")
@@ -103,22 +103,6 @@ def export_features(
         write_bytes(target, content)
 
 
-def read_features(path: str | Path) -> ExportedFeatures:
-    """Read what :func:`export_features` wrote.
-
-    Of a CSV without its ``.json``, the classes are those its rows name, and there is no metadata. Raises UsageError for
-    another suffix, DataError for a file that is missing, damaged or not ours.
-    """
-    suffix, source = suffix_of(path), Path(path)
-    if not source.is_file():
-        raise DataError(f"{source} is not there. Write it with `augment features --export {source.name}`.")
-    try:
-        return READERS[suffix](source)
-    except Exception as error:  # each library has its own ways to say that a file is damaged
-        reason = f"{type(error).__name__}: {error}"
-        raise DataError(f"{source} is damaged, or no export of this program's ({reason}). Export it again.") from error
-
-
 # ---------------------------------------------------------------- NumPy
 
 
@@ -133,17 +117,6 @@ def _npz(table: ExportedFeatures) -> bytes:
         metadata=np.array(_json(table.metadata)),
     )
     return file.getvalue()
-
-
-def _read_npz(path: Path) -> ExportedFeatures:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # np.load leaves a damaged file open
-        return ExportedFeatures(
-            torch.from_numpy(arrays["features"]),
-            torch.from_numpy(arrays["labels"]),
-            tuple(arrays["split"].tolist()),
-            tuple(arrays["classes"].tolist()),
-            json.loads(str(arrays["metadata"])),
-        )
 
 
 # ---------------------------------------------------------------- CSV
@@ -180,31 +153,6 @@ def _line(values: Sequence[Any], quoting: Any) -> bytes:
     return text.getvalue().encode()
 
 
-def _read_csv(path: Path) -> ExportedFeatures:
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
-    split, labels, names, features = [], [], {}, []
-    with opened(path, "rt", encoding="utf-8", newline="") as file:
-        lines = csv.reader(file, strict=True)
-        header = next(lines)
-        if tuple(header[:3]) != COLUMNS:
-            raise ValueError(f"its columns begin with {', '.join(header[:3])}, not with {', '.join(COLUMNS)}")
-        for row in lines:
-            split.append(row[0])
-            labels.append(int(row[1]))
-            names[labels[-1]] = row[2]
-            features.append(np.array(row[3:], dtype=np.float32))
-    beside = read_json(_beside(path)) or {}
-    classes = beside.get("classes", [names.get(label, str(label)) for label in range(max(names, default=-1) + 1)])
-    stacked = np.stack(features) if features else np.empty((0, len(header) - 3), np.float32)
-    return ExportedFeatures(
-        torch.from_numpy(stacked),
-        torch.tensor(labels, dtype=torch.int64),
-        tuple(split),
-        tuple(classes),
-        beside.get("metadata", {}),
-    )
-
-
 # ---------------------------------------------------------------- safetensors
 
 
@@ -217,20 +165,6 @@ def _safetensors(table: ExportedFeatures) -> bytes:
     return save(tensors, metadata={"table": _json(texts)})  # of several keys the order would change from run to run
 
 
-def _read_safetensors(path: Path) -> ExportedFeatures:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        texts = json.loads(file.metadata()["table"])
-        return ExportedFeatures(
-            file.get_tensor("features"),
-            file.get_tensor("labels"),
-            tuple(texts["split_names"][index] for index in file.get_tensor("split").tolist()),
-            tuple(texts["classes"]),
-            texts["metadata"],
-        )
-
-
 def _json(value: Any) -> str:
     return json.dumps(value, allow_nan=False)
 
@@ -240,10 +174,4 @@ WRITERS: Mapping[str, Callable[[ExportedFeatures], bytes]] = {
     ".csv": _csv,
     ".csv.gz": _csv_gz,
     ".safetensors": _safetensors,
-}
-READERS: Mapping[str, Callable[[Path], ExportedFeatures]] = {
-    ".npz": _read_npz,
-    ".csv": _read_csv,
-    ".csv.gz": _read_csv,
-    ".safetensors": _read_safetensors,
 }

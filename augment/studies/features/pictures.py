@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,8 +95,8 @@ def _save_gallery(plan: FeaturesPlan, generator: Generator) -> None:
     samples = made = None
     if generator.tags.conditional and generator.spec.num_classes == num_classes > 1:
         labels = torch.arange(num_classes).repeat_interleave(of_each(SAMPLES_EACH, num_classes))
-        how: dict[str, Any] = {"seed": plan.config.seed, "compute": plan.compute}
-        drawn = LabelledImages(sample_images(generator, labels, **how), labels)
+        images = sample_images(generator, labels, seed=plan.config.seed, compute=plan.compute)
+        drawn = LabelledImages(images, labels)
         samples = samples_beside_nearest(drawn, data.train, num_classes)
     if generator.tags.reconstructs:
         held = _not_trained_on(plan)

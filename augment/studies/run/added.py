@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,14 +88,21 @@ def _made(
         return transformed_copies(draw.real, counts, spec.transform, seed), None
     if generator is None:
         return smote_images(draw.real.images, draw.real.labels, counts, seed=seed), None
-    how: dict[str, Any] = {"compute": plan.compute}
+    compute = plan.compute
     if spec.adds == LATENT_SMOTE:
-        return latent_smote(generator, draw.real.images, draw.real.labels, counts, seed=seed, **how), None
-    how = {**how, "real": draw.real, "source": spec.usage.source}
+        return latent_smote(generator, draw.real.images, draw.real.labels, counts, seed=seed, compute=compute), None
 
     def drawn(wanted: tuple[int, ...], turn: int) -> SyntheticSet:
         own = derived_seed(seed, "turn", turn) if turn else seed
-        return synthesise(generator, wanted, seed=own, on_progress=reporter.advance, **how)
+        return synthesise(
+            generator,
+            wanted,
+            real=draw.real,
+            source=spec.usage.source,
+            seed=own,
+            compute=compute,
+            on_progress=reporter.advance,
+        )
 
     rule = spec.usage.filter
     if rule is None:

@@ -152,9 +152,9 @@ def _seeds(plan: Plan) -> range:
 
 def _seconds_per_step(generator: Generator, real: LabelledImages, plan: Plan) -> float:
     """By the training loop itself; a first training of two steps sets up what every process needs once."""
-    how: dict[str, Any] = {"seed": 0, "device": plan.compute.device, "precision": plan.compute.precision}
-    fit(generator, real, None, stop_at=min(2, generator.config.steps), **how)
-    found = fit(generator, real, None, max_seconds=WARM_UP, **how)
+    timed = partial(fit, generator, real, None, seed=0, device=plan.compute.device, precision=plan.compute.precision)
+    timed(stop_at=min(2, generator.config.steps))
+    found = timed(max_seconds=WARM_UP)
     generator.to(plan.compute.device)
     return found.seconds / max(1, found.steps)
 
