@@ -68,11 +68,28 @@ __all__ = [
 def run(config: RunConfig | None = None, reporter: Reporter | None = None, **settings: Any) -> RunResult:
     """Carry out a run, or hand back the result of an identical one that is there already.
 
-    config: what is asked, or the same as keywords: ``run(dataset="digits", model="vae", seeds=5)``.
-
     Whatever was finished before (generators, synthetic images, single arms) is reused and marked ``cached``; an
-    unfinished folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of
-    :mod:`augment.errors`.
+    unfinished folder is resumed. With ``resume`` off everything is computed anew.
+
+    Args:
+        config: What is asked; None where it is given by ``settings``.
+        reporter: Is told stages, progress and notes; None for silence.
+        **settings: The same as keywords: ``run(dataset="digits", model="vae", seeds=5)``.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        AugmentError: One of the errors of :mod:`augment.errors`.
+
+    Example:
+        >>> import augment
+        >>> quick = {"size": 120, "steps": 5, "classifiers": ["cart-pixels"], "fidelity_images": 60}
+        >>> result = augment.run(dataset="digits", model="ae", arms=["real", "model"], **quick)
+        >>> [(row.arm, row.classifier) for row in result.arms]
+        [('real', 'cart-pixels'), ('ae', 'cart-pixels')]
+        >>> augment.run(dataset="digits", model="ae", arms=["real", "model"], **quick).cached
+        True
     """
     from augment.progress import Reporter
     from augment.report.drawing import draw_study
@@ -87,10 +104,26 @@ def study_features(
 ) -> FeaturesResult:
     """Carry out a feature study, or hand back the result of an identical one that is there already.
 
-    config: what is asked, or the same as keywords.
-
     What was finished before (the generator, encoded features, networks trained from scratch) is reused; an unfinished
-    folder is resumed. With ``resume`` off everything is computed anew. Raises the errors of :mod:`augment.errors`.
+    folder is resumed. With ``resume`` off everything is computed anew.
+
+    Args:
+        config: What is asked; None where it is given by ``settings``.
+        reporter: Is told stages, progress and notes; None for silence.
+        **settings: The same as keywords: ``study_features(dataset="digits", model="vae", episodes=5)``.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        AugmentError: One of the errors of :mod:`augment.errors`.
+
+    Example:
+        >>> import augment
+        >>> quick = {"steps": 5, "labels_per_class": [2], "probes": ["linear"], "episodes": 2, "plots": []}
+        >>> result = augment.study_features(dataset="digits", model="ae", baselines=["pixels"], **quick)
+        >>> [(row.method, row.probe, row.k) for row in result.rows]
+        [('ae', 'linear', 2), ('pixels', 'linear', 2)]
     """
     from augment.progress import Reporter
     from augment.report.drawing import draw_study

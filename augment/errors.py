@@ -16,6 +16,9 @@ LARGEST_SEED = 2**31
 LARGEST_COUNT = 10**9
 """Of steps, updates and images."""
 
+SMALLEST_SIDE, LARGEST_SIDE = 8, 256
+"""Pixels that a resize may ask for; the largest is also the limit of images that are kept as they are."""
+
 LARGEST_BATCH = 2**16
 
 LARGEST_OPTION = 2**31
@@ -26,7 +29,17 @@ NO_ROOM = ("memory", "overflow", "too large", "storage size")
 
 
 class AugmentError(Exception):
-    """Base of all expected errors; ``exit_code`` is what the command line returns."""
+    """Base of all expected errors; ``exit_code`` is what the command line returns.
+
+    Example:
+        >>> import augment
+        >>> from augment.errors import AugmentError
+        >>> try:
+        ...     augment.load_dataset("digit")
+        ... except AugmentError as error:
+        ...     print(type(error).__name__, error.exit_code, str(error).partition(" Known")[0])
+        UsageError 2 Unknown data set 'digit'. Did you mean 'digits'?
+    """
 
     exit_code = 1
 
@@ -46,8 +59,14 @@ class ConfigError(AugmentError):
 class ImageSizeError(ConfigError):
     """Images of a size that a model does not take.
 
-    problem: what is wrong, a sentence.  side: pixels of a square that it takes; callers that are no command say so in
-    their own words.
+    Args:
+        problem: What is wrong, a sentence.
+        side: Pixels of a square that it takes; callers that are no command say so in their own words.
+
+    Example:
+        >>> from augment.errors import ImageSizeError
+        >>> str(ImageSizeError("The images are 8 x 8.", side=32))
+        'The images are 8 x 8. Resize the images with --image-size 32.'
     """
 
     def __init__(self, problem: str, side: int) -> None:
@@ -81,7 +100,17 @@ class PluginError(AugmentError):
 
 
 class Stopped(AugmentError):
-    """A signal ended the work after a checkpoint was written; ``exit_code`` is 128 + the signal's number."""
+    """A signal ended the work after a checkpoint was written; ``exit_code`` is 128 + the signal's number.
+
+    Args:
+        message: What was kept, and how to go on.
+        signal_number: Such as 15 for SIGTERM.
+
+    Example:
+        >>> from augment.errors import Stopped
+        >>> Stopped("Stopped by SIGTERM after step 40.", signal_number=15).exit_code
+        143
+    """
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -93,7 +122,21 @@ class ProcessLost(AugmentError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Message for a name that is not among the known ones, with the nearest of them first."""
+    """Message for a name that is not among the known ones, with the nearest of them first.
+
+    Args:
+        kind: What it names.
+        name: As it was given.
+        known: All that there are.
+
+    Returns:
+        Sentences.
+
+    Example:
+        >>> from augment.errors import unknown_name
+        >>> unknown_name("model", "vea", ["ae", "ddpm", "vae"])
+        "Unknown model 'vea'. Did you mean 'vae'? Known: ae, ddpm, vae."
+    """
     names = sorted(known)
     spelled = {each.lower(): each for each in names}
     near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
@@ -105,8 +148,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 class InvalidValue:
     """Why a value was refused.
 
-    where: its place, of what is within what; empty for values together.  unknown, missing: is there no such name, or no
-    value?  value: what was given.  message: what is wrong, without a full stop.
+    Attributes:
+        where: Its place, of what is within what; empty for values together.
+        unknown: Is there no such name?
+        missing: Is there no value?
+        value: What was given.
+        message: What is wrong, without a full stop.
+
+    Example:
+        >>> from augment.errors import InvalidValue
+        >>> InvalidValue(("options", "lr"), unknown=False, missing=False, value=-1, message="too small").name
+        'options.lr'
     """
 
     where: tuple[str | int, ...]
@@ -122,7 +174,24 @@ class InvalidValue:
 
 
 def invalid_values(error: Any) -> list[InvalidValue]:
-    """What a ``pydantic.ValidationError`` found wrong."""
+    """What a ``pydantic.ValidationError`` found wrong.
+
+    Args:
+        error: The error.
+
+    Returns:
+        One for each value, in the order of the fields.
+
+    Example:
+        >>> from pydantic import ValidationError
+        >>> from augment import GeneratorConfig
+        >>> from augment.errors import invalid_values
+        >>> try:
+        ...     GeneratorConfig(steps=0, colour="red")
+        ... except ValidationError as error:
+        ...     [(problem.name, problem.value, problem.unknown) for problem in invalid_values(error)]
+        [('steps', 0, False), ('colour', 'red', True)]
+    """
     return [
         InvalidValue(
             where=tuple(item["loc"]),
@@ -136,7 +205,19 @@ def invalid_values(error: Any) -> list[InvalidValue]:
 
 
 def too_large(value: Any) -> bool:
-    """Whether a whole number in an option's value, however deep, is beyond what any option takes."""
+    """Whether a whole number in an option's value, however deep, is beyond what any option takes.
+
+    Args:
+        value: As it was given.
+
+    Returns:
+        True for a number beyond :data:`LARGEST_OPTION` on either side of 0.
+
+    Example:
+        >>> from augment.errors import too_large
+        >>> too_large({"widths": [64, 10**12]}), too_large([64, 128])
+        (True, False)
+    """
     if isinstance(value, dict):
         return any(map(too_large, value.values()))
     if isinstance(value, list | tuple):
@@ -145,7 +226,19 @@ def too_large(value: Any) -> bool:
 
 
 def no_room(error: BaseException) -> bool:
-    """Whether an error says that there is not enough memory."""
+    """Whether an error says that there is not enough memory.
+
+    Args:
+        error: Any.
+
+    Returns:
+        True for a MemoryError, and for a RuntimeError in the words that libraries have for it.
+
+    Example:
+        >>> from augment.errors import no_room
+        >>> no_room(RuntimeError("CUDA out of memory.")), no_room(ValueError("out of memory"))
+        (True, False)
+    """
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in NO_ROOM)

@@ -44,7 +44,24 @@ SAMPLE_CHUNK = 256
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """All a generator may know of the data: shape, number of classes, and their names where those are known."""
+    """All a generator may know of the data: shape, number of classes, and their names where those are known.
+
+    Attributes:
+        channels: 1 for grey images, 3 for colour; at least 1.
+        height: Pixels, at least 1.
+        width: Pixels, at least 1.
+        num_classes: At least 1.
+        class_names: A name for every class, or none at all.
+
+    Raises:
+        ConfigError: For a number below 1, and for names of some classes only.
+
+    Example:
+        >>> from augment import ImageSpec
+        >>> spec = ImageSpec(channels=1, height=28, width=20, num_classes=2, class_names=("cat", "dog"))
+        >>> spec.shape
+        (1, 28, 20)
+    """
 
     channels: int
     height: int
@@ -73,13 +90,23 @@ class ImageSpec:
 class Tags:
     """Capabilities; the conformance kit and the commands choose by them.
 
-    conditional: ``sample`` follows ``labels``.  reconstructs: has ``reconstruct(images)``.
-    decodes: has ``decode(latents)`` for the output of ``encode``.  likelihood: has ``log_prob(images)``.
-    semi_supervised: ``loss`` learns a feature space from the labels it is given, and takes :data:`UNLABELLED` where an
-    image has none.
-    edits: has ``sample_from(images, labels, strength, *, rng=None)``: new images ``(n, C, H, W)`` in [0, 1] that start
-    from given ones; ``strength`` in (0, 1], 1 forgets the image. ``labels`` are the classes to be, which a generator
-    that is not conditional ignores. Row i depends on image i, label i and the noise alone.
+    Attributes:
+        conditional: ``sample`` follows ``labels``.
+        reconstructs: Has ``reconstruct(images)``.
+        decodes: Has ``decode(latents)`` for the output of ``encode``.
+        likelihood: Has ``log_prob(images)``.
+        semi_supervised: ``loss`` learns a feature space from the labels it is given, and takes :data:`UNLABELLED` where
+            an image has none.
+        edits: Has ``sample_from(images, labels, strength, *, rng=None)``: new images ``(n, C, H, W)`` in [0, 1] that
+            start from given ones; ``strength`` in (0, 1], 1 forgets the image. ``labels`` are the classes to be, which
+            a generator that is not conditional ignores. Row i depends on image i, label i and the noise alone.
+
+    Example:
+        >>> from augment import Generator, Tags
+        >>> class Mine(Generator):
+        ...     tags = Tags(conditional=True, likelihood=True)
+        >>> Mine.tags.likelihood, Mine.tags.edits
+        (True, False)
     """
 
     conditional: bool = False
@@ -94,6 +121,18 @@ class GeneratorConfig(BaseModel):
     """Options every generator has, read by the training loop; each plugin extends them.
 
     Frozen; an unknown key or a wrong type is an error that lists the known ones.
+
+    Example:
+        >>> from pydantic import Field
+        >>> from augment import GeneratorConfig
+        >>> class MyConfig(GeneratorConfig):
+        ...     latent_dim: int = Field(16, ge=1, description="numbers per image")
+        >>> config = MyConfig.parse({"steps": 50})
+        >>> config.steps, config.batch_size, config.latent_dim
+        (50, 128, 16)
+        >>> MyConfig.parse({"latents": 8})
+        Traceback (most recent call last):
+        augment.errors.ConfigError: Unknown option of MyConfig 'latents'. Did you mean 'latent_dim'? Known: ...
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -120,7 +159,17 @@ class GeneratorConfig(BaseModel):
 
     @classmethod
     def parse(cls, options: Mapping[str, Any]) -> Self:
-        """Validate ``options``; raises ConfigError that names the key, the value and what is known."""
+        """Check options that are given by name.
+
+        Args:
+            options: Values by the names of fields; what is left out has its default.
+
+        Returns:
+            The config.
+
+        Raises:
+            ConfigError: Names the key, the value and what is known.
+        """
         try:
             return cls(**options)
         except ValidationError as error:
@@ -144,6 +193,16 @@ class StopTraining(Exception):  # noqa: N818 - it asks for something, as StopIte
 
     For what more steps cannot cure (a GAN whose samples have collapsed, say). The step does not count; the weights are
     kept, and the reason stands in the result instead of "finished".
+
+    Example:
+        >>> from augment import StopTraining
+        >>> from augment.testing import MinimalGenerator
+        >>> class Patient(MinimalGenerator):
+        ...     def training_step(self, images, labels, optimizers):
+        ...         terms = super().training_step(images, labels, optimizers)
+        ...         if terms["loss"] > 1e6:
+        ...             raise StopTraining("The loss is out of hand.")
+        ...         return terms
     """
 
 
@@ -156,6 +215,37 @@ class Generator(nn.Module, ABC):
 
     The constructor takes no data, device or seed; the training loop owns those. ``tags`` is set by the class and may be
     narrowed by an instance whose options switch a capability off.
+
+    Args:
+        config: Options, of the class's own ``Config``.
+        spec: Shape and classes of the images.
+
+    Example:
+        The mean picture of each class, with noise on it:
+
+        >>> import torch
+        >>> from augment import Generator, GeneratorConfig, ImageSpec, Tags
+        >>> class MeanPicture(Generator):
+        ...     tags = Tags(conditional=True)
+        ...
+        ...     def __init__(self, config, spec):
+        ...         super().__init__(config, spec)
+        ...         self.means = torch.nn.Parameter(torch.full((spec.num_classes, *spec.shape), 0.5))
+        ...
+        ...     def sample(self, n, labels=None, *, rng=None):
+        ...         if labels is None:
+        ...             labels = torch.randint(self.spec.num_classes, (n,), generator=rng, device=self.device)
+        ...         noise = torch.randn(n, *self.spec.shape, generator=rng, device=self.device)
+        ...         return (self.means[labels] + 0.1 * noise).clamp(0, 1)
+        ...
+        ...     def encode(self, images):
+        ...         return images.flatten(1)
+        ...
+        ...     def loss(self, images, labels):
+        ...         return (images - self.means[labels]).square().mean()
+        >>> generator = MeanPicture(GeneratorConfig(), ImageSpec(1, 8, 8, num_classes=10))
+        >>> generator.sample(4).shape, generator.encode(generator.sample(4)).shape
+        (torch.Size([4, 1, 8, 8]), torch.Size([4, 64]))
     """
 
     Config: ClassVar[type[GeneratorConfig]] = GeneratorConfig
@@ -176,17 +266,30 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, n: int, labels: Tensor | None = None, *, rng: torch.Generator | None = None) -> Tensor:
-        """Draw ``n`` new images, ``(n, C, H, W)`` float32 in [0, 1].
+        """Draw new images.
 
-        ``labels``: ``(n,)`` int64 classes for a conditional generator, None for classes drawn uniformly. All randomness
-        comes from ``rng`` (a generator on the module's device); None uses the global one.
+        All randomness comes from ``rng``.
+
+        Args:
+            n: How many.
+            labels: Int64 classes ``(n,)`` for a conditional generator; None for classes drawn uniformly.
+            rng: A generator on the module's device; None uses the global one.
+
+        Returns:
+            Images ``(n, C, H, W)`` float32 in [0, 1].
         """
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
-        """Features ``(n, D)`` float32 of images ``(n, C, H, W)`` in [0, 1].
+        """Turn images into features.
 
         Row i depends on image i alone: no batch mates, no labels. Further options are keyword-only.
+
+        Args:
+            images: ``(n, C, H, W)`` in [0, 1].
+
+        Returns:
+            Features ``(n, D)`` float32.
         """
 
     @property
@@ -198,19 +301,41 @@ class Generator(nn.Module, ABC):
         """Features of several layers, ``encode(images, layer=name, **options)`` for each name.
 
         A model whose layers come out of one pass overrides this.
+
+        Args:
+            images: ``(n, C, H, W)`` in [0, 1].
+            layers: Names out of :attr:`layers`.
+            **options: Further options of :meth:`encode`.
+
+        Returns:
+            Features ``(n, D)`` float32 of each layer, each with a D of its own, in the order of ``layers``.
         """
         encode: Any = self.encode  # option `layer` belongs to the plugins that have layers
         return [encode(images, layer=name, **options) for name in layers]
 
     def loss(self, images: Tensor, labels: Tensor) -> LossTerms:
-        """Training objective on a batch ``(n, C, H, W)`` in [0, 1] with int64 labels ``(n,)``."""
+        """Training objective on a batch.
+
+        Args:
+            images: ``(n, C, H, W)`` in [0, 1].
+            labels: Int64 ``(n,)``.
+
+        Returns:
+            A scalar to minimise, or named scalars of which ``"loss"`` is minimised and the others are reported by name.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines neither loss() nor training_step().")
 
     def training_step(self, images: Tensor, labels: Tensor, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
-        """One update; returns detached scalars by name, ``"loss"`` among them.
+        """Make one update.
 
-        The optimizers come from :meth:`configure_optimizers`, wrapped so that ``step`` also averages gradients over
-        processes, clips, guards against non-finite values and follows the schedule.
+        Args:
+            images: ``(n, C, H, W)`` in [0, 1].
+            labels: Int64 ``(n,)``.
+            optimizers: Those of :meth:`configure_optimizers`, wrapped so that ``step`` also averages gradients over
+                processes, clips, guards against non-finite values and follows the schedule.
+
+        Returns:
+            Detached scalars by name, ``"loss"`` among them.
         """
         terms = self.loss_terms(images, labels)
         for optimizer in optimizers:
@@ -221,14 +346,26 @@ class Generator(nn.Module, ABC):
         return {name: value.detach() for name, value in terms.items()}
 
     def loss_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """:meth:`loss` as named terms with ``"loss"`` first."""
+        """Compute :meth:`loss` as named terms.
+
+        Args:
+            images: ``(n, C, H, W)`` in [0, 1].
+            labels: Int64 ``(n,)``.
+
+        Returns:
+            Scalars by name, ``"loss"`` first.
+        """
         terms = self.loss(images, labels)
         if isinstance(terms, Tensor):
             return {"loss": terms}
         return {"loss": terms["loss"], **terms}
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """The optimizers; AdamW over all parameters that require gradients unless a plugin says otherwise."""
+        """Make the optimizers; AdamW over all parameters that require gradients unless a plugin says otherwise.
+
+        Returns:
+            Optimizers, in the order in which :meth:`training_step` gets them.
+        """
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         fused = bool(parameters) and parameters[0].device.type in ("cpu", "cuda")
         config = self.config
@@ -237,10 +374,12 @@ class Generator(nn.Module, ABC):
     def after_training(self, images: Tensor, labels: Tensor) -> None:  # noqa: B027 - an optional hook
         """Fit what is not trained by gradients (a prior over latents, say); called once before saving.
 
-        Called in eval mode and without gradients, with the weights to be saved.
+        Called in eval mode and without gradients, with the weights to be saved. Results belong into buffers, so that
+        they are saved.
 
-        ``images``: up to some thousands of training images of every class, float32 in [0, 1]; ``labels``: int64.
-        Results belong into buffers, so that they are saved.
+        Args:
+            images: Up to some thousands of training images of every class, float32 in [0, 1].
+            labels: Int64, one for each.
         """
 
     @property
@@ -251,7 +390,11 @@ class Generator(nn.Module, ABC):
         return torch.device("cpu")
 
     def save(self, folder: str | Path) -> None:
-        """Write ``config.json``, ``model.safetensors`` and the card ``README.md`` into ``folder``."""
+        """Write ``config.json``, ``model.safetensors`` and the card ``README.md``.
+
+        Args:
+            folder: Where to; made where it is not there.
+        """
         from safetensors.torch import save_file
 
         path = Path(folder)
@@ -272,10 +415,19 @@ class Generator(nn.Module, ABC):
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read a folder written by :meth:`save`, on the CPU and in eval mode.
+        """Read a saved generator, on the CPU and in eval mode.
 
-        Raises DataError when the folder is incomplete, truncated, of another format or of another plugin. Called on
-        ``Generator`` itself this is an error: :func:`augment.registry.load_generator` finds the class by its name.
+        Called on ``Generator`` itself this is an error: :func:`augment.registry.load_generator` finds the class by its
+        name.
+
+        Args:
+            folder: Written by :meth:`save`.
+
+        Returns:
+            The generator.
+
+        Raises:
+            DataError: When the folder is incomplete, truncated, of another format or of another plugin.
         """
         path = Path(folder)
         document = read_saved(path)
@@ -287,7 +439,26 @@ class Generator(nn.Module, ABC):
 
 
 def read_saved(folder: Path) -> dict[str, Any]:
-    """``config.json`` of a saved generator, checked; raises DataError that says what is wrong and what to do."""
+    """Read ``config.json`` of a saved generator, and check it.
+
+    Args:
+        folder: Written by :meth:`Generator.save`.
+
+    Returns:
+        The document, with ``format``, ``generator`` (the registered name), ``spec`` and ``config``.
+
+    Raises:
+        DataError: Says what is wrong and what to do.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from augment import ImageSpec, create
+        >>> from augment.generator import read_saved
+        >>> create("ae", ImageSpec(1, 8, 8, num_classes=10)).save("my-ae")
+        >>> document = read_saved(Path("my-ae"))
+        >>> document["generator"], document["spec"]["num_classes"]
+        ('ae', 10)
+    """
     file = folder / "config.json"
     if not file.is_file():
         raise DataError(f"{folder} is not a saved generator: it has no config.json. Train one with `augment train`.")
@@ -346,6 +517,19 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; the mode that was on before comes back.
 
     Not ``inference_mode``: a linear probe or a decoder may train on what is computed here.
+
+    Args:
+        module: To be used within a ``with`` block.
+
+    Example:
+        >>> import torch
+        >>> from augment.generator import evaluating
+        >>> layer = torch.nn.Linear(3, 1)
+        >>> with evaluating(layer):
+        ...     layer.training, layer(torch.ones(2, 3)).requires_grad
+        (False, False)
+        >>> layer.training
+        True
     """
     was_training = module.training
     module.eval()
@@ -362,8 +546,31 @@ def draw(
     """Sample one image per label, in chunks of :data:`SAMPLE_CHUNK` with a seed of their own, on the CPU.
 
     A shard that starts at label ``k * SAMPLE_CHUNK`` with ``first_chunk=k`` yields the same images as the whole.
-    precision: "bf16" samples under autocast. Raises PluginError when a plugin returns another shape or non-finite
-    values.
+
+    Args:
+        generator: To sample from.
+        labels: Int64 ``(n,)``, a class for each image.
+        seed: Of the whole; that of a chunk is made from it.
+        first_chunk: Number of the first chunk, for shards.
+        precision: "bf16" samples under autocast.
+
+    Yields:
+        Images of each chunk, ``(m, C, H, W)`` float32 in [0, 1], m at most :data:`SAMPLE_CHUNK`.
+
+    Raises:
+        PluginError: When a plugin returns another shape or non-finite values.
+
+    Example:
+        >>> import torch
+        >>> from augment import GeneratorConfig, ImageSpec
+        >>> from augment.generator import draw
+        >>> from augment.testing import MinimalGenerator
+        >>> generator = MinimalGenerator(GeneratorConfig(), ImageSpec(1, 8, 8, num_classes=3))
+        >>> labels = torch.arange(300) % 3
+        >>> whole = torch.cat(list(draw(generator, labels, seed=1)))
+        >>> (shard,) = draw(generator, labels[256:], seed=1, first_chunk=1)
+        >>> whole.shape, torch.equal(shard, whole[256:])
+        (torch.Size([300, 1, 8, 8]), True)
     """
     for index, part in enumerate(labels.split(SAMPLE_CHUNK), start=first_chunk):
         autocast = torch.autocast(generator.device.type, torch.bfloat16, enabled=precision == "bf16")

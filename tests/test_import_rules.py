@@ -1,4 +1,4 @@
-"""Who may import whom: cli -> experiment/sweep -> parts -> generator <- plugins, read from the source text."""
+"""Who may import whom: cli -> studies -> parts -> generator <- plugins, and how large rooms and functions may be."""
 
 import ast
 import subprocess
@@ -175,3 +175,22 @@ def test_every_package_is_installed_and_no_other():
     """An editable install finds the others all the same, and a wheel does not."""
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     assert sorted(listed) == sorted(module for module, path in FILES.items() if path.name == "__init__.py")
+
+
+def length(function):
+    """Lines of a function without its docstring, which is as long as its arguments want."""
+    first = function.body[0]
+    told = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return function.end_lineno - function.lineno + 1 - (first.end_lineno - first.lineno + 1 if told else 0)
+
+
+def test_rooms_and_functions_stay_few_and_small():
+    rooms = {module.split(".")[1] for module in FILES if "." in module}
+    assert len(rooms) <= 24, sorted(rooms)
+    functions = [
+        (length(node), f"{module}.{node.name}")
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert len(functions) > 1000 and max(functions)[0] <= 60, max(functions)

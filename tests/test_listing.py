@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from augment import registry
-from augment.cli import models_tables
+from augment.cli import tables
 from augment.errors import PluginError, UsageError
 from augment.generator import GeneratorConfig
 from augment.progress import Reporter
@@ -264,7 +264,7 @@ def test_the_table_shows_each_model_and_why_one_is_unavailable(register, capsys)
     register("good", "broken")
     found = all_models()
     capsys.readouterr()
-    models_tables.show_models(found)
+    tables.show_models(found)
     text = " ".join(capsys.readouterr().out.split())
     for words in ("good toy 0.01 M A generator for tests.", "likelihood, encode(t, layer)", "set: 8 more"):
         assert words in text
@@ -272,7 +272,7 @@ def test_the_table_shows_each_model_and_why_one_is_unavailable(register, capsys)
 
 
 def test_one_in_full_shows_its_own_options_first(capsys):
-    models_tables.show_model(ModelInfo(PluginEntry("layered", "", "acme", "1", "Short.", ""), describe(Layered)))
+    tables.show_model(ModelInfo(PluginEntry("layered", "", "acme", "1", "Short.", ""), describe(Layered)))
     text = capsys.readouterr().out
     order = ["layered (toy) from acme 1", "Options of encode", "blocks", "Options of its own", "width", "batch_size"]
     places = [text.index(words) for words in order]

@@ -11,8 +11,7 @@ from PIL import Image
 
 from augment.report.chart import PointGroup, Scatter, Table
 from augment.report.figures import PALETTE, UNLABELLED_COLOUR, class_colour, class_marker, shortened
-from augment.report.static_charts import begin_static
-from augment.report.static_maps import scatter
+from augment.report.static_charts import begin_static, scatter
 
 NAMES = ["$x_1$", "_private", "<script>alert('no')</script> & co"]
 MACHADO = {  # Machado, Oliveira and Fernandes 2009, severity 1, linear RGB

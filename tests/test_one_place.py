@@ -94,7 +94,7 @@ def test_a_new_option_is_in_python_in_the_result_and_in_the_command_that_repeats
     kept = json.loads((with_a_field.folder / folder / "config.json").read_text())
     assert kept["settings"]["patience"] == kept["decided"]["patience"] == 7
     script = (
-        "from pathlib import Path; from augment import RunConfig; from augment.report.page_origin import command;"
+        "from pathlib import Path; from augment import RunConfig; from augment.report.page_content import command;"
         "from augment.results.records import read_record;"
         "assert RunConfig(dataset='digits', model='ae', patience=2).patience == 2;"
         f"print(command(read_record(Path({str(folder)!r}))))"

@@ -89,9 +89,10 @@ def test_sampler_example_runs(tmp_path, monkeypatch, capsys):
 
 
 def anchors(text):
-    """Names of a page's headings, as GitHub makes them."""
+    """Names of a page's headings, as GitHub makes them, and those that the page gives itself."""
     headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return made | set(re.findall(r'<a id="([^"]+)"', text))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -44,9 +44,21 @@ Encoder = Callable[[Tensor], NDArray[np.float32]]
 
 
 class Cart:
-    """A fitted tree and the features it sees; ``name`` says both, for example ``cart-pca``.
+    """A fitted tree and the features it sees.
 
-    leaf: fewest training images of a leaf.  encode: uint8 images ``(N, C, H, W)`` to what the tree sees, ``(N, D)``.
+    Args:
+        name: Says both, for example ``cart-pca``.
+        encode: Turns uint8 images ``(N, C, H, W)`` into what the tree sees, ``(N, D)`` float32.
+        tree: Fitted, of scikit-learn.
+        leaf: Fewest training images of a leaf.
+
+    Example:
+        >>> from augment import load_dataset
+        >>> from augment.classifiers import fit_cart
+        >>> digits = load_dataset("digits")
+        >>> cart = fit_cart(digits.train.images, digits.train.labels, features="pixels", seed=0, leaf=5)
+        >>> cart.name, cart.leaf, cart.encode(digits.test.images).shape
+        ('cart-pixels', 5, (359, 64))
     """
 
     def __init__(self, name: str, encode: Encoder, tree: Any, leaf: int) -> None:
@@ -72,16 +84,37 @@ def fit_cart(
     leaf: int | None = None,
     cnn: CNN | None = None,
 ) -> Cart:
-    """Fit scikit-learn's DecisionTreeClassifier to uint8 ``images`` ``(N, C, H, W)`` and int64 ``labels`` ``(N,)``.
+    """Fit scikit-learn's DecisionTreeClassifier to images.
 
-    features: ``pixels`` in [0, 1]; ``pca``, the first 20 principal components of the pixels of these images; ``cnn``,
-    what ``cnn.features`` returns.  sampling: ``balanced`` weighs images so that all classes weigh the same, which for a
-    tree is the same as oversampling.  weights: of each image besides, ``(N,)``.  nearest: for every added image the
-    real one that it is a copy of, or is most like; ``(N - real,)`` indices into the real ones, which come first.
-    leaf: fewest images of a leaf; None chooses one of :data:`LEAVES` by cross-validation inside these images.  cnn: a
-    CNN trained on these images, for ``cnn`` features.
+    Args:
+        images: ``(N, C, H, W)`` uint8.
+        labels: ``(N,)`` int64.
+        features: ``pixels`` in [0, 1]; ``pca``, the first 20 principal components of the pixels of these images;
+            ``cnn``, what ``cnn.features`` returns.
+        seed: Of the tree, of the images that components are found on, and of the parts of the cross-validation.
+        sampling: ``balanced`` weighs images so that all classes weigh the same, which for a tree is the same as
+            oversampling; ``as_is`` does not.
+        weights: Of each image besides, ``(N,)``.
+        nearest: For every added image the real one that it is a copy of, or is most like; ``(N - real,)`` indices into
+            the real ones, which come first.
+        leaf: Fewest images of a leaf; None chooses one of :data:`~augment.classifiers.cart.LEAVES` by cross-validation
+            inside these images.
+        cnn: A CNN trained on these images, for ``cnn`` features.
 
-    Raises ConfigError for unknown features or sampling or a missing CNN, DataError without images.
+    Returns:
+        The fitted tree.
+
+    Raises:
+        ConfigError: For unknown features or sampling or a missing CNN.
+        DataError: Without images.
+
+    Example:
+        >>> from augment import load_dataset
+        >>> from augment.classifiers import fit_cart
+        >>> digits = load_dataset("digits")
+        >>> cart = fit_cart(digits.train.images, digits.train.labels, seed=0, leaf=20)
+        >>> cart.name, cart.predict(digits.test.images).shape
+        ('cart-pca', torch.Size([359]))
     """
     if sampling not in ("as_is", "balanced"):
         raise ConfigError(unknown_name("sampling", sampling, ("as_is", "balanced")))

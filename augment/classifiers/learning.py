@@ -95,15 +95,31 @@ PRIORS: tuple[str, ...] = get_args(Prior)
 class Learning:
     """Everything that tells one arm's training from another's besides the images.
 
-    imbalance: ``as-is``; ``oversample`` draws classes uniformly; ``class-weights`` weighs each class's loss by the
-    inverse of its frequency; ``balanced-softmax`` adds the logarithm of each class's frequency to the logits in the
-    loss (Ren et al. 2020, arXiv 2007.10740; logit adjustment, Menon et al. 2020, arXiv 2007.07314). Frequencies are
-    those with which classes are really drawn.  prior: in the ``mixture`` of real and synthetic images, their weights
-    counted, or among images of the same ``origin``. A classifier that can tell synthetic images from real ones learns
-    p(class | image, origin); the mixture's frequencies then correct its answer to real images too little.
-    transforms: names of :mod:`~augment.classifiers.transforms`, applied in order.  mixing: ``mixup`` or ``cutmix`` of a
-    batch; alpha: of its Beta distribution, None for the usual one.  share, weight, mix, norm, last: how synthetic
-    images are used.
+    Attributes:
+        imbalance: ``as-is``; ``oversample`` draws classes uniformly; ``class-weights`` weighs each class's loss by the
+            inverse of its frequency; ``balanced-softmax`` adds the logarithm of each class's frequency to the logits in
+            the loss (Ren et al. 2020, arXiv 2007.10740; logit adjustment, Menon et al. 2020, arXiv 2007.07314).
+            Frequencies are those with which classes are really drawn.
+        transforms: Names of :mod:`~augment.classifiers.transforms`, applied in order.
+        mixing: ``mixup`` or ``cutmix`` of a batch; None for neither.
+        alpha: Of the Beta distribution of ``mixing``; None for the usual one.
+        share: How large a share of each batch is synthetic; None for as many as come.
+        weight: What synthetic images weigh in the loss; None for as much as real ones.
+        mix: Mixes synthetic images with real ones of their class; None for not.
+        norm: Normalises by statistics of real images; None for those of all.
+        last: Ends the training with real images only; None for not.
+        prior: Frequencies in the ``mixture`` of real and synthetic images, their weights counted, or among images of
+            the same ``origin``. A classifier that can tell synthetic images from real ones learns
+            p(class | image, origin); the mixture's frequencies then correct its answer to real images too little.
+
+    Raises:
+        ConfigError: For an unknown ``imbalance`` or ``prior``.
+
+    Example:
+        >>> from augment.classifiers import Learning
+        >>> learning = Learning(imbalance="balanced-softmax", mixing="mixup")
+        >>> learning.prior, learning.weight is None
+        ('mixture', True)
     """
 
     imbalance: Imbalance = "as-is"

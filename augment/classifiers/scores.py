@@ -16,9 +16,24 @@ from augment.errors import DataError
 class Scores:
     """Scores of predicted classes; all shares lie in [0, 1], and no value is ever NaN.
 
-    accuracy: share of correct predictions.  balanced_accuracy: mean recall over the classes that have test images.
-    precision, recall, f1, support: one value per class; 0 where the denominator is 0 (a class never predicted has
-    precision 0, one without test images has recall 0 and support 0).  confusion: counts as ``[truth][predicted]``.
+    A score is 0 where its denominator is: a class never predicted has precision 0, one without test images has recall 0
+    and support 0.
+
+    Attributes:
+        accuracy: Share of correct predictions.
+        balanced_accuracy: Mean recall over the classes that have test images.
+        precision: One value per class.
+        recall: One value per class.
+        f1: One value per class.
+        support: Test images of each class.
+        confusion: Counts as ``[truth][predicted]``.
+
+    Example:
+        >>> import torch
+        >>> from augment.classifiers import score_predictions
+        >>> scores = score_predictions(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 0, 1]), num_classes=3)
+        >>> scores.recall, scores.support, scores.balanced_accuracy
+        ((1.0, 0.5, 0.0), (2, 2, 0), 0.75)
     """
 
     accuracy: float
@@ -31,9 +46,25 @@ class Scores:
 
 
 def score_predictions(truth: Tensor, predicted: Tensor, num_classes: int) -> Scores:
-    """Compare ``predicted`` with ``truth``, both ``(n,)`` int64 classes in ``[0, num_classes)``.
+    """Compare predictions with the truth.
 
-    Raises DataError when there is nothing to compare, the lengths differ or a class is out of range.
+    Args:
+        truth: ``(n,)`` int64 classes in ``[0, num_classes)``.
+        predicted: ``(n,)`` int64 classes in ``[0, num_classes)``.
+        num_classes: Of the whole data set.
+
+    Returns:
+        All scores.
+
+    Raises:
+        DataError: When there is nothing to compare, the lengths differ or a class is out of range.
+
+    Example:
+        >>> import torch
+        >>> from augment.classifiers import score_predictions
+        >>> scores = score_predictions(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1]), num_classes=2)
+        >>> scores.accuracy, scores.confusion
+        (0.75, ((1, 1), (0, 2)))
     """
     _check(truth, predicted, num_classes)
     pairs = truth.cpu().long() * num_classes + predicted.cpu().long()
@@ -52,7 +83,22 @@ def score_predictions(truth: Tensor, predicted: Tensor, num_classes: int) -> Sco
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:
-    """Of several trainings scored on the same images: means of all shares; the confusion's counts are added up."""
+    """Average several trainings scored on the same images: means of all shares; the confusion's counts are added up.
+
+    Args:
+        scores: One of each training, at least one.
+
+    Returns:
+        Their mean, with the support of the first.
+
+    Example:
+        >>> import torch
+        >>> from augment.classifiers import mean_scores, score_predictions
+        >>> truth = torch.tensor([0, 1])
+        >>> scores = mean_scores([score_predictions(truth, truth, 2), score_predictions(truth, truth.flip(0), 2)])
+        >>> scores.accuracy, scores.confusion
+        (0.5, ((1, 1), (1, 1)))
+    """
 
     def mean(rows: Iterable[tuple[float, ...]]) -> tuple[float, ...]:
         return tuple(math.fsum(values) / len(scores) for values in zip(*rows, strict=True))

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from augment.datasets import ImageSet, LabelledImages
 from augment.datasets.decode import Decoded, Pixels, change_notes, decode_all
-from augment.datasets.image_set import LARGEST
 from augment.datasets.scan import SUFFIXES, list_folder, natural_key
-from augment.errors import DataError
+from augment.errors import LARGEST_SIDE, DataError
 from augment.generator import UNLABELLED
 from augment.storage.files import safe_name
 
@@ -55,7 +54,7 @@ def load_fake_images(folder: Path, real: ImageSet, *, image_size: int | None, st
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder. Pass a folder of images, or one that `augment train` saved.")
     files = _labelled_files(folder, real)
-    decoded = decode_all([path for path, _ in files], image_size, LARGEST, lambda done: None)
+    decoded = decode_all([path for path, _ in files], image_size, LARGEST_SIDE, lambda done: None)
     notes = _broken_notes(folder, files, decoded, strict)
     _check_sizes(folder, decoded, real)
     rows = [(image.pixels, label) for image, (_, label) in zip(decoded, files, strict=True) if image.pixels is not None]

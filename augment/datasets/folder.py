@@ -13,8 +13,6 @@ from torch import Tensor
 from augment.datasets.catalogue import DESCRIPTIONS
 from augment.datasets.decode import Decoded, change_notes, decode_all
 from augment.datasets.image_set import (
-    LARGEST,
-    SMALLEST,
     SPLIT_RULE,
     ImageSet,
     LabelledImages,
@@ -22,7 +20,7 @@ from augment.datasets.image_set import (
 )
 from augment.datasets.scan import Files, find_files
 from augment.datasets.search import Log
-from augment.errors import DataError
+from augment.errors import LARGEST_SIDE, SMALLEST_SIDE, DataError
 
 COMMON_LIMIT = 64
 """The largest side that all generators take; what is proposed for larger images."""
@@ -41,7 +39,7 @@ def load_folder(folder: Path, *, image_size: int | None, strict: bool, log: Log)
     sizes when there is no ``image_size``.
     """
     files = find_files(folder)
-    decoded = decode_all(files.paths, image_size, LARGEST, _progress(folder, len(files.paths), log))
+    decoded = decode_all(files.paths, image_size, LARGEST_SIDE, _progress(folder, len(files.paths), log))
     notes = [*files.notes, *_broken_notes(folder, files, decoded, strict), *change_notes(decoded)]
     _check_sizes(folder, decoded)
     rows = [row for row, image in enumerate(decoded) if image.pixels is not None]
@@ -110,12 +108,12 @@ def _check_sizes(folder: Path, decoded: Sequence[Decoded]) -> None:
         if image.pixels is not None:
             sizes[(image.pixels.shape[1], image.pixels.shape[0])] += 1
     (width, height), count = sizes.most_common(1)[0]
-    side = max(SMALLEST, min(COMMON_LIMIT, max(width, height)))
+    side = max(SMALLEST_SIDE, min(COMMON_LIMIT, max(width, height)))
     if len(sizes) > 1:
         share = f"{count:,} of {sizes.total():,}"
         problem = f"images of {len(sizes):,} sizes; the commonest is {width} x {height} ({share})"
     else:
-        problem = f"images of {width} x {height} pixels; unresized they may have {LARGEST} at most"
+        problem = f"images of {width} x {height} pixels; unresized they may have {LARGEST_SIDE} at most"
     raise DataError(f"{folder} holds {problem}. Pass --image-size {side} to resize all to {side} x {side}.")
 
 

@@ -15,9 +15,6 @@ from augment.errors import DataError
 from augment.generator import UNLABELLED, ImageSpec
 from augment.storage.hashing import tensors_hash
 
-SMALLEST, LARGEST = 8, 256
-"""Sides in pixels that a resize may ask for; LARGEST is also the limit of images that are kept as they are."""
-
 SPLIT_SEED = 0
 TEST_SHARE = 0.2
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from augment.datasets import download, vision
 from augment.datasets.catalogue import DESCRIPTIONS, FASHION_MNIST_PACKAGE, FASHION_MNIST_SYSTEM_FOLDER, IDX_SETS
 from augment.datasets.idx import read_idx_set
-from augment.datasets.image_set import LARGEST, SMALLEST, SPLIT_RULE, ImageSet, LabelledImages, stratified_split
+from augment.datasets.image_set import SPLIT_RULE, ImageSet, LabelledImages, stratified_split
 from augment.datasets.search import Attempt, Log, Parts, Unusable, first_usable, obtain, skipped
-from augment.errors import ConfigError, UsageError, unknown_name
+from augment.errors import LARGEST_SIDE, SMALLEST_SIDE, ConfigError, UsageError, unknown_name
 from augment.storage.locations import cache_folder, local_path
 
 BLOCK = 1024
@@ -61,12 +61,10 @@ def load_dataset(
         >>> load_dataset("digits", image_size=16).spec.shape
         (1, 16, 16)
     """
-    if image_size is not None and not SMALLEST <= image_size <= LARGEST:
-        raise ConfigError(f"image_size is {image_size}; it must be {SMALLEST} to {LARGEST} pixels.")
+    if image_size is not None and not SMALLEST_SIDE <= image_size <= LARGEST_SIDE:
+        raise ConfigError(f"image_size is {image_size}; it must be {SMALLEST_SIDE} to {LARGEST_SIDE} pixels.")
     name = str(name)
     if name in DESCRIPTIONS:
-        from augment.datasets.load import load_named
-
         found = load_named(name, data_dir=_folder(data_dir), offline=offline, log=log)
         return found if image_size is None else resized(found, image_size)
     path = local_path(name) if name else Path()  # which is told below, with the known names

@@ -24,13 +24,6 @@ from augment.studies.features.plan import POOL_CLASS
 class FeatureExtractor(TrainsOnArrays, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Features of a generator as a scikit-learn transformer: ``fit`` trains it without labels, ``transform`` encodes.
 
-    model: a registered generator; see ``augment models``.  generator: a saved generator's folder instead, which ``fit``
-    does not train.  t, layer, noise_draws: of the model's ``encode``, where it has them; None is its default.
-    encode_options: further ones by name.  options: of the model, as ``--set``.  steps, max_minutes: length of training,
-    instead of the model's own.  image_shape: ``(C, H, W)`` of flattened images, or ``(H, W)`` of grey ones.
-    random_state: seed of training; None trains anew each time.  device, precision: ``auto``, or as in ``--device`` and
-    ``--precision``.  verbose: progress on stderr.
-
     ``X`` is images ``(N, C, H, W)``, or ``(N, H, W)`` of grey ones, NumPy or PyTorch, uint8 in 0..255 or float in
     [0, 1] up to rounding; or a table ``(N, P)``. Rows of a table are images too: of ``image_shape``; without it s x s
     pixels where P is s², 3 x s x s where it is 3s² (s at least 8), and else the values row by row in the smallest
@@ -44,10 +37,34 @@ class FeatureExtractor(TrainsOnArrays, ClassNamePrefixFeaturesOutMixin, Transfor
     search over ``t`` and ``layer`` trains once per fold. 5% of the images are held back to choose the best weights.
     Equal seeds give equal features on a CPU with the same thread count. The global random state is left alone.
 
-    Fitted attributes: ``generator_``, ``layout_`` (how input becomes images), and for tables ``n_features_in_`` and
-    ``feature_names_in_`` as always.
+    Args:
+        model: A registered generator; see ``augment models``.
+        generator: A saved generator's folder instead, which ``fit`` does not train.
+        t: Timestep of the model's ``encode``, where it has that option; None is its default.
+        layer: Layer of the model's ``encode``, where it has that option; None is its default.
+        noise_draws: Of the model's ``encode``, where it has that option; None is its default.
+        encode_options: Further options of ``encode`` by name.
+        options: Of the model, as ``--set``.
+        steps: Length of training, instead of the model's own.
+        max_minutes: Length of training, instead of the model's own.
+        image_shape: ``(C, H, W)`` of flattened images, or ``(H, W)`` of grey ones.
+        random_state: Seed of training; None trains anew each time.
+        device: ``auto``, or as in ``--device``.
+        precision: ``auto``, or as in ``--precision``.
+        verbose: Progress on stderr.
 
-    >>> FeatureExtractor("ddpm", t=50).fit(images).transform(images)  # doctest: +SKIP
+    Attributes:
+        generator_: The trained generator.
+        layout_: How input becomes images.
+        n_features_in_: Columns of a table, as always; not for images.
+        feature_names_in_: Names of the columns of a table that has them, as always.
+
+    Example:
+        >>> from augment import FeatureExtractor, load_dataset
+        >>> images = load_dataset("digits").train.images[:60]
+        >>> extractor = FeatureExtractor("ae", options={"latent_dim": 16}, steps=5)
+        >>> extractor.fit(images).transform(images).shape
+        (60, 16)
     """
 
     def __init__(
@@ -84,10 +101,19 @@ class FeatureExtractor(TrainsOnArrays, ClassNamePrefixFeaturesOutMixin, Transfor
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train the generator on ``X``; ``y`` is accepted and ignored, as features must not know labels.
+        """Train the generator.
 
-        Raises UsageError for an unknown model or an option of ``encode`` that it does not have, ConfigError for values
-        of options, InvalidImages (a ValueError) for ``X``; all before anything is trained.
+        Args:
+            X: Images, or a table of them.
+            y: Accepted and ignored, as features must not know labels.
+
+        Returns:
+            The extractor itself.
+
+        Raises:
+            UsageError: For an unknown model or an option of ``encode`` that it does not have.
+            ConfigError: For values of options.
+            InvalidImages: A ValueError, for ``X``; as all of these before anything is trained.
         """
         saved = self._saved()
         array = self._array(X, reset=True)
@@ -103,7 +129,14 @@ class FeatureExtractor(TrainsOnArrays, ClassNamePrefixFeaturesOutMixin, Transfor
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Features ``(N, D)`` float32 of ``X``, which has the form it had in ``fit``."""
+        """Encode images.
+
+        Args:
+            X: Of the form that it had in ``fit``.
+
+        Returns:
+            Features ``(N, D)`` float32.
+        """
         check_is_fitted(self, "generator_")
         return self._encoded(self.generator_, self.layout_.images(self._array(X, reset=False)))
 

@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from augment.datasets.image_set import SMALLEST
-from augment.errors import DataError
+from augment.errors import SMALLEST_SIDE, DataError
 
 Shape = tuple[int, int, int]
 
@@ -148,9 +147,9 @@ def as_shape(given: Sequence[int]) -> Shape:
 def guessed_shape(columns: int) -> Shape:
     """A shape that holds ``columns`` values: colour where that fits exactly, else grey; square, at least 8 x 8."""
     side = math.isqrt(columns // 3)
-    if side >= SMALLEST and 3 * side**2 == columns:
+    if side >= SMALLEST_SIDE and 3 * side**2 == columns:
         return 3, side, side
-    side = max(SMALLEST, _side(columns))
+    side = max(SMALLEST_SIDE, _side(columns))
     return 1, side, side
 
 
@@ -164,7 +163,7 @@ def _of_images(array: NDArray[Any]) -> Shape:
     shape = array.shape if array.ndim == 4 else (array.shape[0], 1, *array.shape[1:])
     if array.ndim not in (3, 4) or not array.size:
         raise InvalidImages(f"Images are (N, C, H, W) or (N, H, W), at least one; these are {array.shape}.")
-    if shape[3] < min(shape[1], SMALLEST):  # no generator takes images as narrow as that
+    if shape[3] < min(shape[1], SMALLEST_SIDE):  # no generator takes images as narrow as that
         alpha = ALPHA.get(shape[3])
         chosen, why = ("", "") if alpha is None else (f"[..., :{shape[3] - 1}]", f", without alpha if that is {alpha}")
         raise InvalidImages(

@@ -43,21 +43,7 @@ DEFAULT = with_options(Partial, "")
 class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
     """Over-sampling with a generator, as imbalanced-learn does it: ``fit_resample`` trains it and adds what it makes.
 
-    model: a registered generator that follows classes; see ``augment models``.  generator: a saved one's folder
-    instead, which is not trained; its classes are found by name, or are the numbers from 0.  options: of the model, as
-    ``--set``.  steps, max_minutes: length of training, instead of the model's own.  image_shape: ``(C, H, W)`` of
-    flattened images, or ``(H, W)`` of grey ones.  random_state: seed of training and of drawing; None makes both anew
-    each time.  device, precision: ``auto``, or as in ``--device`` and ``--precision``.  verbose: progress on stderr.
-
-    How many images a class gets is said in one of two ways, and both together are an error:
-
-    strategy: as ``--strategy``: ``balance``, ``partial:share=0.5,cap=5`` or ``ratio:ratio=1``; None is ``partial``,
-    half of what a class lacks to the largest and at most 5 for each real image, as more do harm when the generator knew
-    few.  sampling_strategy: as of every over-sampler of imbalanced-learn: ``"minority"``, ``"not majority"``,
-    ``"not minority"``, ``"all"``, the wanted ratio of two classes, a dict of classes and wanted totals, or a function
-    of ``y`` that returns one. ``"auto"`` leaves it to ``strategy``; for classes of equal size, as other samplers make
-    them, write ``sampling_strategy="not majority"`` or ``strategy="balance"``.
-
+    How many images a class gets is said by ``strategy`` or by ``sampling_strategy``, and both together are an error.
     With either way ``strategy`` may also hold what images are made from and a filter, joined by ``+``:
     ``"partial-noise:strength=0.5+teacher"``. The teachers are trained anew by every fit; where they keep too few, a
     warning says so.
@@ -71,12 +57,46 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
     back to choose the best weights. Equal seeds give equal results on a CPU with the same thread count. The global
     random state is left alone.
 
-    Fitted attributes: ``sampling_strategy_`` (class -> images wanted), ``is_synthetic_`` bool and
-    ``parent_indices_`` int64, both of the result's length (the row of ``X`` that an image was made from: a real one's
-    own, -1 of an image drawn from noise), ``filter_summary_`` (what the teachers refused, None without them),
-    ``generator_``, ``layout_`` (how rows become images), and for tables ``n_features_in_`` and ``feature_names_in_``.
+    Args:
+        model: A registered generator that follows classes; see ``augment models``.
+        strategy: As ``--strategy``: ``balance``, ``partial:share=0.5,cap=5`` or ``ratio:ratio=1``; None is ``partial``,
+            half of what a class lacks to the largest and at most 5 for each real image, as more do harm when the
+            generator knew few.
+        sampling_strategy: As of every over-sampler of imbalanced-learn: ``"minority"``, ``"not majority"``,
+            ``"not minority"``, ``"all"``, the wanted ratio of two classes, a dict of classes and wanted totals, or a
+            function of ``y`` that returns one. ``"auto"`` leaves it to ``strategy``; for classes of equal size, as
+            other samplers make them, write ``sampling_strategy="not majority"`` or ``strategy="balance"``.
+        generator: A saved generator's folder instead of ``model``, which is not trained; its classes are found by name,
+            or are the numbers from 0.
+        options: Of the model, as ``--set``.
+        steps: Length of training, instead of the model's own.
+        max_minutes: Length of training, instead of the model's own.
+        image_shape: ``(C, H, W)`` of flattened images, or ``(H, W)`` of grey ones.
+        random_state: Seed of training and of drawing; None makes both anew each time.
+        device: ``auto``, or as in ``--device``.
+        precision: ``auto``, or as in ``--precision``.
+        verbose: Progress on stderr.
 
-    >>> images, labels = SyntheticSampler("dvae", strategy="balance").fit_resample(images, labels)  # doctest: +SKIP
+    Attributes:
+        sampling_strategy_: Class -> images wanted.
+        is_synthetic_: Bool, of the result's length.
+        parent_indices_: Int64, of the result's length: the row of ``X`` that an image was made from, a real one's own,
+            -1 of an image drawn from noise.
+        filter_summary_: What the teachers refused, None without them.
+        generator_: The trained generator.
+        layout_: How rows become images.
+        n_features_in_: Columns of a table; not for images.
+        feature_names_in_: Names of the columns of a table that has them.
+
+    Example:
+        >>> import torch
+        >>> from augment import SyntheticSampler, load_dataset
+        >>> train = load_dataset("digits").train
+        >>> few = torch.cat([(train.labels == label).nonzero()[:n, 0] for label, n in enumerate([30, 10])])
+        >>> sampler = SyntheticSampler("vae", strategy="balance", steps=5)
+        >>> images, labels = sampler.fit_resample(train.images[few], train.labels[few])
+        >>> images.shape, labels.bincount().tolist(), int(sampler.is_synthetic_.sum())
+        (torch.Size([60, 1, 8, 8]), [30, 30], 20)
     """
 
     def __init__(
@@ -109,7 +129,15 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Check the input and count what is wanted of each class, without training; ``fit_resample`` does it all."""
+        """Check the input and count what is wanted of each class, without training; ``fit_resample`` does it all.
+
+        Args:
+            X: Images, or a table of them.
+            y: Classes ``(N,)``.
+
+        Returns:
+            The sampler itself.
+        """
         self._validate_params()
         y = _off_torch(y)
         check_labels(y)
@@ -119,11 +147,20 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         return self
 
     def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """``X`` and ``y`` with the synthetic rows below.
+        """Train the generator and add what it makes.
 
-        Raises UsageError for an unknown model or contradictory strategies, ConfigError for values of options and for a
-        model that does not follow classes, InvalidImages (a ValueError) for ``X``, ValueError for ``y`` and
-        ``sampling_strategy``; all before anything is trained.
+        Args:
+            X: Images, or a table of them.
+            y: Classes ``(N,)``.
+
+        Returns:
+            ``X`` and ``y`` with the synthetic rows below.
+
+        Raises:
+            UsageError: For an unknown model or contradictory strategies.
+            ConfigError: For values of options and for a model that does not follow classes.
+            InvalidImages: A ValueError, for ``X``.
+            ValueError: For ``y`` and ``sampling_strategy``; as all of these before anything is trained.
         """
         labels = _off_torch(y)
         check_labels(labels)

@@ -35,6 +35,17 @@ class Floor:
     """Mean of a score over halvings of real images, and the bounds that hold 95% of them.
 
     A score between the bounds is what other real images have, too: it does not tell samples from them.
+
+    Attributes:
+        mean: Over the halvings.
+        low: 2.5% of them are below.
+        high: 2.5% of them are above.
+
+    Example:
+        >>> from augment.metrics.fidelity import Floor
+        >>> floor = Floor(mean=4.1, low=3.8, high=4.6)
+        >>> floor.low <= 4.5 <= floor.high
+        True
     """
 
     mean: float
@@ -43,7 +54,22 @@ class Floor:
 
 
 def floor(score: Callable[[Tensor, Tensor], float], features: Tensor, reference: int) -> Floor:
-    """The floor of ``score`` of two sets of features: ``(N, D)`` of real images, ``reference`` of them in the first."""
+    """The floor of a score of two sets of features.
+
+    Args:
+        score: Of two sets ``(N, D)``, the reference first.
+        features: Of real images, ``(N, D)``.
+        reference: How many of them are in the first set of each halving.
+
+    Returns:
+        Mean and bounds over 20 halvings, or over 5 where D is above 512.
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.fidelity import floor
+        >>> floor(lambda first, second: float(len(second)), torch.zeros(10, 2), reference=6)
+        Floor(mean=4.0, low=4.0, high=4.0)
+    """
     several = HALVINGS if features.shape[1] <= MANY_FEATURES else FEW_HALVINGS
     found = [score(features[first], features[second]) for first, second in halvings(len(features), reference, several)]
     values = torch.tensor(found, dtype=torch.float64)
@@ -52,11 +78,24 @@ def floor(score: Callable[[Tensor, Tensor], float], features: Tensor, reference:
 
 
 def halvings(count: int, reference: int, several: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows of the two parts of each halving of ``count``, ``reference`` of them in the first; always the same ones.
+    """Rows of the two parts of each halving; always the same ones.
 
     Classes fall to either part by chance, as they do for samples and the images that these are compared with. Halves
     with equal classes are nearer to each other than two samples can be expected to be: their KID is below 0 on average,
     and other real images look as if they were none.
+
+    Args:
+        count: Rows in all.
+        reference: How many of them are in the first part.
+        several: Number of halvings.
+
+    Yields:
+        Int64 ``(reference,)`` and ``(count - reference,)``.
+
+    Example:
+        >>> from augment.metrics.fidelity import halvings
+        >>> [(len(first), len(second)) for first, second in halvings(10, reference=6, several=2)]
+        [(6, 4), (6, 4)]
     """
     shuffles = torch_rng(0, "halvings")
     for _ in range(several):
@@ -84,13 +123,32 @@ FEWEST_FOR_KID = 4
 class SampleImages:
     """Samples and the real images that they are scored against: what each score of a set is computed from.
 
-    real, fake: reference and samples, uint8 ``(N, C, H, W)`` of one shape.  held_out: real images that are not in
-    ``real``, for the floors; None leaves these out. If they and the samples differ in number, the larger set is cut by
-    a seeded draw, because FID and PRDC depend on n.  fake_labels, held_out_labels: int64 ``(N,)``, for what looks at
-    classes.  train: all that the generator was trained on, for memorisation.  restored: reconstructions of the first of
-    ``held_out``, float32 in [0, 1].
+    Every score depends on these alone. If the held-out images and the samples differ in number, the larger set is cut
+    by a seeded draw, because FID and PRDC depend on n.
 
-    Every score depends on these alone. Raises DataError for an empty set, another type or images of different shapes.
+    Attributes:
+        real: The reference, uint8 ``(N, C, H, W)``.
+        fake: Samples, uint8 ``(N, C, H, W)`` of the same shape.
+        held_out: Real images that are not in ``real``, for the floors; None leaves these out.
+        extractor: Turns images into features.
+        seed: Of all draws.
+        fake_labels: Int64 ``(N,)``, for what looks at classes.
+        held_out_labels: Int64 ``(N,)``, for what looks at classes.
+        train: All that the generator was trained on, for memorisation.
+        restored: Reconstructions of the first of ``held_out``, float32 in [0, 1].
+
+    Raises:
+        DataError: For an empty set, another type or images of different shapes.
+
+    Example:
+        >>> from augment import load_dataset
+        >>> from augment.metrics.extractors import load_extractor
+        >>> from augment.metrics.fidelity import SampleImages
+        >>> images = load_dataset("digits").train.images
+        >>> real, fake, held_out = images[:40], images[40:80], images[80:110]
+        >>> sample = SampleImages(real, fake, held_out, load_extractor("digits", 1), seed=0)
+        >>> sample.n, sample.samples.shape, sample.fid().reason
+        (30, torch.Size([30, 64]), '30 images are too few for FID on 64 features (needs 128); KID is unbiased.')
     """
 
     real: Tensor
@@ -239,7 +297,22 @@ class SampleImages:
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    """Fréchet distance of two Gaussians fitted to features ``(N, D)``; at least 0."""
+    """Fréchet distance of two Gaussians fitted to features.
+
+    Args:
+        real: ``(N, D)``.
+        fake: ``(M, D)``.
+
+    Returns:
+        At least 0.
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.fidelity import frechet_distance
+        >>> features = torch.eye(4)
+        >>> round(frechet_distance(features, features + 1), 3)  # the means are 2 apart
+        4.0
+    """
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
     statistics = [fid_features_to_statistics(features.double()) for features in (real, fake)]
@@ -248,7 +321,24 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
 
 def kernel_distance(real: Tensor, fake: Tensor, *, seed: int) -> tuple[float, float]:
-    """KID of features ``(N, D)`` and its standard deviation over random subsets; both sets need at least 4 rows."""
+    """KID of features, and its standard deviation over random subsets.
+
+    Args:
+        real: ``(N, D)``, at least 4 rows.
+        fake: ``(M, D)``, at least 4 rows.
+        seed: Of the subsets.
+
+    Returns:
+        The mean over subsets, and the standard deviation.
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.fidelity import kernel_distance
+        >>> features = torch.eye(8)
+        >>> near, far = (kernel_distance(features, features + shift, seed=0)[0] for shift in (0.0, 2.0))
+        >>> near < far
+        True
+    """
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
     found = kid_features_to_metric(
@@ -263,7 +353,23 @@ def kernel_distance(real: Tensor, fake: Tensor, *, seed: int) -> tuple[float, fl
 
 
 def precision_recall(real: Tensor, fake: Tensor, *, neighbours: int = PRECISION_NEIGHBOURS) -> tuple[float, float]:
-    """Share of samples inside the real manifold, and of real images inside the samples'; features ``(N, D)``."""
+    """Share of samples inside the real manifold, and of real images inside the samples'.
+
+    Args:
+        real: Features ``(N, D)``.
+        fake: Features ``(M, D)``.
+        neighbours: k, whose distance is the radius of a neighbourhood.
+
+    Returns:
+        Precision and recall, in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.fidelity import precision_recall
+        >>> real = torch.arange(8.0)[:, None]
+        >>> precision_recall(real, real), precision_recall(real, real + 100)
+        ((1.0, 1.0), (0.0, 0.0))
+    """
     from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
     found = prc_features_to_metric(fake, real, prc_neighborhood=neighbours, verbose=False)
@@ -271,7 +377,21 @@ def precision_recall(real: Tensor, fake: Tensor, *, neighbours: int = PRECISION_
 
 
 def neighbour_radii(real: Tensor, *, neighbours: int = DENSITY_NEIGHBOURS) -> Tensor:
-    """Distance of each row of features ``(N, D)`` to its k-th nearest other row, ``(N,)`` float64."""
+    """Distance of each row to its k-th nearest other row.
+
+    Args:
+        real: Features ``(N, D)``.
+        neighbours: k, below N.
+
+    Returns:
+        ``(N,)`` float64.
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.fidelity import neighbour_radii
+        >>> neighbour_radii(torch.tensor([[0.0], [1.0], [3.0]]), neighbours=1).tolist()
+        [1.0, 1.0, 2.0]
+    """
     nearest = torch.cdist(real.double(), real.double()).topk(neighbours + 1, largest=False, sorted=False)
     return nearest.values.amax(dim=1)
 
@@ -279,10 +399,24 @@ def neighbour_radii(real: Tensor, *, neighbours: int = DENSITY_NEIGHBOURS) -> Te
 def density_coverage(
     real: Tensor, radii: Tensor, fake: Tensor, *, neighbours: int = DENSITY_NEIGHBOURS
 ) -> tuple[float, float]:
-    """Density and coverage (Naeem et al. 2020, arXiv:2002.09797) of features ``(N, D)``.
+    """Density and coverage (Naeem et al. 2020, arXiv:2002.09797) of features.
 
-    Density: real neighbourhoods a sample lies in, over k, averaged; may exceed 1. Coverage: share of real images with a
-    sample in their neighbourhood, in [0, 1]. ``radii``: of the neighbourhoods, from :func:`neighbour_radii`.
+    Args:
+        real: Features ``(N, D)``.
+        radii: Of the neighbourhoods of ``real``, ``(N,)``, from :func:`neighbour_radii`.
+        fake: Features ``(M, D)``.
+        neighbours: k of ``radii``.
+
+    Returns:
+        Density: real neighbourhoods a sample lies in, over k, averaged; may exceed 1. Coverage: share of real images
+        with a sample in their neighbourhood, in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.fidelity import density_coverage, neighbour_radii
+        >>> real, fake = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.5], [3.0]])
+        >>> density_coverage(real, neighbour_radii(real, neighbours=1), fake, neighbours=1)
+        (1.5, 1.0)
     """
     inside = torch.cdist(real.double(), fake.double()) <= radii[:, None]
     return inside.sum(dim=0).double().mean().item() / neighbours, inside.any(dim=1).double().mean().item()

@@ -23,16 +23,27 @@ NEAR_COPY_RATIO = 1 / 3
 
 @dataclass(frozen=True)
 class Memorisation:
-    """How ``n`` samples lie to the training images, against ``n_held_out`` real images the generator never saw.
+    """How samples lie to the training images, against real images the generator never saw.
 
-    share: probability that a sample is nearer to its nearest training image than a held-out image is to its own, ties
-    counting half. 0.5: as far away as unseen images; 1: always nearer. It is the statistic of the data-copying test of
-    Meehan, Chaudhuri and Dasgupta (2020, arXiv:2004.05675). Blurry samples, too, are near to everything: read it
-    together with the copies.
-    z: its standardised form; above 3 the difference is not chance.
-    exact_copies: samples equal to a training image in every pixel.
-    near_copies: samples three times nearer to one training image than to any other, exact copies included.
-    near_copies_held_out: share of held-out images for which that is so; the floor of ``near_copies / n``.
+    Attributes:
+        n: Samples.
+        n_held_out: Real images the generator never saw.
+        share: Probability that a sample is nearer to its nearest training image than a held-out image is to its own,
+            ties counting half. 0.5: as far away as unseen images; 1: always nearer. It is the statistic of the
+            data-copying test of Meehan, Chaudhuri and Dasgupta (2020, arXiv:2004.05675). Blurry samples, too, are near
+            to everything: read it together with the copies.
+        z: The standardised form of ``share``; above 3 the difference is not chance.
+        exact_copies: Samples equal to a training image in every pixel.
+        near_copies: Samples three times nearer to one training image than to any other, exact copies included.
+        near_copies_held_out: Share of held-out images for which that is so; the floor of ``near_copies / n``.
+
+    Example:
+        >>> from augment import load_dataset
+        >>> from augment.metrics.memorisation import memorisation
+        >>> digits = load_dataset("digits")
+        >>> found = memorisation(digits.train.images, held_out=digits.test.images, fake=digits.train.images[:50])
+        >>> found.n, found.n_held_out, found.exact_copies, found.share
+        (50, 359, 50, 1.0)
     """
 
     n: int
@@ -45,20 +56,50 @@ class Memorisation:
 
 
 def nearest(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
-    """For each query its nearest gallery image: index ``(N,)`` int64 and distance ``(N,)`` float32.
+    """Find the nearest gallery image of each query.
 
-    queries, gallery: uint8 ``(N, C, H, W)`` and ``(M, C, H, W)``. The distance is the root mean square difference per
-    pixel, in [0, 1]; it is exact, 0 only for equal images. Raises DataError for another type, unequal shapes or an
-    empty set.
+    Args:
+        queries: Uint8 ``(N, C, H, W)``.
+        gallery: Uint8 ``(M, C, H, W)``.
+
+    Returns:
+        Index ``(N,)`` int64 and distance ``(N,)`` float32. The distance is the root mean square difference per pixel,
+        in [0, 1]; it is exact, 0 only for equal images.
+
+    Raises:
+        DataError: For another type, unequal shapes or an empty set.
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.memorisation import nearest
+        >>> greys = torch.tensor([0, 100, 255], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 1, 8, 8)
+        >>> index, distance = nearest(greys[1:], greys[[0, 2]])
+        >>> index.tolist(), [round(100 * value) for value in distance.tolist()]
+        ([0, 1], [39, 0])
     """
     index, distance = _nearest(queries, gallery, count=1)
     return index[:, 0], distance[:, 0]
 
 
 def pixel_copies(queries: Tensor, gallery: Tensor) -> Tensor:
-    """Which queries, bool ``(N,)``, are near copies of a gallery image, exact copies included.
+    """Tell which queries are near copies of a gallery image, exact copies included.
 
-    queries, gallery: as for :func:`nearest`. A gallery of one image has only exact copies.
+    Args:
+        queries: Uint8 ``(N, C, H, W)``.
+        gallery: Uint8 ``(M, C, H, W)``; one image alone has only exact copies.
+
+    Returns:
+        Bool ``(N,)``.
+
+    Raises:
+        DataError: For another type, unequal shapes or an empty set.
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.memorisation import pixel_copies
+        >>> greys = torch.tensor([0, 10, 100, 200], dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 1, 8, 8)
+        >>> pixel_copies(greys[1:3], greys[[0, 3]]).tolist()  # 10 is a copy of 0, and 100 lies between two
+        [True, False]
     """
     return _near_copies(_nearest(queries, gallery, count=2)[1])
 
@@ -73,12 +114,31 @@ def memorisation(
 ) -> Memorisation:
     """Compare the distances of samples and of held-out images to their nearest training images.
 
-    train, held_out, fake: uint8 ``(N, C, H, W)``; ``train`` is all that the generator was trained on. With both labels,
-    int64 ``(N,)``, samples are compared with held-out images of their own class, and classes weigh as their samples do:
-    needed where the classes of the two sets differ in frequency, because classes differ in how close their images lie.
-    Samples of a class without held-out images are then left out of ``share``.
+    With both labels, samples are compared with held-out images of their own class, and classes weigh as their samples
+    do: needed where the classes of the two sets differ in frequency, because classes differ in how close their images
+    lie. Samples of a class without held-out images are then left out of ``share``.
 
-    Raises DataError for empty sets, another type or unequal shapes.
+    Args:
+        train: Uint8 ``(N, C, H, W)``, all that the generator was trained on.
+        held_out: Uint8, real images that it never saw.
+        fake: Uint8, the samples.
+        held_out_labels: Int64, one for each held-out image.
+        fake_labels: Int64, one for each sample.
+
+    Returns:
+        Shares and counts.
+
+    Raises:
+        DataError: For empty sets, another type or unequal shapes.
+
+    Example:
+        >>> from augment import load_dataset
+        >>> from augment.metrics.memorisation import memorisation
+        >>> digits = load_dataset("digits")
+        >>> train, held_out = digits.train.images, digits.test.images
+        >>> labels = {"held_out_labels": digits.test.labels, "fake_labels": digits.test.labels}
+        >>> memorisation(train, held_out, fake=held_out, **labels).share  # as far away as unseen images
+        0.5
     """
     if len(held_out) == 0 or len(fake) == 0:
         raise DataError(f"Memorisation needs samples and held-out images; got {len(fake)} and {len(held_out)}.")

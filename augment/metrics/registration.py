@@ -16,11 +16,24 @@ LAYERS = ("features", "logits")
 
 
 def register(extractor: Extractor) -> str:
-    """Register ``extractor`` with torch-fidelity and return its name there, such as ``augment-mnist-1a2b3c4d``.
+    """Register an extractor with torch-fidelity, once however often it is called.
 
     The name holds the weights' hash, so the same extractor is registered once and two different ones never clash. To be
     used as ``calculate_metrics(feature_extractor=name, cuda=False, cache=False, verbose=False, ...)``; FID, KID and
     precision/recall use the layer ``features``, the inception score ``logits``.
+
+    Args:
+        extractor: A network with a name and the hash of its weights.
+
+    Returns:
+        Its name there, such as ``augment-mnist-1a2b3c4d``.
+
+    Example:
+        >>> from augment.metrics.extractors import load_extractor
+        >>> from augment.metrics.registration import register
+        >>> extractor = load_extractor("digits", channels=1)
+        >>> register(extractor) == f"augment-digits-{extractor.sha256[:8]}"
+        True
     """
     from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 

@@ -18,9 +18,17 @@ if TYPE_CHECKING:
 class Score:
     """A score of samples, and what it is for real images.
 
-    value: None where it cannot be told, as ``reason`` says.  floor: of other real images, equally many; None where
-    there is no such thing.  floor_range: bounds that hold 95% of the floors of many halvings of the real images.
-    std: deviation over the subsets that it is a mean of.
+    Attributes:
+        value: None where it cannot be told, as ``reason`` says.
+        floor: Of other real images, equally many; None where there is no such thing.
+        floor_range: Bounds that hold 95% of the floors of many halvings of the real images.
+        std: Deviation over the subsets that it is a mean of.
+        reason: Why there is no value.
+
+    Example:
+        >>> from augment.metrics.scores import Score
+        >>> Score(4.5, floor=4.1, floor_range=(3.8, 4.6)).like_real
+        True
     """
 
     value: int | float | None = None
@@ -39,12 +47,24 @@ class Score:
 class ScoreKind:
     """A row of :data:`SCORES`.
 
-    name: in documents and columns.  title: as people write it.  better: which way.  meaning: what it says, in a few
-    words.  compute: from the images and their features; None where it does not apply at all.  by: what it rests on. A
-    score by the ``extractor``'s features means nothing beside that of another extractor, or of another number of
-    images; one of ``reconstructions`` is of held-out images that a generator restored.  parts: fields of
-    :class:`Score` that it has besides ``value``.  unit: shown scores are multiplied by it, which the title then says.
-    form: how it is written.  floor: of real images, by definition.
+    Attributes:
+        name: In documents and columns.
+        title: As people write it.
+        better: Which way, "lower" or "higher".
+        meaning: What it says, in a few words.
+        compute: From the images and their features; None where it does not apply at all.
+        by: What it rests on. A score by the ``extractor``'s features means nothing beside that of another extractor, or
+            of another number of images; one of ``reconstructions`` is of held-out images that a generator restored.
+        parts: Fields of :class:`Score` that it has besides ``value``.
+        unit: Shown scores are multiplied by it, which the title then says.
+        form: How it is written, a format specification.
+        floor: Of real images, by definition.
+
+    Example:
+        >>> from augment.metrics.scores import SCORES
+        >>> (kid,) = [kind for kind in SCORES if kind.name == "kid"]
+        >>> kid.heading, kid.text(0.0125)
+        ('KID x 1000 ↓', '12.50')
     """
 
     name: str
@@ -172,8 +192,18 @@ NO_SCORE = Score()
 class FidelityScores:
     """All scores of one set of samples.
 
-    extractor, extractor_sha256: name and weights of the network.  n: samples scored, and real images of the floors.
-    n_reference: real images that they are compared with.  scores: by the names of :data:`SCORES`.
+    Attributes:
+        extractor: Name of the network.
+        extractor_sha256: Its weights.
+        n: Samples scored, and real images of the floors.
+        n_reference: Real images that they are compared with.
+        scores: By the names of :data:`SCORES`.
+
+    Example:
+        >>> from augment.metrics.scores import FidelityScores, Score
+        >>> scores = FidelityScores("digits", "00ff" * 16, n=300, n_reference=1000, scores={"fid": Score(4.5)})
+        >>> scores["fid"].value, scores["kid"].value, scores.measured_by
+        (4.5, None, 'digits (00ff00ff), 300 samples against 1,000 real images')
     """
 
     extractor: str
@@ -216,7 +246,20 @@ class FidelityScores:
 
 
 def nested(document: Any) -> Any:
-    """What :meth:`FidelityScores.to_json` wrote, by the fields of the class, for whoever checks them."""
+    """What :meth:`FidelityScores.to_json` wrote, by the fields of the class, for whoever checks them.
+
+    Args:
+        document: The section of a document; what is no mapping stays as it is.
+
+    Returns:
+        The document with ``scores`` by name.
+
+    Example:
+        >>> from augment.metrics.scores import FidelityScores, Score, nested
+        >>> scores = FidelityScores("digits", "00ff" * 16, n=300, n_reference=1000, scores={"is": Score(7.5)})
+        >>> nested(scores.to_json())["scores"]
+        {'is': {'value': 7.5}}
+    """
     if not isinstance(document, Mapping):
         return document
     scores = {}
@@ -229,7 +272,25 @@ def nested(document: Any) -> Any:
 
 
 def compute_scores(images: SampleImages) -> FidelityScores:
-    """Every score of :data:`SCORES`; equal images, equal scores."""
+    """Compute every score of :data:`SCORES`; equal images, equal scores.
+
+    Args:
+        images: Samples, and the real images that they are scored against.
+
+    Returns:
+        Those that could be computed, by name.
+
+    Example:
+        >>> from augment import load_dataset
+        >>> from augment.metrics.extractors import load_extractor
+        >>> from augment.metrics.fidelity import SampleImages
+        >>> from augment.metrics.scores import compute_scores
+        >>> train = load_dataset("digits").train.images
+        >>> images = SampleImages(train[:50], train[50:100], train[100:150], load_extractor("digits", 1), seed=0)
+        >>> scores = compute_scores(images)
+        >>> scores.n, "precision" in scores.scores, "memorisation" in scores.scores  # which needs all of ``train``
+        (50, True, False)
+    """
     found = ((kind.name, kind.compute(images)) for kind in SCORES)
     scores = {name: score for name, score in found if score is not None and score != NO_SCORE}
     return FidelityScores(images.extractor.name, images.extractor.sha256, images.n, len(images.real), scores)

@@ -23,9 +23,24 @@ HIGHEST_PSNR = 100.0
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity of each pair of pictures (Wang et al. 2004), ``(N,)`` float32, at most 1.
+    """Structural similarity of each pair of pictures (Wang et al. 2004).
 
-    a, b: ``(N, C, H, W)`` float32 in [0, 1], at least 2 x 2. Raises DataError for anything else.
+    Args:
+        a: ``(N, C, H, W)`` float32 in [0, 1], at least 2 x 2.
+        b: The same shape and type.
+
+    Returns:
+        ``(N,)`` float32, at most 1.
+
+    Raises:
+        DataError: For anything else.
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.similarity import ssim
+        >>> images = torch.rand(2, 1, 28, 28)
+        >>> torch.allclose(ssim(images, images), torch.ones(2), atol=1e-4)
+        True
     """
     from pytorch_msssim import ssim as reference_ssim
 
@@ -36,7 +51,20 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ms_ssim_levels(height: int, width: int) -> int:
-    """Scales :func:`ms_ssim_reduced` uses for a size: 1 below 22 pixels, 2 at 28 and 32, 3 at 64, 5 from 161."""
+    """Scales :func:`ms_ssim_reduced` uses for a size: 1 below 21 pixels, 2 at 28 and 32, 3 at 64, 5 from 161.
+
+    Args:
+        height: In pixels.
+        width: In pixels; the shorter side counts.
+
+    Returns:
+        1 to 5.
+
+    Example:
+        >>> from augment.metrics.similarity import ms_ssim_levels
+        >>> [ms_ssim_levels(side, side) for side in (20, 28, 64, 161)]
+        [1, 2, 3, 5]
+    """
     side, levels = min(height, width), 1
     while levels < len(SCALE_WEIGHTS) and (side + 1) // 2 >= WINDOW:
         side, levels = (side + 1) // 2, levels + 1
@@ -44,13 +72,28 @@ def ms_ssim_levels(height: int, width: int) -> int:
 
 
 def ms_ssim_reduced(a: Tensor, b: Tensor) -> Tensor:
-    """Multi-scale SSIM (Wang et al. 2003) with as many scales as the size allows, ``(N,)`` float32 in [0, 1].
+    """Multi-scale SSIM (Wang et al. 2003) with as many scales as the size allows.
 
     The published five scales need 161 pixels; here their number is :func:`ms_ssim_levels` and the weights of the scales
     used are made to sum to 1, so values of different sizes are not comparable. With one scale it is SSIM, with five it
     is the published measure. Negative structure counts as 0.
 
-    a, b: ``(N, C, H, W)`` float32 in [0, 1]. Raises DataError for anything else.
+    Args:
+        a: ``(N, C, H, W)`` float32 in [0, 1].
+        b: The same shape and type.
+
+    Returns:
+        ``(N,)`` float32 in [0, 1].
+
+    Raises:
+        DataError: For anything else.
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.similarity import ms_ssim_reduced
+        >>> images = torch.rand(2, 3, 32, 32)
+        >>> torch.allclose(ms_ssim_reduced(images, images), torch.ones(2), atol=1e-4)
+        True
     """
     _check(a, b)
     (n, channels), weights = a.shape[:2], torch.tensor(SCALE_WEIGHTS[: ms_ssim_levels(*a.shape[2:])])
@@ -64,9 +107,24 @@ def ms_ssim_reduced(a: Tensor, b: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each pair in dB, ``(N,)`` float32, at most 100 (equal pictures).
+    """Peak signal-to-noise ratio of each pair of pictures.
 
-    a, b: ``(N, C, H, W)`` float32 in [0, 1]. Raises DataError for anything else.
+    Args:
+        a: ``(N, C, H, W)`` float32 in [0, 1].
+        b: The same shape and type.
+
+    Returns:
+        dB ``(N,)`` float32, at most 100 (equal pictures).
+
+    Raises:
+        DataError: For anything else.
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.similarity import psnr
+        >>> black = torch.zeros(2, 1, 8, 8)
+        >>> psnr(black, black + 0.1).round().tolist(), psnr(black, black).round().tolist()
+        ([20.0, 20.0], [100.0, 100.0])
     """
     _check(a, b)
     error = (a - b).square().flatten(1).mean(dim=1)
@@ -76,10 +134,26 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 def ssim_diversity(images: Tensor, labels: Tensor, *, pairs: int = 1000, seed: int = 0) -> float | None:
     """Mean SSIM of random pairs of different pictures of one class; lower is more diverse (Odena et al. 2017).
 
-    Every class with at least two pictures counts alike, with ``pairs`` in all spread over them; None where there is no
-    such class. Compare with the same number for real images: far above it, samples collapse; far below, they are noise.
+    Every class with at least two pictures counts alike. Compare with the same number for real images: far above it,
+    samples collapse; far below, they are noise. Source: arXiv:1610.09585, section 4.2 (with MS-SSIM).
 
-    images: uint8 ``(N, C, H, W)``.  labels: int64 ``(N,)``.  Source: arXiv:1610.09585, section 4.2 (with MS-SSIM).
+    Args:
+        images: Uint8 ``(N, C, H, W)``.
+        labels: Int64 ``(N,)``.
+        pairs: In all, spread over the classes.
+        seed: Of the pairs.
+
+    Returns:
+        At most 1; None where no class has two pictures.
+
+    Example:
+        >>> import torch
+        >>> from augment.metrics.similarity import ssim_diversity
+        >>> collapsed = torch.full((4, 1, 28, 28), 128, dtype=torch.uint8)
+        >>> round(ssim_diversity(collapsed, torch.tensor([0, 0, 1, 1])), 3)
+        1.0
+        >>> ssim_diversity(collapsed, torch.arange(4)) is None
+        True
     """
     own = torch_rng(seed, "pairs")
     members = [index for label in labels.unique() if len(index := (labels == label).nonzero().flatten()) > 1]

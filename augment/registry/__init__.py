@@ -25,9 +25,21 @@ GROUP = "augment.generators"
 
 @dataclass(frozen=True)
 class PluginEntry:
-    """One registered name: where it points, which distribution brought it, and the first line of its module.
+    """One registered name, as far as it is known without importing anything.
 
-    problem: why it cannot be used, as far as can be told without importing it; empty where nothing is wrong.
+    Attributes:
+        name: As registered.
+        target: Where it points, ``module:class``.
+        distribution: Which distribution brought it.
+        version: Of that distribution.
+        summary: The first line of the module's docstring.
+        problem: Why it cannot be used, as far as can be told without importing it; empty where nothing is wrong.
+
+    Example:
+        >>> from augment.registry import entries
+        >>> (entry,) = [entry for entry in entries() if entry.name == "vae"]
+        >>> entry.target, entry.distribution, entry.problem
+        ('augment.plugins.vae:VAE', 'augment-toolkit', '')
     """
 
     name: str
@@ -58,7 +70,19 @@ def _unique(entries: Iterable[EntryPoint]) -> dict[str, EntryPoint]:
 
 
 def registered() -> dict[str, EntryPoint]:
-    """All registered generators by name, without importing any."""
+    """All registered generators, without importing any.
+
+    Returns:
+        Their entry points by name, in alphabetical order.
+
+    Raises:
+        PluginError: When two distributions register one name.
+
+    Example:
+        >>> from augment.registry import registered
+        >>> registered()["ddpm"].value
+        'augment.plugins.ddpm:DDPM'
+    """
     return _unique(entry_points(group=GROUP))
 
 
@@ -109,7 +133,19 @@ def _summary(module: str) -> tuple[str, str]:
 
 
 def entries() -> list[PluginEntry]:
-    """What is registered, for a listing: metadata and the first line of each module's docstring."""
+    """What is registered, for a listing: metadata and the first line of each module's docstring.
+
+    Returns:
+        One entry for each name, in alphabetical order.
+
+    Raises:
+        PluginError: When two distributions register one name.
+
+    Example:
+        >>> from augment.registry import entries
+        >>> {"ae", "cgan", "realnvp"} <= {entry.name for entry in entries()}
+        True
+    """
     return [
         PluginEntry(name, entry.value, *_distribution(entry), *_summary(entry.module))
         for name, entry in registered().items()
@@ -117,7 +153,19 @@ def entries() -> list[PluginEntry]:
 
 
 def sources(target: str) -> list[Path]:
-    """Files a plugin's class is made of, without importing them: its module's folder, or the module outside of any."""
+    """Files a plugin's class is made of, without importing them.
+
+    Args:
+        target: Where an entry points, ``module:class``.
+
+    Returns:
+        The module's folder, or the module outside of any; empty where there is no such module.
+
+    Example:
+        >>> from augment.registry import sources
+        >>> [path.name for path in sources("json:JSONDecoder")], sources("no_such_module:Model")
+        (['json'], [])
+    """
     module = target.partition(":")[0]
     source = _source(module)
     if source is None:
@@ -126,10 +174,25 @@ def sources(target: str) -> list[Path]:
 
 
 def get(name: str) -> type[Generator]:
-    """The class registered under ``name``; imports that plugin alone.
+    """Import the class registered under a name, that plugin alone.
 
-    Raises UsageError for an unknown name (with the nearest known one), PluginError when the plugin cannot be imported
-    or is not a Generator.
+    Args:
+        name: As registered.
+
+    Returns:
+        The class, whose ``name`` is set.
+
+    Raises:
+        UsageError: For an unknown name, with the nearest known one.
+        PluginError: When the plugin cannot be imported or is not a Generator.
+
+    Example:
+        >>> from augment.registry import get
+        >>> get("vae").tags.reconstructs
+        True
+        >>> get("vea")
+        Traceback (most recent call last):
+        augment.errors.UsageError: Unknown model 'vea'. Did you mean 'vae'? Known: ...
     """
     from augment.generator import Generator
 
@@ -152,18 +215,71 @@ def get(name: str) -> type[Generator]:
 
 
 def version(name: str) -> str:
-    """``distribution version`` that provides a model; part of what identifies a result."""
-    return " ".join(_distribution(registered()[name]))
+    """Name the distribution that provides a model; part of what identifies a result.
+
+    Args:
+        name: As registered.
+
+    Returns:
+        ``distribution version``.
+
+    Raises:
+        UsageError: For a name that is not registered, with the nearest one.
+
+    Example:
+        >>> from augment.registry import version
+        >>> version("vae").split()[0]
+        'augment-toolkit'
+    """
+    known = registered()
+    if name not in known:
+        raise UsageError(unknown_name("model", name, known))
+    return " ".join(_distribution(known[name]))
 
 
 def create(name: str, spec: ImageSpec, options: dict[str, Any] | None = None) -> Generator:
-    """A fresh, untrained generator; raises ConfigError for options it does not know."""
+    """Make a fresh, untrained generator.
+
+    Args:
+        name: As registered.
+        spec: Shape and classes of the images.
+        options: Of the model's config, by name; what is left out has its default.
+
+    Returns:
+        The generator, with weights from torch's global random state.
+
+    Raises:
+        ConfigError: For options it does not know.
+
+    Example:
+        >>> from augment import ImageSpec, create
+        >>> generator = create("vae", ImageSpec(1, 8, 8, num_classes=10), {"latent_dim": 4, "width": 8})
+        >>> generator.name, generator.config.latent_dim
+        ('vae', 4)
+    """
     cls = get(name)
     return cls(cls.Config.parse(options or {}), spec)
 
 
 def load_generator(folder: str | Path) -> Generator:
-    """Load a saved generator, finding its class by the name in its ``config.json``."""
+    """Load a saved generator, finding its class by the name in its ``config.json``.
+
+    Args:
+        folder: Written by :meth:`augment.Generator.save`, as the folder ``generator`` of a training.
+
+    Returns:
+        The generator, on the CPU and in eval mode.
+
+    Raises:
+        DataError: When the folder is no saved generator, incomplete, truncated or of another format.
+
+    Example:
+        >>> from augment import ImageSpec, create, load_generator
+        >>> create("ae", ImageSpec(1, 8, 8, num_classes=10)).save("ae-generator")
+        >>> generator = load_generator("ae-generator")
+        >>> generator.name, generator.spec.shape, generator.training
+        ('ae', (1, 8, 8), False)
+    """
     from augment.generator import read_saved
 
     path = local_path(folder)

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
-from augment.errors import LARGEST_COUNT, LARGEST_SEED, ConfigError, InvalidValue, invalid_values, unknown_name
+from augment.errors import (
+    LARGEST_COUNT,
+    LARGEST_SEED,
+    LARGEST_SIDE,
+    SMALLEST_SIDE,
+    ConfigError,
+    InvalidValue,
+    invalid_values,
+    unknown_name,
+)
 from augment.storage.locations import local_path
 
 if TYPE_CHECKING:
@@ -177,7 +186,9 @@ class StudyConfig(BaseModel):
         Path | None, Option("Folder with the data set's files; looked at first.", decides=False, whole=True)
     ] = None
     image_size: Annotated[
-        int | None, Field(ge=4, le=256), Option("Resize an image folder to this many pixels, squared.")
+        int | None,
+        Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE),
+        Option("Resize an image folder to this many pixels, squared."),
     ] = None
     strict: Annotated[bool, Option("Refuse broken image files instead of skipping them.", decides=False)] = False
     options: Annotated[

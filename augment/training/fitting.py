@@ -29,9 +29,26 @@ if TYPE_CHECKING:
 class TrainingResult:
     """What a training did; the weights to use are in the generator.
 
-    steps: steps behind it, earlier sessions included.  seconds: wall-clock seconds they took.  images_per_second: over
-    all of that.  best_step, best_validation_loss: of the weights in use, None without a validation loss.  stopped: why
-    it ended.  skipped_updates: steps left out for non-finite values.  history: the rows of ``history.csv``.
+    Attributes:
+        steps: Steps behind it, earlier sessions included.
+        seconds: Wall-clock seconds they took.
+        images_per_second: Over all of that.
+        best_step: Of the weights in use; None without a validation loss.
+        best_validation_loss: Of the weights in use; None without a validation loss.
+        stopped: Why it ended: "finished", "max_seconds", "stop_at", or the generator's own reason in a sentence.
+        skipped_updates: Steps left out for non-finite values.
+        device: On which it ran.
+        precision: In which it ran, "fp32" or "bf16".
+        history: The rows of ``history.csv``.
+
+    Example:
+        >>> from augment import create, load_dataset
+        >>> from augment.training import fit
+        >>> digits = load_dataset("digits")
+        >>> generator = create("ae", digits.spec)
+        >>> result = fit(generator, digits.train.subset(range(100)), None, seed=0, steps=5, device="cpu")
+        >>> result.steps, result.stopped, result.best_step, result.device
+        (5, 'finished', None, 'cpu')
     """
 
     steps: int
@@ -64,18 +81,45 @@ def fit(
 ) -> TrainingResult:
     """Train ``generator``; on return it holds the weights to use, on the CPU, in eval mode, ``after_training`` done.
 
-    The weights are averaged ones (EMA), those of the best validation loss; without a validation loss, the last.
-    steps: updates, instead of the config's.  stop_at: end at this step of the same schedule.  max_seconds: wall-clock
-    budget; the schedule follows the larger of step share and time share, so a run that is cut short still decays.
-    folder: gets ``history.csv`` and ``checkpoint/``.  resume: go on from the folder's checkpoint, if there is one.
-    on_progress: called about twice a second.  on_row: called with every new row of the history, ``images_per_second``
-    added; both in the first of several processes only. The caller's random state, grad mode and thread count are left
-    alone.
+    The weights are averaged ones (EMA), those of the best validation loss; without a validation loss, the last. The
+    caller's random state, grad mode and thread count are left alone.
 
-    Raises DataError for images that do not fit, a folder that cannot be written and a checkpoint that is damaged or
-    another training's; ConfigError for a device, precision or budget that is not possible; Diverged when updates stay
-    non-finite, or what was trained gives a loss or samples that are; Stopped after SIGTERM or SIGINT, when the step is
-    finished and the checkpoint written.
+    Args:
+        generator: As its constructor made it.
+        train: Training images, of the shape and classes of ``generator.spec``.
+        validation: Images that choose the weights; None, or an empty set, for no validation loss.
+        seed: Of all that the training draws.
+        steps: Updates, instead of the config's.
+        stop_at: End at this step of the same schedule.
+        max_seconds: Wall-clock budget; the schedule follows the larger of step share and time share, so a run that is
+            cut short still decays.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        folder: Gets ``history.csv`` and ``checkpoint/``.
+        resume: Go on from the folder's checkpoint, if there is one.
+        on_progress: Called about twice a second, in the first of several processes only.
+        on_row: Called with every new row of the history, ``images_per_second`` added, in the first of several processes
+            only.
+
+    Returns:
+        What the training did.
+
+    Raises:
+        DataError: For images that do not fit, a folder that cannot be written and a checkpoint that is damaged or
+            another training's.
+        ConfigError: For a device, precision or budget that is not possible.
+        Diverged: When updates stay non-finite, or what was trained gives a loss or samples that are.
+        Stopped: After SIGTERM or SIGINT, when the step is finished and the checkpoint written.
+
+    Example:
+        >>> from augment import create, load_dataset
+        >>> from augment.training import fit
+        >>> digits = load_dataset("digits")
+        >>> generator = create("vae", digits.spec, {"latent_dim": 4, "width": 8})
+        >>> train, validation = digits.train.subset(range(100)), digits.train.subset(range(100, 120))
+        >>> result = fit(generator, train, validation, seed=0, steps=5)
+        >>> result.stopped, generator.training, generator.sample(3).shape
+        ('finished', False, torch.Size([3, 1, 8, 8]))
     """
     horizon = generator.config.steps if steps is None else steps
     _check_budget(horizon, stop_at, max_seconds)

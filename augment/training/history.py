@@ -24,9 +24,18 @@ OWN_COLUMNS = ("step", "seconds", "lr", "grad_norm")
 class Progress:
     """State of a training, told about twice a second.
 
-    step: updates made, of ``steps``.  seconds: since the training began, interruptions left out.  images_per_second: in
-    this session.  terms: the last step's losses by name, and the last
-    validation's values, named ``val_...``.
+    Attributes:
+        step: Updates made.
+        steps: Updates there will be.
+        seconds: Since the training began, interruptions left out.
+        images_per_second: In this session.
+        terms: The last step's losses by name, and the last validation's values, named ``val_...``.
+
+    Example:
+        >>> from augment.training import Progress
+        >>> progress = Progress(50, steps=200, seconds=2.0, images_per_second=3200.0, terms={"loss": 0.5})
+        >>> f"{progress.step / progress.steps:.0%}"
+        '25%'
     """
 
     step: int

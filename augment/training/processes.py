@@ -36,7 +36,17 @@ def _joint() -> Iterator[None]:
 class Processes:
     """The processes of one training, as Accelerate finds them: one, or those of ``accelerate launch`` or torchrun.
 
-    index: this process; 0 is the one that writes.  count: how many.  device: this process's own.
+    Attributes:
+        index: Of this process; 0 is the one that writes.
+        count: How many there are.
+        device: This process's own.
+
+    Example:
+        >>> import torch
+        >>> from augment.training import Processes
+        >>> processes = Processes.join(torch.device("cpu"))
+        >>> processes.index, processes.count, processes.is_main_process
+        (0, 1, True)
     """
 
     index: int

@@ -22,7 +22,13 @@ OUT_OF_TIME = "max_seconds"
 
 
 class Diverged(ConfigError):
-    """Loss or gradients stayed non-finite, or the trained generator is no use; the last good checkpoint is kept."""
+    """Loss or gradients stayed non-finite, or the trained generator is no use; the last good checkpoint is kept.
+
+    Example:
+        >>> from augment.training import Diverged
+        >>> Diverged("The loss is not finite since step 40.").exit_code
+        3
+    """
 
 
 NUMERICAL = (FloatingPointError, torch.linalg.LinAlgError, np.linalg.LinAlgError)  # type: ignore[attr-defined]

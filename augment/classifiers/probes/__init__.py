@@ -23,6 +23,7 @@ __all__ = ["PROBES", "ProbePrediction", "predict"]
 _PROBES = {"linear": predict_linear, "mlp": predict_mlp, "prototype": predict_prototype, "knn": predict_knn}
 
 PROBES = tuple(_PROBES)
+"""Names of the probes that :func:`predict` fits."""
 
 
 def predict(
