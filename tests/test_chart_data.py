@@ -123,6 +123,65 @@ def test_a_model_keeps_its_colour_in_all_charts():
     assert {line.name: line.rank for line in chart.series if line.rank is not None} == {"m1": 0, "m2": 1, "m3": 2}
 
 
+# runs of a model that differ in their arms alone
+
+
+def apart_in_arms():
+    """Of m1 at 500 images a run of two seeds and one of three, at 1,000 two of two, with other arms; and one of m2."""
+    real, smote = scores("cnn", "real", "classical", [0.5, 0.5]), scores("cnn", "smote", "classical", [0.6, 0.62])
+    own, balanced = scores("cnn", "m1", "generative", [0.7, 0.72]), scores("cnn", "m1+b", "generative", [0.8, 0.84])
+    lucky = scores("cnn", "m1", "generative", [0.9, 0.9])
+    three = [scores("cnn", "real", "classical", [0.4] * 3), scores("cnn", "m1+b", "generative", [0.5, 0.6, 0.7])]
+    few, many = ({"arms": arms} for arms in ("smote,model", "model+b"))
+    return [
+        experiment(size=500, arms=[real, smote, lucky], differs=few),
+        experiment(size=500, arms=three, differs=many),
+        experiment(arms=[real, smote, own], differs=few),
+        experiment(arms=[real, own, balanced], differs=many),
+        experiment("m2", arms=[real, smote, scores("cnn", "m2", "generative", [0.65, 0.67])]),
+    ]
+
+
+def test_runs_that_differ_in_their_arms_alone_are_one_line():
+    """At 500 images the three seeds count, whatever two have; at 1,000 the best arm of either run."""
+    chart = named(overview_charts(apart_in_arms()), "accuracy")
+    line, other = (each for each in chart.series if each.rank is not None)
+    assert (line.name, line.key, line.rank, line.x, line.notes) == ("m1", "m1", 0, (500, 1000), ("m1+b", "m1+b"))
+    np.testing.assert_allclose(line.y, [0.6, 0.82])
+    np.testing.assert_allclose((line.low[0], line.high[0]), t_interval([0.5, 0.6, 0.7]))
+    assert (other.name, other.rank, other.x) == ("m2", 1, (1000,))
+    assert "differ only in their arms, those with the most seeds count" in chart.caption
+
+
+def test_each_arm_of_such_runs_is_one_row_against_its_strongest_reference():
+    charts = overview_charts(apart_in_arms())
+    forest = named(charts, "arms-set-high-1000").table.rows
+    assert [row[:3] for row in forest] == [
+        ("m1+b", "real", "+32.0"), ("m1", "smote", "+10.0"), ("m2", "smote", "+5.0"), ("real", "smote", "−11.0"),
+    ]  # fmt: skip
+    assert named(charts, "recall").y == ("smote", "m1+b", "m2")
+    (first, second) = named(charts, "cost").series
+    assert (first.name, first.y[0], second.name) == ("m1", pytest.approx(32), "m2")
+
+
+def test_what_differs_in_more_than_its_arms_stays_apart():
+    """Options of a generator that only some runs compare come with their arms; those in which they differ do not."""
+    settings = [{"beta": 1}, {"beta": 1, "gan.width": 8}, {"beta": 2, "gan.width": 8}, {"beta": 2, "gan.width": 9}]
+    differs = [{"arms": str(index), "gan.width": None, **own} for index, own in enumerate(settings)]
+    experiments = [replace(experiment(differs=each), settings=own) for each, own in zip(differs, settings, strict=True)]
+    names = [row.name for row in named(overview_charts(experiments), "accuracy").rows if row.emphasis]
+    assert set(names) == {"m1 beta=1", "m1 gan.width=8 beta=1", "m1 gan.width=8 beta=2", "m1 gan.width=9 beta=2"}
+    names = [row.name for row in named(overview_charts(experiments[:3]), "accuracy").rows if row.emphasis]
+    assert set(names) == {"m1 beta=1", "m1 beta=2"}
+
+
+def test_sizes_with_one_run_each_have_no_word_on_which_counts():
+    chart = named(overview_charts([experiment(size=500), experiment(differs={"arms": "real,model"})]), "accuracy")
+    assert [line.name for line in chart.series if line.rank is not None] == [
+        "m1"
+    ] and "seeds count" not in chart.caption
+
+
 # arms against the best classical one
 
 

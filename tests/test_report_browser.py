@@ -7,10 +7,13 @@ import time
 from dataclasses import replace
 
 import pytest
+from made_results import arm_scores, dataset_info, generator_info, identity, run_result
 
 from augment import run, study_features
+from augment.evidence.verdict import Verdict
 from augment.report.page import write_report
-from augment.results.records import load_records
+from augment.results.records import Found, RunRecord, load_records
+from augment.results.run_result import RegimeInfo
 from augment.studies.features.config import FeaturesConfig
 
 if importlib.util.find_spec("playwright") is None:
@@ -55,7 +58,26 @@ def report(tmp_path_factory):
     write_report(found, folder / "report.html", figures="none")
     write_report(replace(found, records=found.runs), folder / "runs.html", figures="none")
     write_report(replace(found, records=(found.runs[0], *found.features)), folder / "small.html", figures="none")
+    write_report(Found(tuple(wordy_runs(root))), folder / "table.html", figures="none")
     return folder
+
+
+def wordy_runs(root):
+    """Eight runs with long names and wide intervals, of which two of each size differ in their arms alone."""
+    arm, name = "vae+balanced-softmax+randaugment+real-last:share=0.3", "dermatoscopic-lesions-of-a-second-screening"
+    for index, decision in enumerate(("helps", "no evidence", "hurts", "nothing to compare") * 2):
+        compared = None if decision == "nothing to compare" else (arm, "oversample+randaugment", -99.9 + index)
+        numbers = () if compared is None else (*compared, (-128.9, 243.4), 0.000012, 20)
+        text = "A sentence with a --long-option and many words on what was found, " * 5
+        counts, arms = (500 * (1 + index // 2),) * 2, ("real", "oversample+randaugment", arm)[index % 2 :]
+        result = run_result(
+            dataset=dataset_info(name),
+            regime=RegimeInfo("high", sum(counts), counts, {"many": ("a", "b")}, 0, "c" * 64),
+            generators=(generator_info("vae"),),
+            arms=tuple(arm_scores(each, family="generative" if each == arm else "classical") for each in arms),
+            verdicts=(Verdict(text, decision, "cart-pixels", *numbers),),
+        )
+        yield RunRecord(root, result, identity("vae", dataset=name, arms=arms, size=sum(counts)))
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +256,31 @@ def test_tables_sort_by_a_click(show):
     assert len(set(ascending)) == 3 and ascending == sorted(ascending)
     assert cells.evaluate_all(values) == ascending[::-1]
     assert page.locator("#fidelity th[aria-sort=descending]").count() == 1
+
+
+@pytest.mark.parametrize("size", [DESKTOP, (390, 844)], ids=["1280", "390"])
+def test_nothing_of_the_first_table_is_cut(show, size):
+    page = show(size, file="table.html")
+    box = page.locator("#verdicts .scroll")
+    heads = [text.strip(" ↑↓") for text in box.locator("thead th").all_inner_texts()]
+    assert heads[:4] == ["Verdict", "Setting", "Difference", "Arm"]
+    hidden = """box => [box, ...box.querySelectorAll("tr, th, td")].filter(each => each.scrollWidth > each.clientWidth)
+      .map(each => `${each.className} ${each.innerText}`)"""
+    assert box.evaluate(hidden) == []
+    outside = """box => [...box.querySelectorAll("*")].filter(each => !each.matches(".unseen")
+      && each.getBoundingClientRect().right > box.getBoundingClientRect().right).map(each => each.outerHTML)"""
+    box.evaluate("box => box.querySelectorAll('details').forEach(details => { details.open = true; })")
+    assert box.evaluate(outside) == [] and box.evaluate("box => box.scrollWidth <= box.clientWidth")
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= size[0]
+
+
+@pytest.mark.parametrize("size", [DESKTOP, (390, 844)], ids=["1280", "390"])
+def test_the_first_table_sorts_by_difference(show, size):
+    page = show(size, file="table.html")
+    page.locator("#verdicts thead button").nth(2).evaluate("button => button.click()")
+    values = page.locator("#verdicts .difference").evaluate_all("cells => cells.map(cell => cell.dataset.sort)")
+    known = [float(value) for value in values if value]
+    assert known == sorted(known) and len(known) == 6 and values[6:] == ["", ""]
 
 
 def test_nothing_overflows_on_a_phone(show):

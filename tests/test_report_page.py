@@ -32,8 +32,7 @@ from augment.metrics.scores import Score
 from augment.progress import Reporter
 from augment.report import page_parts, page_pictures
 from augment.report.page import write_report
-from augment.report.page_content import detailed
-from augment.report.page_origin import command
+from augment.report.page_content import command, detailed
 from augment.results.experiments import experiments
 from augment.results.gallery import Gallery, Reconstructions, Samples
 from augment.results.records import FeaturesRecord, RunRecord, load_records
@@ -333,13 +332,26 @@ def test_fidelity_stands_beside_its_floor(made):
 
 def test_many_studies_make_a_tally_and_a_table(tmp_path):
     for index in range(8):
-        make_run(tmp_path / "runs", f"m{index}", classes=("a", "b"), seed=0)
+        make_run(tmp_path / "runs", f"m{index}<i>+x,y", classes=("a", "b"), scores=(6, index), seed=0)
     result, _, read = report_of(tmp_path / "runs", tmp_path / "r.html", title="Eight & more")
     assert result.summary == ("Of 8 experiments with cnn: no evidence in 8.",)
     assert read.text("p").count("Of 8 experiments with cnn: no evidence in 8.") == 1
     assert read.text("h1") == read.text("title") == ["Eight & more"] and not read.all("article")
     rows = [text for each, text in read.all("tr", **{"data-kind": "verdict"})]
     assert len(rows) == 8 and "m3" in rows[3] and "No evidence" in rows[3]
+    heads = read.text("th", scope="col")
+    assert heads[:6] == ["Verdict", "Setting", "Difference", "Arm", "Classifier", "p"] and not read.all("i")
+    assert read.text("th", scope="row", **{"class": "setting"})[3] == "toy, high, 60 images, m3<i>+x,y"
+    assert read.text("td", **{"class": "number difference"})[3] == "−30.0 no interval"
+    assert read.text("td", **{"class": "arm"})[3].startswith("m3<i>+x,yagainst real Sentence")
+    assert read.text("td", **{"class": "number chance"})[3] == "0.5 1 seed"
+
+
+def test_a_row_says_what_sets_its_experiment_apart():
+    row = page_parts.VerdictRow({"model": "m"}, "m beta=2", "cnn", "helps", "", delta=1.25, interval="+0.2 to +2.3")
+    assert (row.apart, row.value, row.change) == ("beta=2", "+1.2", "+1.2 (+0.2 to +2.3)")
+    bare = page_parts.VerdictRow({"model": "m"}, "m", "cnn", "no evidence", "")
+    assert (bare.apart, bare.value, bare.change) == ("", "", "")
 
 
 def test_tallies_count_by_classifier():

@@ -25,10 +25,17 @@ BEST_CLASSICAL = "best classical arm"
 PLAIN = "real"
 """The arm without any augmentation, drawn beside the best classical one."""
 
+ONE_LINE = " Of a model's runs of one size that differ only in their arms, those with the most seeds count."
+ONE_ROW = " An arm that several of a model's runs have is drawn once, from those with the most seeds."
+"""Said where a model has several runs of one size."""
+
 
 @dataclass(frozen=True)
 class Group:
-    """Studies that can be compared: one data set, regime and classifier, one part scored; ``sizes`` ascend."""
+    """Studies that can be compared: one data set, regime and classifier, one part scored; ``sizes`` ascend.
+
+    ranks: place in the palette of each label, which says nothing of the arms that were asked for.
+    """
 
     dataset: str
     regime: str
@@ -41,6 +48,11 @@ class Group:
     def largest(self) -> int:
         """The largest size."""
         return max(self.sizes)
+
+    def note(self, words: str, *sizes: int) -> str:
+        """The words, where at one of the sizes a model has several experiments, which differ in their arms alone."""
+        labels = ([each.label for each in self.sizes[size]] for size in sizes)
+        return words if any(len(set(found)) < len(found) for found in labels) else ""
 
     def facets(self, size: int | None = None) -> dict[str, str]:
         """What the page's filters look at; without a size the chart is of all sizes."""
@@ -63,8 +75,10 @@ def overview_charts(experiments: Sequence[Experiment]) -> list[Chart]:
 
     By data set, regime and classifier: accuracy over size; for each size, all arms against the best classical one; at
     the largest size recall and precision by class, and gain against cost. A chart that would say nothing is left out.
+    Experiments of a model that differ only in the arms that were asked for are one line, with the model's name;
+    which of several of one size counts, ``best_arms`` and ``gains`` of :mod:`~augment.report.chart_numbers` say.
     """
-    groups = _groups(experiments)
+    groups = _groups(numbers.apart_from_arms(experiments))
     others = [(group, size) for group in groups for size in group.sizes if size != group.largest]
     found = [
         *(_accuracy(group) for group in groups),
@@ -131,7 +145,7 @@ def _accuracy(group: Group) -> Chart | None:
             section=ACCURACY,
             title=f"{head}: {group.words()}",
             caption=f"Accuracy of each model's best arm on {group.part} images, {words}; one seed has none. Grey: "
-            "without a generator.",
+            f"without a generator.{group.note(ONE_LINE, *group.sizes)}",
             facets=group.facets(),
             table=table,
             series=tuple(lines),
@@ -147,7 +161,8 @@ def _accuracy(group: Group) -> Chart | None:
         name=group.name("accuracy", size),
         section=ACCURACY,
         title=f"Accuracy by model: {group.words(size)}",
-        caption=f"Accuracy of each model's best arm on {group.part} images, {words}. Grey: without a generator.",
+        caption=f"Accuracy of each model's best arm on {group.part} images, {words}. Grey: without a generator."
+        f"{group.note(ONE_LINE, size)}",
         facets=group.facets(size),
         table=table,
         rows=tuple(sorted(rows, key=lambda row: -row.value)),
@@ -160,11 +175,9 @@ def _accuracy(group: Group) -> Chart | None:
 def _models(group: Group) -> list[Series]:
     """A line for each model: its best arm at each size."""
     arms: dict[tuple[str, str], dict[int, PooledArm]] = {}
-    for size, experiments in group.sizes.items():
-        for experiment in experiments:
-            best = numbers.best_arm(experiment.arms, group.classifier, "generative")
-            if best is not None:
-                arms.setdefault((experiment.label, experiment.model), {})[size] = best
+    for size in group.sizes:
+        for label, (experiment, best) in numbers.best_arms(group.sizes[size], group.classifier).items():
+            arms.setdefault((label, experiment.model), {})[size] = best
     return [_line(label, found, model, group.ranks[label]) for (label, model), found in arms.items()]
 
 
@@ -224,7 +237,8 @@ def _forest(group: Group, size: int) -> Chart | None:
         section=ARMS,
         title=f"Arms against {what}: {group.words(size)}",
         caption=f"Difference in {group.part} accuracy to {' or '.join(against)}, in points, with its 95% interval over "
-        f"paired seeds. Right of 0 is better; an interval over 0 is no evidence. Grey: without a generator.{cut}",
+        f"paired seeds. Right of 0 is better; an interval over 0 is no evidence. Grey: without a generator."
+        f"{group.note(ONE_ROW, size)}{cut}",
         facets=group.facets(size),
         table=Table(
             ("arm", "against", "difference in points", "95% interval"),
@@ -236,19 +250,14 @@ def _forest(group: Group, size: int) -> Chart | None:
 
 
 def _forest_rows(group: Group, size: int) -> list[tuple[Interval, str]]:
-    """Each arm with what it is compared with; arms without a generator once, from that with the most seeds."""
-    rows: list[tuple[Interval, str]] = []
-    classical: dict[str, tuple[int, Interval, str]] = {}
-    for experiment in group.sizes[size]:
-        families = {arm.arm: arm.family for arm in experiment.arms if arm.classifier == group.classifier}
-        for row in (row for row in experiment.comparisons if row.classifier == group.classifier):
-            low, high = row.ci95 or (None, None)
-            if families.get(row.arm) == "generative":
-                name = numbers.arm_name(experiment, row.arm)
-                rows.append((Interval(name, row.delta, low, high, experiment.model, True), row.against))
-            elif row.arm not in classical or classical[row.arm][0] < row.n:
-                classical[row.arm] = (row.n, Interval(row.arm, row.delta, low, high), row.against)
-    return [*rows, *((row, against) for _, row, against in classical.values())]
+    """Each arm with what it is compared with, arms without a generator last."""
+    found = sorted(numbers.gains(group.sizes[size], group.classifier).items(), key=lambda each: each[0][0] is None)
+    rows = []
+    for (label, arm), (experiment, gain) in found:
+        low, high = gain.ci95 or (None, None)
+        name, key = (arm, None) if label is None else (numbers.arm_name(experiment, arm), experiment.model)
+        rows.append((Interval(name, gain.delta, low, high, key, label is not None), gain.against))
+    return rows
 
 
 def _points(row: Interval) -> str:
@@ -264,10 +273,10 @@ def _classes(group: Group, measure: str) -> Chart | None:
     experiments = group.sizes[size]
     best = numbers.best_arm(numbers.classical_arms(experiments, group.classifier), group.classifier, "classical")
     arms = [] if best is None else [(best.arm, best)]
-    for experiment in experiments:
-        found = numbers.best_arm(experiment.arms, group.classifier, "generative")
-        if found is not None:
-            arms.append((numbers.arm_name(experiment, found.arm), found))
+    arms += [
+        (numbers.arm_name(experiment, arm.arm), arm)
+        for experiment, arm in numbers.best_arms(experiments, group.classifier).values()
+    ]
     if len(arms) < 2:
         return None
     counts = {experiment.class_counts for experiment in experiments}
@@ -281,7 +290,7 @@ def _classes(group: Group, measure: str) -> Chart | None:
         name=group.name(measure, size),
         title=f"{measure.capitalize()} by class: {group.words(size)}",
         caption=f"{measure.capitalize()} in per cent of the best arm without a generator (first row) and "
-        "of each model's best arm, mean over seeds.",
+        f"of each model's best arm, mean over seeds.{group.note(ONE_LINE, size)}",
         facets=group.facets(size),
         counted=len(counts) == 1 and all(experiment.one_order for experiment in experiments),
     )
@@ -292,27 +301,18 @@ def _classes(group: Group, measure: str) -> Chart | None:
 
 def _cost(group: Group) -> Chart | None:
     """Gain of each model's best arm against what it took, at the largest size."""
+    gains = numbers.gains(group.sizes[group.largest], group.classifier)
     lines, rows = [], []
-    for experiment in group.sizes[group.largest]:
-        gains = [row for row in experiment.comparisons if row.classifier == group.classifier]
-        best = numbers.best_arm(experiment.arms, group.classifier, "generative")
-        gain = next((row for row in gains if best is not None and row.arm == best.arm), None)
-        if best is None or gain is None:
+    for label, (experiment, best) in numbers.best_arms(group.sizes[group.largest], group.classifier).items():
+        if (label, best.arm) not in gains:
             continue
+        _, gain = gains[label, best.arm]
         minutes = _minutes(experiment, best)
         low, high = gain.ci95 or (None, None)
-        line = Series(
-            experiment.label,
-            (minutes,),
-            (gain.delta,),
-            (low,),
-            (high,),
-            experiment.model,
-            group.ranks[experiment.label],
-        )
+        line = Series(label, (minutes,), (gain.delta,), (low,), (high,), experiment.model, group.ranks[label])
         lines.append(replace(line, notes=(gain.arm,)))
         bounds = _points(Interval("", gain.delta, low, high))
-        rows.append((experiment.label, gain.arm, f"{minutes:.2f}", signed(gain.delta), bounds))
+        rows.append((label, gain.arm, gain.against, f"{minutes:.2f}", signed(gain.delta), bounds))
     if len(lines) < 2:
         return None
     return Lines(
@@ -320,9 +320,11 @@ def _cost(group: Group) -> Chart | None:
         section=ARMS,
         title=f"Gain against cost: {group.words(group.largest)}",
         caption="Difference of each model's best arm to the best classical one, over the minutes that it took to "
-        "train the generator and this arm, whenever that was, for one seed.",
+        f"train the generator and this arm, whenever that was, for one seed.{group.note(ONE_LINE, group.largest)}",
         facets=group.facets(group.largest),
-        table=Table(("model", "arm", "minutes per seed", "difference in points", "95% interval"), tuple(rows)),
+        table=Table(
+            ("model", "arm", "against", "minutes per seed", "difference in points", "95% interval"), tuple(rows)
+        ),
         series=tuple(lines),
         x_title="minutes per seed",
         y_title="points of accuracy",

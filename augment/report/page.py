@@ -10,7 +10,7 @@ from typing import Literal
 from augment.progress import Reporter
 from augment.report import page_parts as parts
 from augment.report.chart import Chart
-from augment.report.page_content import MOST_DETAILED, alarms_of, detailed, render
+from augment.report.page_content import MOST_DETAILED, detailed, render
 from augment.report.static_charts import begin_static
 from augment.results.experiments import Experiment, experiments
 from augment.results.records import FeaturesRecord, Found
@@ -24,6 +24,9 @@ MOST_STATIC = 60
 MOST_OVERVIEW = 16
 """Charts of the overview that are drawn where there are more; drawing them all would take longer than reading the
 runs and writing the page."""
+
+MOST_NAMED = 12
+"""Problems of one kind that are named at once; the others can be opened."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def write_report(
     reporter.stage("Make the charts")
     overview, details = _charts(joined, found.features, reporter)
     charts = [*overview, *details]
-    alarms = alarms_of(found, joined, sweeps)
+    alarms = _alarms(found, joined, sweeps)
     rows = parts.verdict_rows(joined)
     drawn = charts if figures == "all" or len(charts) <= MOST_STATIC else overview[:MOST_OVERVIEW]
     drawn = [] if figures == "none" or is_stream(out) else drawn  # nothing lies beside a device
@@ -95,6 +98,28 @@ def write_report(
         summary=tuple(filter(None, [*(tally.sentence for tally in parts.tallies(rows)), parts.by_luck(rows)])),
         problems=tuple((alarm.title, alarm.count) for alarm in alarms),
     )
+
+
+def _alarms(found: Found, joined: Sequence[Experiment], sweeps: Sequence[Path]) -> list[parts.Alarm]:
+    """What a reader must know before the first number, the worst first."""
+    unreadable = [parts.Problem(str(folder), reason) for folder, reason in found.damaged]
+    counted = {folder.resolve() for folder in sweeps}  # their open cells are told together
+    alone = [folder for folder in found.unfinished if folder.resolve().parent not in counted]
+    begun = [parts.Problem(str(folder), "begun, no result yet") for folder in alone]
+    failed, waiting = parts.sweep_problems(sweeps)
+    stale = [parts.Problem(str(folder), "recorded for no cell of the sweep as it is now") for folder in found.stale]
+    kinds = (
+        ("✕", "Guards failed: these numbers cannot be trusted", True, parts.failed_guards(joined, found.features)),
+        ("✕", "Cells that failed", False, failed),
+        ("!", "Results that cannot be read", False, unreadable),
+        ("…", "Not finished", False, [*waiting, *begun]),
+        ("!", "Results left out as out of date", False, stale),
+    )
+    return [
+        parts.Alarm(symbol, title, loud, tuple(problems[:MOST_NAMED]), tuple(problems[MOST_NAMED:]))
+        for symbol, title, loud, problems in kinds
+        if problems
+    ]
 
 
 def _charts(

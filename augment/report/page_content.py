@@ -1,9 +1,10 @@
-"""What the page says, section by section, put into its template with style and scripts."""
+"""What the page says, section by section, down to how every number was made, put into its template with its scripts."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 from augment.report import page_parts as parts
 from augment.report.chart import Chart, HeatMap, Scatter, Sheet
 from augment.report.figures import script_json
-from augment.report.page_origin import origin
 from augment.report.page_pictures import galleries
 from augment.report.sections import (
     CONFUSION,
@@ -26,7 +26,10 @@ from augment.report.sections import (
     VERDICTS,
 )
 from augment.results.experiments import Experiment
-from augment.results.records import FeaturesRecord, Found
+from augment.results.records import AnyRecord, FeaturesRecord, Found, RunRecord
+from augment.studies.lifecycle import config_of
+
+Pairs = list[tuple[str, str]]
 
 FOLDER = Path(__file__).parent
 
@@ -35,9 +38,6 @@ MOST_CARDS = 6
 
 MOST_DETAILED = 48
 """Studies whose own charts and images a page holds; the overview and the table have all."""
-
-MOST_NAMED = 12
-"""Problems of one kind that are named at once; the others can be opened."""
 
 IDS = {VERDICTS: "verdicts", FIDELITY: "fidelity", ORIGIN: "origin"}
 """Sections that the template fills in its own way."""
@@ -53,7 +53,7 @@ def render(
 ) -> str:
     """The whole page as text.
 
-    joined: the experiments of ``found``; rows: their verdicts.  alarms: as of :func:`alarms_of`.  title: None for a
+    joined: the experiments of ``found``; rows: their verdicts.  alarms: the worst first.  title: None for a
     question with the names of the data sets.
     """
     from jinja2 import Environment, StrictUndefined
@@ -177,28 +177,6 @@ def _galleries(joined: Sequence[Experiment], features: Sequence[FeaturesRecord])
     return found
 
 
-def alarms_of(found: Found, joined: Sequence[Experiment], sweeps: Sequence[Path]) -> list[parts.Alarm]:
-    """What a reader must know before the first number, the worst first."""
-    unreadable = [parts.Problem(str(folder), reason) for folder, reason in found.damaged]
-    counted = {folder.resolve() for folder in sweeps}  # their open cells are told together
-    alone = [folder for folder in found.unfinished if folder.resolve().parent not in counted]
-    begun = [parts.Problem(str(folder), "begun, no result yet") for folder in alone]
-    failed, waiting = parts.sweep_problems(sweeps)
-    stale = [parts.Problem(str(folder), "recorded for no cell of the sweep as it is now") for folder in found.stale]
-    kinds = (
-        ("✕", "Guards failed: these numbers cannot be trusted", True, parts.failed_guards(joined, found.features)),
-        ("✕", "Cells that failed", False, failed),
-        ("!", "Results that cannot be read", False, unreadable),
-        ("…", "Not finished", False, [*waiting, *begun]),
-        ("!", "Results left out as out of date", False, stale),
-    )
-    return [
-        parts.Alarm(symbol, title, loud, tuple(problems[:MOST_NAMED]), tuple(problems[MOST_NAMED:]))
-        for symbol, title, loud, problems in kinds
-        if problems
-    ]
-
-
 def _feature_row(run: FeaturesRecord) -> dict[str, Any]:
     return {
         "title": run.name,
@@ -215,7 +193,7 @@ def _origins(joined: Sequence[Experiment], features: Sequence[FeaturesRecord]) -
             "about": _plural(len(experiment.runs), "run") + ", seeds " + ", ".join(map(str, experiment.seeds)),
             "facets": parts.facets_of(experiment),
             "notes": experiment.notes,
-            "runs": [origin(run) for run in experiment.runs],
+            "runs": [_origin(run) for run in experiment.runs],
         }
         for experiment in joined
     ]
@@ -225,10 +203,112 @@ def _origins(joined: Sequence[Experiment], features: Sequence[FeaturesRecord]) -
             "about": _plural(len(run.seeds), "episode"),
             "facets": parts.feature_facets(run),
             "notes": (),
-            "runs": [origin(run)],
+            "runs": [_origin(run)],
         }
         for run in features
     ]
+
+
+def _origin(record: AnyRecord) -> dict[str, Any]:
+    """Everything about one run folder, as texts for the template."""
+    result = record.result
+    environment = {} if result.environment is None else vars(result.environment)
+    return {
+        "folder": str(record.folder),
+        "command": [shlex.join(words) for words in _words(record)],
+        "guards": result.guards,
+        "notes": result.dataset.notes,
+        "groups": [
+            (title, pairs)
+            for title, pairs in (
+                ("Settings", _settings(record)),
+                *_generators(record),
+                ("Seeds", _seeds(record)),
+                ("Hashes", _hashes(record)),
+                ("Versions", [(name, _text(value)) for name, value in environment.items()]),
+                ("Cost", _costs(record)),
+            )
+            if pairs
+        ],
+    }
+
+
+def command(record: AnyRecord) -> str:
+    """The command line that repeats a run, with every setting spelled out so that later defaults do not change it.
+
+    Empty where ``config.json`` is missing. ``--data-dir`` is not kept in a result: add it where it was used.
+    """
+    return " ".join(shlex.join(words) for words in _words(record))
+
+
+def _words(record: AnyRecord) -> list[list[str]]:
+    """The command, then each option with its value."""
+    if record.identity is None:
+        return []
+    asked = config_of(record.kind).model_construct(**record.identity.settings)
+    return [["augment", record.kind], *asked.words()]
+
+
+def _settings(record: AnyRecord) -> Pairs:
+    told = {name: value for name, value in record.settings.items() if name != "options" and value is not None}
+    pairs = [(name.replace("_", " "), _text(value)) for name, value in told.items()]
+    if isinstance(record, RunRecord):
+        scored = record.result.scored_on
+        pairs.append(("scored on", f"{scored.images:,} {scored.part} images"))
+    return pairs
+
+
+def _generators(record: AnyRecord) -> list[tuple[str, Pairs]]:
+    """A group for each generator: how it was trained, then its options."""
+    found = []
+    for row in record.generators:
+        trained = f"{row.steps:,} steps{row.cut_short}, {row.precision} on {row.device}"
+        options = [(name.replace("_", " "), _text(value)) for name, value in row.config.items() if name != "steps"]
+        found.append((f"Generator {row.name}", [("training", trained), *options]))
+    return found
+
+
+def _seeds(record: AnyRecord) -> Pairs:
+    return [("episodes" if isinstance(record, FeaturesRecord) else "repetitions", ", ".join(map(str, record.seeds)))]
+
+
+def _hashes(record: AnyRecord) -> Pairs:
+    result, generators = record.result, {} if record.identity is None else record.identity.generators
+    found = [
+        ("result", result.identity),
+        ("data", result.dataset.sha256),
+        ("code", record.code),
+        *((f"code of {name}", generator.code or generator.weights) for name, generator in generators.items()),
+        ("schema", result.schema),
+    ]
+    if isinstance(record, RunRecord):
+        run = record.result
+        found += [("split", run.regime.manifest_sha256), ("extractor of fidelity", run.fidelity.extractor_sha256)]
+    return [(name, str(value)) for name, value in found if value]
+
+
+def _costs(record: AnyRecord) -> Pairs:
+    cost = record.result.cost
+    told = (
+        ()
+        if cost is None
+        else (
+            ("this attempt, wall clock", cost.seconds),
+            ("generators, whenever they were trained", cost.generator_seconds),
+            ("classifiers, whenever they were trained", cost.classifier_seconds),
+        )
+    )
+    pairs = [(name, f"{value:,.1f} s") for name, value in told if value]
+    return [*pairs, ("finished", record.finished_at)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(each)}" for name, each in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(_text, value))
+    words = {True: "yes", False: "no"}
+    return "none" if value is None else words[value] if isinstance(value, bool) else str(value)
 
 
 def _left_out(joined: Sequence[Experiment]) -> str:

@@ -44,7 +44,11 @@ ALL = "all classifiers"
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """The verdict of one experiment with one classifier. change: difference and interval, as text. judged: has one."""
+    """The verdict of one experiment with one classifier.
+
+    label: the model with what sets the experiment apart.  delta, interval: in points of accuracy, the latter as text,
+    empty where there is none.  judged: is there one?
+    """
 
     facets: Mapping[str, str]
     label: str
@@ -54,7 +58,7 @@ class VerdictRow:
     arm: str = ""
     against: str = ""
     delta: float | None = None
-    change: str = ""
+    interval: str = ""
     p: float | None = None
     seeds: int = 0
     judged: bool = False
@@ -63,6 +67,21 @@ class VerdictRow:
     def symbol(self) -> str:
         """Shown beside the word, so that nobody needs the colour."""
         return DECISIONS[self.decision][0]
+
+    @property
+    def apart(self) -> str:
+        """What sets the experiment apart from others of its model, empty where nothing does."""
+        return self.label.removeprefix(self.facets["model"]).strip()
+
+    @property
+    def value(self) -> str:
+        """The difference as text, empty where there is none."""
+        return "" if self.delta is None else signed(self.delta)
+
+    @property
+    def change(self) -> str:
+        """The difference with its interval: ``+1.2 (−0.3 to +2.6)``."""
+        return f"{self.value} ({self.interval})" if self.interval else self.value
 
 
 @dataclass(frozen=True)
@@ -174,18 +193,11 @@ def _verdict_row(experiment: Experiment, verdict: Verdict) -> VerdictRow:
         arm=verdict.arm or "",
         against=verdict.against or "",
         delta=verdict.delta,
-        change=_change(verdict),
+        interval="" if verdict.ci95 is None else " to ".join(map(signed, verdict.ci95)),
         p=verdict.p,
         seeds=verdict.n or len(experiment.seeds),
         judged=verdict.ci95 is not None,
     )
-
-
-def _change(verdict: Verdict) -> str:
-    if verdict.delta is None:
-        return ""
-    interval = "" if verdict.ci95 is None else f" ({' to '.join(map(signed, verdict.ci95))})"
-    return signed(verdict.delta) + interval
 
 
 def tallies(rows: Sequence[VerdictRow]) -> list[Tally]:
