@@ -209,8 +209,8 @@ class AdversarialGenerator(LayeredGenerator):
         """See the base class."""
         maps = self.discriminator.feature_maps(2 * images - 1)
         last = max(map(self.layers.index, layers), default=-1)
-        found = dict(zip(self.layers[: last + 1], maps, strict=False))
-        return {name: found[name] for name in layers}
+        outputs = dict(zip(self.layers[: last + 1], maps, strict=False))
+        return {name: outputs[name] for name in layers}
 
     def after_training(self, images: Tensor, labels: Tensor) -> None:
         """Make spectral norms and batch statistics those of the averaged weights; reset the alarm."""
@@ -362,8 +362,8 @@ def _hole(n: int, side: int, device: torch.device) -> Tensor:
     """Mask ``(n, side)`` of the pixels inside the hole along one side."""
     length = max(1, round(side * HOLE))
     first = torch.randint(-(length // 2), side - length // 2 + 1, (n, 1), device=device)
-    place = torch.arange(side, device=device)
-    return (place >= first) & (place < first + length)
+    position = torch.arange(side, device=device)
+    return (position >= first) & (position < first + length)
 
 
 _KINDS = {"colour": _colour, "translation": _translation, "cutout": _cutout}

@@ -150,8 +150,8 @@ def view_contrast(z: Tensor) -> Tensor:
 def unified_contrast(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean of image-to-caption and caption-to-image cross-entropy for ``logits`` ``(n, classes)``."""
     same = F.one_hot(labels, logits.shape[1]).T.float()
-    here = same.sum(1) > 0
-    by_caption = -(logits.T.log_softmax(1) * same).sum(1)[here] / same.sum(1)[here]
+    present = same.sum(1) > 0
+    by_caption = -(logits.T.log_softmax(1) * same).sum(1)[present] / same.sum(1)[present]
     return (F.cross_entropy(logits, labels) + by_caption.mean()) / 2
 
 
@@ -207,14 +207,14 @@ def load_pretrained(clip: str, weights: str | None, captions: Sequence[Sequence[
 def _create(clip: str, weights: str | None) -> tuple[Any, Any]:
     import open_clip
 
-    found = open_clip.get_pretrained_cfg(clip, weights) if weights else {}
+    pretrained_cfg = open_clip.get_pretrained_cfg(clip, weights) if weights else {}
     with _silent():
         model = open_clip.create_model(
             clip,
             pretrained=weights,
             require_pretrained=True,
             # some tags were trained with another activation than their architecture's file says
-            force_quick_gelu=bool(found.get("quick_gelu")),
+            force_quick_gelu=bool(pretrained_cfg.get("quick_gelu")),
         )
         return model.eval(), open_clip.get_tokenizer(clip)
 

@@ -99,14 +99,14 @@ def split_channels(mask: Mask, channels: int) -> tuple[Tensor, Tensor]:
     nets see it at half the resolution, at a quarter of the cost.  stripes: the square's columns.  halves: the first
     half of the channels from the second; with one channel before squeezing, the square's rows.
     """
-    place = torch.arange(channels)
-    corner = place % 4
+    index = torch.arange(channels)
+    corner = index % 4
     first = {
         "checkerboard": (corner == 0) | (corner == 3),
         "stripes": corner % 2 == 0,
-        "halves": place < channels // 2,
+        "halves": index < channels // 2,
     }[mask]
-    return place[first], place[~first]
+    return index[first], index[~first]
 
 
 class ActNorm(nn.Module):
@@ -282,8 +282,8 @@ class ClassGaussians(nn.Module):
     def _principal(self, rows: Tensor) -> Tensor:
         """``(D, rank)``, the leading part of ``rows^T rows``; columns of zeros where there are too few rows."""
         rank = self.factor.shape[2]
-        kept = min(rank, *rows.shape)
-        _, s, v = torch.svd_lowrank(rows, q=min(kept + 8, *rows.shape), niter=4)
+        n_components = min(rank, *rows.shape)
+        _, s, v = torch.svd_lowrank(rows, q=min(n_components + 8, *rows.shape), niter=4)
         factor = rows.new_zeros(rows.shape[1], rank)
-        factor[:, :kept] = v[:, :kept] * s[:kept]
+        factor[:, :n_components] = v[:, :n_components] * s[:n_components]
         return factor

@@ -170,8 +170,8 @@ class LayeredGenerator(Generator):
         pool, rest = self._options(options)
         wanted = [name for name in self.layers if any(name in join for join in joins)]
         with eval_mode(self):
-            found = self.activations(images, wanted, **rest)
-        features = {name: pooled(found[name], pool) for name in wanted}
+            outputs = self.activations(images, wanted, **rest)
+        features = {name: pooled(outputs[name], pool) for name in wanted}
         return [torch.cat([features[name] for name in join], dim=1) for join in joins]
 
     def _names(self, layer: str) -> Sequence[str]:
@@ -217,11 +217,11 @@ def recorded(blocks: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
 
     Of a block that returns several things the first is kept: a U-Net's down blocks return their skips besides.
     """
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
     def keep(name: str, output: Any) -> None:
-        found[name] = output[0] if isinstance(output, tuple) else output
-        if len(found) == len(blocks):
+        outputs[name] = output[0] if isinstance(output, tuple) else output
+        if len(outputs) == len(blocks):
             raise _Enough
 
     handles = [
@@ -229,7 +229,7 @@ def recorded(blocks: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
         for name, block in blocks.items()
     ]
     try:
-        yield found
+        yield outputs
     except _Enough:
         pass
     finally:

@@ -118,8 +118,8 @@ class AE(LayeredGenerator):
     def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
         """See the base class."""
         stages = self.encoder.stages(images)
-        found = {**stages, "latent": self._code(stages["encoder"])}
-        return {name: found[name] for name in layers}
+        outputs = {**stages, "latent": self._code(stages["encoder"])}
+        return {name: outputs[name] for name in layers}
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images ``(n, C, H, W)`` of latents ``(n, latent_dim)``, class withheld."""
@@ -152,8 +152,8 @@ class AE(LayeredGenerator):
 
     def _visible(self, labels: Tensor) -> Tensor:
         """One-hot classes, some of them withheld while training."""
-        kept = torch.rand(len(labels), 1, device=labels.device) >= self.config.label_dropout * self.training
-        return self._one_hot(labels) * kept
+        mask = torch.rand(len(labels), 1, device=labels.device) >= self.config.label_dropout * self.training
+        return self._one_hot(labels) * mask
 
     def _logits(self, z: Tensor, one_hot: Tensor | None) -> Tensor:
         if self.config.conditional:

@@ -166,7 +166,7 @@ class CLIPGuided(DDPM):
         if not config.clip_scale or speechless:
             return super().predict(x_t, t, labels)
         with torch.inference_mode(False), torch.enable_grad():
-            x_t, t, labels = (given.clone() for given in (x_t, t, labels))  # they may be inference tensors
+            x_t, t, labels = (tensor.clone() for tensor in (x_t, t, labels))  # they may be inference tensors
             signal, noise = self.diffusion.scales(t)
             if config.clip_gradient == "network":
                 origin = x_t.requires_grad_()
@@ -203,21 +203,21 @@ class CLIPGuided(DDPM):
 
     def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
         """See the base class."""
-        found = super().activations(images, [name for name in layers if name != CLIP], **options)
+        outputs = super().activations(images, [name for name in layers if name != CLIP], **options)
         if CLIP in layers:
-            found[CLIP] = self.clip.image_embeddings(images)
-        return found
+            outputs[CLIP] = self.clip.image_embeddings(images)
+        return outputs
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """See :meth:`Generator.load`; raises DataError where the pretrained CLIP is not the one of the training."""
         generator = super().load(folder)
         if not isinstance(generator.clip, SmallCLIP):
-            saved, found = bytes(generator.clip_sha256.tolist()).hex(), getattr(generator.clip, "sha256", "")
-            if saved != found:
+            saved, current = bytes(generator.clip_sha256.tolist()).hex(), getattr(generator.clip, "sha256", "")
+            if saved != current:
                 raise DataError(
                     f"{folder} was trained with the CLIP {generator.config.clip} of hash {saved[:12]}; the weights "
-                    f"found now have {found[:12]}. Put the former back, or train the generator again."
+                    f"found now have {current[:12]}. Put the former back, or train the generator again."
                 )
         return generator
 
@@ -250,12 +250,12 @@ def _read(path: Path) -> Any:
     except (OSError, ValueError, RuntimeError) as error:  # a home folder that is not there is a RuntimeError
         raise ValueError(f"no captions can be read from a file {str(path)!r} ({error}). {HOW}") from None
     try:
-        found = json.loads(text)
+        captions = json.loads(text)
     except (ValueError, RecursionError):
         return [line for line in text.splitlines() if line.strip()]
-    if not isinstance(found, list | dict):
-        raise ValueError(f"the file {path} holds {found!r}. {HOW}")
-    return found
+    if not isinstance(captions, list | dict):
+        raise ValueError(f"the file {path} holds {captions!r}. {HOW}")
+    return captions
 
 
 def class_captions(captions: Captions | None, spec: ImageSpec) -> tuple[tuple[str, ...], ...]:
@@ -263,18 +263,18 @@ def class_captions(captions: Captions | None, spec: ImageSpec) -> tuple[tuple[st
     names = spec.class_names or tuple(f"class {label}" for label in range(spec.num_classes))
     if captions is None or isinstance(captions, str):
         templates = TEMPLATES if captions is None else (captions,)
-        found = tuple(tuple(text.replace(PLACE, _spoken(name)) for text in templates) for name in names)
+        per_class = tuple(tuple(text.replace(PLACE, _spoken(name)) for text in templates) for name in names)
     elif isinstance(captions, dict):
-        found = _by_class(captions, names)
+        per_class = _by_class(captions, names)
     else:
-        found = captions
-    if len(found) != len(names):
+        per_class = captions
+    if len(per_class) != len(names):
         raise ConfigError(
-            f"Option captions has {len(found)} entries for {len(names)} classes. "
+            f"Option captions has {len(per_class)} entries for {len(names)} classes. "
             f"Write one per class, in this order: {', '.join(names)}."
         )
-    _require_distinct(found, names)
-    return found
+    _require_distinct(per_class, names)
+    return per_class
 
 
 def _spoken(name: str) -> str:

@@ -113,8 +113,8 @@ class DDPM(LayeredGenerator):
             out_channels=blocks,
             block_out_channels=config.channels,
             layers_per_block=config.layers,
-            down_block_types=["AttnDownBlock2D" if found else "DownBlock2D" for found in attention],
-            up_block_types=["AttnUpBlock2D" if found else "UpBlock2D" for found in reversed(attention)],
+            down_block_types=["AttnDownBlock2D" if attends else "DownBlock2D" for attends in attention],
+            up_block_types=["AttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(attention)],
             norm_num_groups=8,
             attention_head_dim=min(32, config.channels[-1]),
             add_attention=config.attention,
@@ -186,7 +186,7 @@ class DDPM(LayeredGenerator):
         if not layers:
             return {}
         passes = [self._pass(images, layers, t, derived_seed(seed, "noise", draw)) for draw in range(draws)]
-        return {name: torch.stack([found[name].float() for found in passes]).mean(0) for name in layers}
+        return {name: torch.stack([outputs[name].float() for outputs in passes]).mean(0) for name in layers}
 
     def _pass(self, images: Tensor, layers: Sequence[str], t: int, seed: int) -> dict[str, Tensor]:
         """Outputs of blocks for images noised to ``t`` without their class.
@@ -197,9 +197,9 @@ class DDPM(LayeredGenerator):
         blocks, padded = self._blocks(), self.grid.pad(images)
         at, null = (torch.full((len(images),), value, device=images.device) for value in (t, self.spec.num_classes))
         x_t = self.diffusion.add_noise(2 * padded - 1, content_noise(padded, seed, torch.randn), at)
-        with recorded({name: blocks[name] for name in layers}) as found:
+        with recorded({name: blocks[name] for name in layers}) as outputs:
             self._network(x_t, at, self.condition(null))
-        return found
+        return outputs
 
     def after_training(self, images: Tensor, labels: Tensor) -> None:
         """Fit which values count as black and white: see :func:`saturation`."""

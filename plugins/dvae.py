@@ -32,10 +32,10 @@ class DVAEConfig(VAEConfig):
 
     @field_validator("noise_strength")
     @classmethod
-    def _not_negative(cls, given: float | dict[NoiseName, float]) -> float | dict[NoiseName, float]:
-        if min(given.values() if isinstance(given, dict) else [given], default=0.0) < 0:
+    def _not_negative(cls, value: float | dict[NoiseName, float]) -> float | dict[NoiseName, float]:
+        if min(value.values() if isinstance(value, dict) else [value], default=0.0) < 0:
             raise ValueError("strengths are 0 or more")
-        return given
+        return value
 
     @property
     def kinds(self) -> tuple[NoiseName, ...]:

@@ -112,9 +112,9 @@ class RealNVP(LayeredGenerator):
     def activations(self, images: Tensor, layers: Sequence[str], **options: Any) -> dict[str, Tensor]:
         """See the base class."""
         blocks = self._blocks()
-        with recorded({name: blocks[name] for name in layers}) as found:
+        with recorded({name: blocks[name] for name in layers}) as outputs:
             self._latents(dequantise(images, 0.5))
-        return found
+        return outputs
 
     def _blocks(self) -> dict[str, nn.Module]:
         couplings = [coupling.net.blocks for scale in self.flow.scales for coupling in scale.couplings]

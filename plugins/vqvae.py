@@ -143,8 +143,8 @@ class VQVAE(LayeredGenerator):
         stages = self.encoder.stages(images)
         vectors = self._encodings(stages["encoder"])
         codes = self.codebook.vectors[self.codebook.nearest(vectors)]
-        found = {**stages, "vectors": vectors.flatten(1), "codes": codes.flatten(1)}
-        return {name: found[name] for name in layers}
+        outputs = {**stages, "vectors": vectors.flatten(1), "codes": codes.flatten(1)}
+        return {name: outputs[name] for name in layers}
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images ``(n, C, H, W)`` of the codes nearest to latents ``(n, cells * code_dim)``."""

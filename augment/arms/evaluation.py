@@ -240,10 +240,12 @@ def begin(
     identity = _identity(arm, data, budget)
     files = {name: _file(identity, name) for name in classifiers}
     records = {name: read_json(file) if reuse else None for name, file in files.items()}
-    wanted = {name: files[name] for name, record in records.items() if record is None}
+    missing = {name: files[name] for name, record in records.items() if record is None}
     whole = cache_folder() / "arms" / hashing.content_hash(identity)
-    parts = (arm, wanted, whole, reuse, data.test, len(data.classes), budget)
-    return Pending(arm.name, tuple(classifiers), budget, records, workers.submit(_evaluate, *parts) if wanted else None)
+    parts = (arm, missing, whole, reuse, data.test, len(data.classes), budget)
+    return Pending(
+        arm.name, tuple(classifiers), budget, records, workers.submit(_evaluate, *parts) if missing else None
+    )
 
 
 def _evaluate(
@@ -270,7 +272,7 @@ def _evaluate(
     def make(missing: Sequence[str]) -> dict[str, ArmResult]:
         return {result.classifier: result for result in evaluate(arm, missing, test, num_classes, budget)}
 
-    found = kept_parts(
+    results = kept_parts(
         whole,
         files,
         make,
@@ -278,7 +280,7 @@ def _evaluate(
         write=lambda file, result: write_json(file, result.record()),
         reuse=reuse,
     )
-    return list(found.values())
+    return list(results.values())
 
 
 def collect(pending: Sequence[Pending], data: ImageSet, workers: Workers) -> list[ArmResult]:
@@ -286,13 +288,13 @@ def collect(pending: Sequence[Pending], data: ImageSet, workers: Workers) -> lis
     fresh = workers.in_order(entry.job for entry in pending if entry.job is not None)
     results = []
     for entry in pending:
-        found = {result.classifier: result for result in (next(fresh) if entry.job is not None else [])}
+        by_classifier = {result.classifier: result for result in (next(fresh) if entry.job is not None else [])}
         for name, record in entry.records.items():
             if record is not None:
                 test = data.test.labels
-                kept = from_record(record, entry.arm, name, entry.budget, test, len(data.classes))
-                found[name] = replace(kept, cached=True)
-        results += [found[name] for name in entry.classifiers]
+                stored = from_record(record, entry.arm, name, entry.budget, test, len(data.classes))
+                by_classifier[name] = replace(stored, cached=True)
+        results += [by_classifier[name] for name in entry.classifiers]
     return results
 
 

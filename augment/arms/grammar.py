@@ -82,12 +82,12 @@ class Usage:
     @classmethod
     def of(cls, strategies: Iterable[Strategy]) -> Usage:
         """One of each slot; raises UsageError when two want the same."""
-        found: dict[str, Any] = {}
+        slots: dict[str, Any] = {}
         for strategy in strategies:
-            other = found.setdefault(strategy.slot, strategy)
+            other = slots.setdefault(strategy.slot, strategy)
             if other is not strategy:
                 raise UsageError(f"Strategies {str(other)!r} and {str(strategy)!r} exclude each other. Leave one out.")
-        return cls(**found)
+        return cls(**slots)
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
@@ -97,8 +97,8 @@ class Usage:
 
     def or_else(self, default: Usage) -> Usage:
         """These strategies, and those of ``default`` for the slots that are empty here."""
-        taken = {strategy.slot for strategy in self.strategies}
-        return Usage.of([*self.strategies, *(other for other in default.strategies if other.slot not in taken)])
+        filled = {strategy.slot for strategy in self.strategies}
+        return Usage.of([*self.strategies, *(other for other in default.strategies if other.slot not in filled)])
 
     def __str__(self) -> str:
         return "+".join(map(str, self.strategies))
@@ -188,10 +188,10 @@ def parse_arm(text: str, model: str, default: Usage) -> ArmSpec:
     """
     again = text.endswith(AGAIN)
     parts = [part.strip() for part in text.removesuffix(AGAIN).split("+")]
-    found = _Components(text, model)
+    parsed = _Components(text, model)
     for part in parts:
-        found.add(part)
-    spec = found.spec("+".join(model if part == MODEL else part for part in parts), default)
+        parsed.add(part)
+    spec = parsed.spec("+".join(model if part == MODEL else part for part in parts), default)
     if again and spec.generator is not None:
         raise UsageError(
             f"Arm {text!r}: only an arm without a generator can be held against itself, because a verdict compares "
@@ -209,8 +209,10 @@ def arms_of(names: Iterable[str], arm_set: str | None, model: str) -> tuple[str,
     """
     if arm_set is not None and arm_set not in SETS:
         raise UsageError(unknown_name("set of arms", arm_set, SETS))
-    given = [*(SETS[arm_set] if arm_set else ()), *names]
-    texts = ["+".join(model if part.strip() == MODEL else part.strip() for part in text.split("+")) for text in given]
+    requested = [*(SETS[arm_set] if arm_set else ()), *names]
+    texts = [
+        "+".join(model if part.strip() == MODEL else part.strip() for part in text.split("+")) for text in requested
+    ]
     own = {model, LATENT_SMOTE, f"{LATENT_SMOTE}:{model}"}
     uses = any(part in own for text in texts for part in text.split("+"))
     uses = uses or any(text.endswith(AGAIN) for text in texts)
@@ -309,7 +311,7 @@ class _Components:
     def spec(self, name: str, default: Usage) -> ArmSpec:
         """The arm; strategies make sense only where there are synthetic images."""
         adds = self.once.get("images")
-        given = Usage.of(map(parse_strategy, self.strategies))
+        explicit = Usage.of(map(parse_strategy, self.strategies))
         if self.strategies and adds is None:
             raise UsageError(
                 f"Arm {self.text!r} adds no images, so {self.strategies[0]!r} has nothing to act on. "
@@ -321,17 +323,17 @@ class _Components:
                 f"alone, or add a generator: {self.text}+{self.model}."
             )
         generator = self.encoder if adds == LATENT_SMOTE else None if adds in ADDS else adds
-        usage = given.or_else(_filling(adds, default)) if adds else Usage()
+        usage = explicit.or_else(_filling(adds, default)) if adds else Usage()
         learning = _learning(self.once, tuple(self.transforms), self.alpha, usage, self.prior)
         adds = adds if adds in ADDS or adds is None else SYNTHETIC
         return ArmSpec(name, adds, generator, usage, learning, self.transform)
 
 
-def _option(known: str, part: str, rest: str) -> str | None:
+def _option(option: str, part: str, rest: str) -> str | None:
     """The value of the only option that a component has; None where it is not given."""
     key, _, value = rest.partition("=")
-    if rest and key != known:
-        raise UsageError(unknown_name(f"option of {part!r}", key, [known]))
+    if rest and key != option:
+        raise UsageError(unknown_name(f"option of {part!r}", key, [option]))
     return value if rest else None
 
 

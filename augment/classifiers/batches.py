@@ -43,36 +43,41 @@ def batches(
     labels = labels.cpu()
     synthetic = torch.zeros(len(labels), dtype=torch.bool) if synthetic is None else synthetic.cpu()
     balanced = learning.imbalance == "oversample"
-    real, made = (~synthetic).nonzero()[:, 0], synthetic.nonzero()[:, 0]
-    from_made = round(batch_size * learning.share.share) if learning.share is not None and len(made) else None
+    real_rows, synthetic_rows = (~synthetic).nonzero()[:, 0], synthetic.nonzero()[:, 0]
+    n_synthetic = (
+        round(batch_size * learning.share.share) if learning.share is not None and len(synthetic_rows) else None
+    )
     first_real = bisect_left(range(updates), True, key=lambda update: update / updates >= learning.real_from)
 
     def sampler(rows: Tensor, name: str, shares: Tensor | None = None) -> Sampler:
         own = derived_seed(seed, "classifier", name)
         return ClassBalanced(rows, labels, own, shares) if balanced else InTurn(rows, own)
 
-    if from_made is None:
+    if n_synthetic is None:
         parts = [(sampler(torch.arange(len(labels)), "batches"), batch_size)]
     else:
-        shares = _completing(labels[real], labels[made], from_made / batch_size) if balanced else None
-        parts = [(sampler(real, "real", shares), batch_size - from_made), (sampler(made, "synthetic"), from_made)]
+        shares = _completing(labels[real_rows], labels[synthetic_rows], n_synthetic / batch_size) if balanced else None
+        parts = [
+            (sampler(real_rows, "real", shares), batch_size - n_synthetic),
+            (sampler(synthetic_rows, "synthetic"), n_synthetic),
+        ]
     for step in range(first_real):
         yield torch.cat([part.draw(n, step) for part, n in parts])
-    last = sampler(real, "last phase")
+    last = sampler(real_rows, "last phase")
     for step in range(updates - first_real):
         yield last.draw(batch_size, step)
 
 
-def _completing(real: Tensor, made: Tensor, share: float) -> Tensor:
-    """Shares of the classes of ``real`` that make a batch uniform of which ``share`` is ``made``, uniform itself.
+def _completing(real: Tensor, synthetic: Tensor, share: float) -> Tensor:
+    """Shares of the classes of ``real`` that make a batch uniform of which ``share`` is ``synthetic``, uniform itself.
 
     As near as that comes: a class of which synthetic images alone are more than its part has no real ones.
     """
-    classes, of_made = real.unique(), made.unique()
-    each = 1 / len(torch.cat([classes, of_made]).unique())
-    wanted = torch.full((len(classes),), each, dtype=torch.float64)
-    wanted[torch.isin(classes, of_made)] -= share / len(of_made)
-    return wanted.clamp(min=0)
+    classes, synthetic_classes = real.unique(), synthetic.unique()
+    each = 1 / len(torch.cat([classes, synthetic_classes]).unique())
+    shares = torch.full((len(classes),), each, dtype=torch.float64)
+    shares[torch.isin(classes, synthetic_classes)] -= share / len(synthetic_classes)
+    return shares.clamp(min=0)
 
 
 class SameClass:
@@ -82,9 +87,9 @@ class SameClass:
         self._rows = RowsByClass(among.nonzero()[:, 0], labels)
 
     def partners(self, classes: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """``(found, index)``: which of ``classes`` ``(n,)`` have such images, ``(n,)``, and one of each that has."""
-        found = self._rows.counts[classes] > 0
-        return found, self._rows.one_of(classes[found], rng)
+        """``(present, index)``: which of ``classes`` ``(n,)`` have such images, ``(n,)``, and one of each that has."""
+        present = self._rows.counts[classes] > 0
+        return present, self._rows.one_of(classes[present], rng)
 
 
 def random_shift(images: Tensor, index: Tensor, augmentation: Augmentation, rng: torch.Generator) -> Tensor:
@@ -159,8 +164,8 @@ class BatchLoader:
     ) -> tuple[Tensor, Tensor]:
         """Each synthetic image with a real one of its class, where there is one."""
         places = self.synthetic[index].nonzero()[:, 0]
-        found, partners = self._same_class.partners(self.labels[index[places]], self.rng)
-        places = places[found]
+        present, partners = self._same_class.partners(self.labels[index[places]], self.rng)
+        places = places[present]
         share = torch.from_numpy(self._shares.beta(alpha, alpha, len(places))).float()
         real = random_shift(self.pool, partners, self.augmentation, self.rng).float()
         ours = share.to(images.device)[:, None, None, None]

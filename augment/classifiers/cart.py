@@ -173,9 +173,9 @@ def _chosen_leaf(training: _Training, nearest: NDArray[np.int64]) -> int:
     def recall(leaf: int) -> float:
         right = np.zeros(len(real))
         for held in np.unique(fold):
-            asked = np.flatnonzero(fold == held)
+            test = np.flatnonzero(fold == held)
             tree = training.tree(leaf, of_each != held)
-            right[asked] = tree.predict(training.points[asked]) == real[asked]
+            right[test] = tree.predict(training.points[test]) == real[test]
         return float(np.mean([right[real == label].mean() for label in np.unique(real)]))
 
     return max(LEAVES, key=recall)

@@ -75,13 +75,13 @@ class NormByOrigin(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` -> the same shape."""
-        made = self.synthetic
-        if not self.training or made is None or not bool(made.any()):
+        mask = self.synthetic
+        if not self.training or mask is None or not bool(mask.any()):
             return super().forward(x)
         y = torch.empty_like(x)
-        y[made] = F.batch_norm(x[made], None, None, self.weight, self.bias, training=True, eps=self.eps)
-        if not bool(made.all()):
-            y[~made] = super().forward(x[~made])
+        y[mask] = F.batch_norm(x[mask], None, None, self.weight, self.bias, training=True, eps=self.eps)
+        if not bool(mask.all()):
+            y[~mask] = super().forward(x[~mask])
         return y
 
 
@@ -285,10 +285,10 @@ def _check_options(updates: int, batch_size: int, augmentation: str, precision: 
         raise ConfigError(f"updates is {updates}; it must be at least 1.")
     if batch_size < 2:
         raise ConfigError(f"batch_size is {batch_size}; it must be at least 2, because batches are normalised.")
-    named = {"augmentation": AUGMENTATIONS, "precision": ("bf16", "fp32")}
+    allowed = {"augmentation": AUGMENTATIONS, "precision": ("bf16", "fp32")}
     for kind, name in (("augmentation", augmentation), ("precision", precision)):
-        if name not in named[kind]:
-            raise ConfigError(unknown_name(kind, name, named[kind]))
+        if name not in allowed[kind]:
+            raise ConfigError(unknown_name(kind, name, allowed[kind]))
     check_transforms(learning.transforms)
     if learning.mixing is not None:
         check_mixing(learning.mixing)

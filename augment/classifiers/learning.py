@@ -169,11 +169,11 @@ class Objective:
         self.labels, self.synthetic = labels, synthetic
         self.num_classes = num_classes
         self.learning = learning
-        self._real = self._frequencies(~synthetic)
-        self._made = self._frequencies(synthetic)
-        self._made_share = float(synthetic.float().mean())
+        self._real_frequencies = self._frequencies(~synthetic)
+        self._synthetic_frequencies = self._frequencies(synthetic)
+        self._synthetic_share = float(synthetic.float().mean())
         if learning.share is not None and synthetic.any():
-            self._made_share = learning.share.share
+            self._synthetic_share = learning.share.share
 
     def _frequencies(self, chosen: Tensor) -> Tensor:
         counts = torch.bincount(self.labels[chosen], minlength=self.num_classes).float()
@@ -185,17 +185,20 @@ class Objective:
         A class that is never drawn counts as if it were the whole, so that nothing makes it look likely.
         """
         if progress >= self.learning.real_from:
-            found = self._real
+            prior = self._real_frequencies
         else:
-            found = (1 - self._made_share) * self._real + self._made_weight(progress) * self._made_share * self._made
-        found = found / found.sum()
-        found = torch.where(found > 0, found, 1.0)
-        return found / found.sum()
+            synthetic = self._synthetic_weight(progress) * self._synthetic_share * self._synthetic_frequencies
+            prior = (1 - self._synthetic_share) * self._real_frequencies + synthetic
+        prior = prior / prior.sum()
+        prior = torch.where(prior > 0, prior, 1.0)
+        return prior / prior.sum()
 
-    def _made_weight(self, progress: float) -> Tensor:
+    def _synthetic_weight(self, progress: float) -> Tensor:
         """Mean weight ``(num_classes,)`` of synthetic images; mixed with a real one, half of it is that one's."""
         weight = torch.full((self.num_classes,), self.learning.synthetic_weight(progress))
-        return torch.where(self._real > 0, (1 + weight) / 2, weight) if self.learning.mix is not None else weight
+        if self.learning.mix is None:
+            return weight
+        return torch.where(self._real_frequencies > 0, (1 + weight) / 2, weight)
 
     def priors(self, index: Tensor, progress: float) -> Tensor:
         """Share of each class that the images ``index`` are judged by, ``(n, num_classes)``: see ``Learning.prior``.
@@ -205,10 +208,13 @@ class Objective:
         mixture = self.prior(progress)
         if self.learning.prior == "mixture" or progress >= self.learning.real_from:
             return mixture.expand(len(index), -1)
-        nowhere = (self._real + self._made) == 0
-        own = [torch.where(nowhere, mixture, part.clamp(min=ABSENT)) for part in (self._real, self._made)]
-        real, made = (part / part.sum() for part in own)
-        return torch.where(self.synthetic[index][:, None], made, real)
+        nowhere = (self._real_frequencies + self._synthetic_frequencies) == 0
+        own = [
+            torch.where(nowhere, mixture, part.clamp(min=ABSENT))
+            for part in (self._real_frequencies, self._synthetic_frequencies)
+        ]
+        real, synthetic = (part / part.sum() for part in own)
+        return torch.where(self.synthetic[index][:, None], synthetic, real)
 
     def targets(self, index: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         """Weighted and smoothed classes of the images ``index``, and what is added to their logits.

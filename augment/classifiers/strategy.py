@@ -27,8 +27,8 @@ class Strategy(BaseModel):
 
     def __str__(self) -> str:
         """As one writes it: the name, and options that are not the default."""
-        given = [f"{key}={_shown(value)}" for key, value in self if value != type(self).model_fields[key].default]
-        return f"{self.name}:{','.join(given)}" if given else self.name
+        options = [f"{key}={_shown(value)}" for key, value in self if value != type(self).model_fields[key].default]
+        return f"{self.name}:{','.join(options)}" if options else self.name
 
 
 def with_options(kind: type[S], text: str) -> S:

@@ -52,7 +52,7 @@ def encode_set(
         done += len(part)
         if on_progress is not None:
             on_progress(done, len(images))
-    return [torch.cat(found) for found in zip(*chunks, strict=True)]
+    return [torch.cat(layer_chunks) for layer_chunks in zip(*chunks, strict=True)]
 
 
 def _chunk(
@@ -70,8 +70,8 @@ def _chunk(
     with evaluating(generator), torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
         by_name = dict(zip(single, generator.encode_layers(x, single, **options) if single else [], strict=True))
         own = generator.encode(x, **options) if None in layers else None
-    found = [own if name is None else torch.cat([by_name[one] for one in name.split(",")], dim=1) for name in layers]
-    return [_checked(generator, features, len(x)) for features in found if features is not None]
+    outputs = [own if name is None else torch.cat([by_name[one] for one in name.split(",")], dim=1) for name in layers]
+    return [_checked(generator, features, len(x)) for features in outputs if features is not None]
 
 
 def _checked(generator: Generator, features: Tensor, n: int) -> Tensor:

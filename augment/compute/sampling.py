@@ -118,15 +118,15 @@ def _edited(generator: Generator, part: Edit, index: int, *, strength: float, se
     own = torch_rng(seed, "chunk", index, device=device)
     images, labels = part.images.to(device).float().div(255), part.labels.to(device)
     with evaluating(generator), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        made = cast(Any, generator).sample_from(images, labels, strength, rng=own)
-    return _checked(generator, made, len(labels), "sample_from")
+        edited = cast(Any, generator).sample_from(images, labels, strength, rng=own)
+    return _checked(generator, edited, len(labels), "sample_from")
 
 
 def _decoded(generator: Generator, codes: Tensor, index: int, *, precision: str) -> Tensor:
     device = generator.device
     with evaluating(generator), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        made = cast(Any, generator).decode(codes.to(device))
-    return _checked(generator, made, len(codes), "decode")
+        images = cast(Any, generator).decode(codes.to(device))
+    return _checked(generator, images, len(codes), "decode")
 
 
 def _checked(generator: Generator, images: Tensor, n: int, method: str) -> Tensor:

@@ -98,17 +98,17 @@ class Workers:
 
     def results(self, jobs: Iterable[Job[T]]) -> list[T]:
         """Results of ``jobs`` in order; whatever no process has begun is run here meanwhile."""
-        wanted = list(jobs)
+        submitted = list(jobs)
         while (job := self._take()) is not None:
             self._run_here(job)
-        return [job.future.result() for job in wanted]
+        return [job.future.result() for job in submitted]
 
     def in_order(self, jobs: Iterable[Job[T]]) -> Iterator[T]:
         """Each result as soon as it and those before it are there, helping with what waits in between."""
-        for wanted in list(jobs):
-            while not wanted.future.done() and (job := self._take()) is not None:
+        for awaited in list(jobs):
+            while not awaited.future.done() and (job := self._take()) is not None:
                 self._run_here(job)
-            yield wanted.future.result()
+            yield awaited.future.result()
 
     def _take(self) -> Job[Any] | None:
         with self._lock:
@@ -227,8 +227,8 @@ def on_all_cores(
         start = time.perf_counter()
         yield _alone(work, PicklableGenerator(generator), parts[0], 0)
         slow = (time.perf_counter() - start) * (len(parts) - 1) > WORTH_WORKERS
-        with side_by_side(len(parts) - 1 if slow else 0, generator.device.type) as found:
-            yield from _shared(work, generator, parts, found, first=1)
+        with side_by_side(len(parts) - 1 if slow else 0, generator.device.type) as pool:
+            yield from _shared(work, generator, parts, pool, first=1)
 
 
 def _shared(work: Work[P, T], generator: Generator, parts: Sequence[P], workers: Workers, *, first: int) -> Iterator[T]:

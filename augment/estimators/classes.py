@@ -83,8 +83,8 @@ class Classes:
         generator does not have, and where numbers are to be taken that are names of other classes.
         """
         names = np.unique(y)
-        known = _numbered(spec.class_names)
-        by_name = [known.get(str(name), known.get(written(name))) for name in names]
+        numbers = _numbered(spec.class_names)
+        by_name = [numbers.get(str(name), numbers.get(written(name))) for name in names]
         if None not in by_name and len(set(by_name)) == len(by_name):
             return cls(names, np.array(by_name, np.int64))
         shown, own = ", ".join(map(written, names)), ", ".join(spec.class_names)
@@ -117,15 +117,15 @@ class Classes:
     def counts(self, wanted: Mapping[Any, int], num_classes: int) -> list[int]:
         """Images of each of the generator's classes; those that ``y`` does not have get none."""
         counts = [0] * num_classes
-        for name, place in zip(self.names, self.places, strict=True):
-            counts[place] = int(wanted.get(name, 0))
+        for name, index in zip(self.names, self.places, strict=True):
+            counts[index] = int(wanted.get(name, 0))
         return counts
 
 
 def _numbered(class_names: Sequence[str]) -> dict[str, int]:
     """Number of each class by its name, and by "2" of one that is called "2.0" where no other is called so."""
-    known = {name: number for number, name in enumerate(class_names)}
-    for name, number in list(known.items()):
+    numbers = {name: number for number, name in enumerate(class_names)}
+    for name, number in list(numbers.items()):
         if WHOLE.fullmatch(name):
-            known.setdefault(name.partition(".")[0], number)
-    return known
+            numbers.setdefault(name.partition(".")[0], number)
+    return numbers

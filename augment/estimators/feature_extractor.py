@@ -152,9 +152,12 @@ class FeatureExtractor(TrainsOnArrays, ClassNamePrefixFeaturesOutMixin, Transfor
         return len(self._encoded(generator, blank)[0])
 
     def _encoded(self, generator: Generator, images: Tensor) -> NDArray[np.float32]:
-        place = choose_device(self.device)
-        named = {"t": self.t, "noise_draws": self.noise_draws}
-        options = {**{name: value for name, value in named.items() if value is not None}, **(self.encode_options or {})}
-        compute = Compute(str(place), choose_precision(self.precision, place))
-        (features,) = encode_set(generator.to(place), images, layers=[self.layer], compute=compute, **options)
+        device = choose_device(self.device)
+        settings = {"t": self.t, "noise_draws": self.noise_draws}
+        options = {
+            **{name: value for name, value in settings.items() if value is not None},
+            **(self.encode_options or {}),
+        }
+        compute = Compute(str(device), choose_precision(self.precision, device))
+        (features,) = encode_set(generator.to(device), images, layers=[self.layer], compute=compute, **options)
         return features.numpy()

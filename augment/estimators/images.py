@@ -50,28 +50,28 @@ class ImageLayout:
         shape: of the images, as :func:`as_shape` takes it; None takes it from the array, or guesses it from P. Raises
         InvalidImages where it does not fit.
         """
-        wanted = None if shape is None else as_shape(shape)
-        found = _of_images(array) if array.ndim > 2 else wanted or guessed_shape(array.shape[1])
-        if wanted is not None and (found != wanted or (array.ndim == 2 and math.prod(wanted) != array.shape[1])):
-            have = f"rows of {array.shape[1]} values" if array.ndim == 2 else f"images of {found} (C, H, W)"
-            raise InvalidImages(f"These are {have}; images of {wanted}, {math.prod(wanted)} values, are wanted.")
+        declared = None if shape is None else as_shape(shape)
+        actual = _of_images(array) if array.ndim > 2 else declared or guessed_shape(array.shape[1])
+        if declared is not None and (actual != declared or (array.ndim == 2 and math.prod(declared) != array.shape[1])):
+            have = f"rows of {array.shape[1]} values" if array.ndim == 2 else f"images of {actual} (C, H, W)"
+            raise InvalidImages(f"These are {have}; images of {declared}, {math.prod(declared)} values, are wanted.")
         if array.ndim > 2:
-            return cls(found)
+            return cls(actual)
         first, last = float(array.min()), float(array.max())
         # beside their own range, so that a table of values near 0 is not one of black images
         if array.dtype == np.uint8 or _in_unit_range(first, last, tolerance=HALF_A_LEVEL * (last - first)):
-            return cls(found, array.shape[1])
+            return cls(actual, array.shape[1])
         low = array.min(0).astype(np.float64)
-        return cls(found, array.shape[1], (low, array.max(0) - low))
+        return cls(actual, array.shape[1], (low, array.max(0) - low))
 
     def images(self, array: NDArray[Any]) -> Tensor:
         """uint8 ``(N, C, H, W)`` of an array in the form that was learnt; raises InvalidImages for another."""
         if array.ndim == 2:
             return torch.from_numpy(np.require(self._filled(array), requirements=["C", "W"]))
-        found = _of_images(array)
-        if found != self.shape or self.column_range is not None:
+        shape = _of_images(array)
+        if shape != self.shape or self.column_range is not None:
             scaled = "" if self.column_range is None else "rows of a table, whose columns are scaled, and not for "
-            raise InvalidImages(f"These are images of {found} (C, H, W); this is for {scaled}images of {self.shape}.")
+            raise InvalidImages(f"These are images of {shape} (C, H, W); this is for {scaled}images of {self.shape}.")
         return torch.from_numpy(np.require(_bytes(array).reshape(-1, *self.shape), requirements=["C", "W"]))
 
     def restored(self, images: Tensor, like: NDArray[Any]) -> NDArray[Any]:

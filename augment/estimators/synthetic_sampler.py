@@ -192,12 +192,12 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         check_generator(untrained, counts, real.counts(len(counts)), usage.source)
         seed = self._seed()
         self.generator_ = self._train(spec, real, kind="array", seed=seed) if saved is None else saved
-        made = self._made(counts, real, usage, seed)
+        synthetic = self._synthesise(counts, real, usage, seed)
         if self.filter_summary_ is not None and self.filter_summary_.missing:
             warnings.warn(str(self.filter_summary_.shortfall(classes.labels(spec))), stacklevel=2)
-        self.is_synthetic_ = np.arange(len(X) + len(made.labels)) >= len(X)
-        self.parent_indices_ = np.concatenate([np.arange(len(X)), made.parents.numpy()])
-        new_rows, new_labels = self.layout_.restored(made.images, X), classes.of(made.labels)
+        self.is_synthetic_ = np.arange(len(X) + len(synthetic.labels)) >= len(X)
+        self.parent_indices_ = np.concatenate([np.arange(len(X)), synthetic.parents.numpy()])
+        new_rows, new_labels = self.layout_.restored(synthetic.images, X), classes.of(synthetic.labels)
         return np.concatenate([X, new_rows]), np.concatenate([y, new_labels])
 
     def _usage(self) -> Usage:
@@ -228,16 +228,16 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
         names = tuple(map(str, np.unique(y)))
         return ImageSpec(*self.layout_.shape, num_classes=len(names), class_names=names)
 
-    def _made(self, counts: Sequence[int], real: LabelledImages, usage: Usage, seed: int) -> SyntheticSet:
+    def _synthesise(self, counts: Sequence[int], real: LabelledImages, usage: Usage, seed: int) -> SyntheticSet:
         """The synthetic images, after the filter where there is one."""
-        place = choose_device(self.device)
-        compute = Compute(str(place), choose_precision(self.precision, place))
+        device = choose_device(self.device)
+        compute = Compute(str(device), choose_precision(self.precision, device))
         rule = usage.filter
 
         def draw(wanted: Sequence[int], turn: int) -> SyntheticSet:
             reporter.stage(f"Draw {sum(wanted)} images")
             return synthesise(
-                self.generator_.to(place),
+                self.generator_.to(device),
                 wanted,
                 real=real,
                 source=usage.source,
@@ -251,10 +251,10 @@ class SyntheticSampler(TrainsOnArrays, BaseOverSampler):  # type: ignore[misc]
             if rule is None:
                 return draw(counts, 0)
             reporter.stage("Train teachers")
-            how: dict[str, Any] = {"seed": seed, "compute": compute}
-            teachers = Teachers.fit(real, len(counts), rule, updates=default_updates(len(real)), **how)
-            made, self.filter_summary_ = filtered(draw, counts, teachers)
-            return made
+            options: dict[str, Any] = {"seed": seed, "compute": compute}
+            teachers = Teachers.fit(real, len(counts), rule, updates=default_updates(len(real)), **options)
+            synthetic, self.filter_summary_ = filtered(draw, counts, teachers)
+            return synthetic
 
 
 def _off_torch(values: Any) -> Any:

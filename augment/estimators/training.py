@@ -94,7 +94,7 @@ class TrainsOnArrays:
             imbalance_factor=None,
             seed=seed,
         )
-        place = choose_device(self.device)
+        device = choose_device(self.device)
         recipe = trained.make_recipe(
             str(self.model),
             self.options or {},
@@ -103,8 +103,8 @@ class TrainsOnArrays:
             seed=seed,
             steps=self.steps,
             max_minutes=self.max_minutes,
-            device=str(place),
-            precision=choose_precision(self.precision, place),
+            device=str(device),
+            precision=choose_precision(self.precision, device),
         )
         train, validation = trained.generator_parts(manifest, images)
         with (

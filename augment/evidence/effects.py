@@ -147,9 +147,9 @@ def _deltas(
 ) -> list[list[float]]:
     """Differences in points, one row per seed."""
     lengths = {"class counts": {len(counts)}, "recalls": {len(row) for row in (*arm_recalls, *reference_recalls)}}
-    for kind, found in lengths.items():
-        if found != {len(classes)}:
-            raise DataError(f"{_listed(found)} {kind} for {len(classes)} classes; give one per class.")
+    for kind, sizes in lengths.items():
+        if sizes != {len(classes)}:
+            raise DataError(f"{_listed(sizes)} {kind} for {len(classes)} classes; give one per class.")
     if len(arm_recalls) != len(reference_recalls):
         raise DataError(f"Recalls of {len(arm_recalls)} seeds against {len(reference_recalls)}; give the same seeds.")
     pairs = zip(arm_recalls, reference_recalls, strict=True)

@@ -97,8 +97,8 @@ def _grey(images: Tensor) -> Tensor:
 
 def _cosines(side: int) -> Tensor:
     """The first rows of the orthonormal cosine transform of ``side`` samples."""
-    frequency, place = torch.arange(min(HASH_SIDE, side))[:, None], torch.arange(side) + 0.5
-    waves = torch.cos(math.pi / side * frequency * place) * math.sqrt(2 / side)
+    frequency, position = torch.arange(min(HASH_SIDE, side))[:, None], torch.arange(side) + 0.5
+    waves = torch.cos(math.pi / side * frequency * position) * math.sqrt(2 / side)
     waves[0] /= math.sqrt(2)
     return waves
 
@@ -108,11 +108,11 @@ def _nearest(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
     best = torch.full((len(queries),), -math.inf)
     index = torch.zeros(len(queries), dtype=torch.int64)
     for start, rows in _chunks(gallery, GALLERY_CHUNK):
-        for first, asked in _chunks(queries, QUERY_CHUNK):
-            here = slice(first, first + QUERY_CHUNK)
-            agreement, found = (asked @ rows.T).max(dim=1)
-            index[here] = torch.where(agreement > best[here], found + start, index[here])
-            best[here] = torch.maximum(best[here], agreement)
+        for first, hashes in _chunks(queries, QUERY_CHUNK):
+            chunk = slice(first, first + QUERY_CHUNK)
+            agreement, nearest = (hashes @ rows.T).max(dim=1)
+            index[chunk] = torch.where(agreement > best[chunk], nearest + start, index[chunk])
+            best[chunk] = torch.maximum(best[chunk], agreement)
     return best, index
 
 
@@ -174,14 +174,14 @@ def no_test_images(parts: Mapping[str, Tensor], test: Tensor | Fingerprint) -> G
     parts: everything trained on by name, uint8 ``(N, C, H, W)``.  test: the test images, or their fingerprint where it
     is needed more than once. Near copies are counted and told, and fail nothing: real data sets have look-alikes.
     """
-    known = test if isinstance(test, Fingerprint) else Fingerprint(test)
-    found = {name: (*known.exact_and_near(images), len(images)) for name, images in parts.items()}
-    told = [
+    fingerprint = test if isinstance(test, Fingerprint) else Fingerprint(test)
+    matches = {name: (*fingerprint.exact_and_near(images), len(images)) for name, images in parts.items()}
+    details = [
         f"{name}: {exact:,} of {total:,} are test images pixel for pixel, {near - exact:,} more are near copies of one"
-        for name, (exact, near, total) in found.items()
+        for name, (exact, near, total) in matches.items()
     ]
-    leaks = sum(exact for exact, _, _ in found.values())
-    return Guard("no test image in training", leaks == 0, "; ".join(told) or "nothing was trained on")
+    leaks = sum(exact for exact, _, _ in matches.values())
+    return Guard("no test image in training", leaks == 0, "; ".join(details) or "nothing was trained on")
 
 
 def refuse_test_images(images: Tensor, test: Fingerprint, purpose: str) -> None:
@@ -205,8 +205,8 @@ def equal_updates(updates_by_arm: Mapping[str, AbstractSet[int]]) -> Guard:
         detail = f"{counts[0]:,} updates" if counts else "no arm was trained"
     else:
         detail = "; ".join(
-            f"{arm}: {', '.join(f'{count:,}' for count in sorted(taken))} updates"
-            for arm, taken in updates_by_arm.items()
+            f"{arm}: {', '.join(f'{count:,}' for count in sorted(updates))} updates"
+            for arm, updates in updates_by_arm.items()
         )
     return Guard("equal updates in all arms", passed, detail)
 
@@ -263,17 +263,17 @@ def same_scaling(train: LabelledImages, synthetic: LabelledImages | None, test: 
     above 149 every mistake was found in 96 to 100 of 100 draws, but for one that changes little: pictures of nearly
     only black and white, twice as bright.
     """
-    told, passed = [], True
+    details, passed = [], True
     for name, part in (("synthetic", synthetic), ("test", test)):
         count = 0 if part is None else len(part)
         if part is None or count < FEWEST:
-            told.append(f"{count or 'no'} {name} images" + (", too few to tell" if count else ""))
+            details.append(f"{count or 'no'} {name} images" + (", too few to tell" if count else ""))
             continue
-        seen, expected = _mixtures(part, train)
-        fault = _fault(seen, expected, part, train)
+        observed, expected = _mixtures(part, train)
+        fault = _fault(observed, expected, part, train)
         passed = passed and not fault
-        told.append(f"{name} {_summary(seen)}, training {_summary(expected)}" + (f": {fault}" if fault else ""))
-    return Guard("train, synthetic and test images on one scale", passed, "; ".join(told))
+        details.append(f"{name} {_summary(observed)}, training {_summary(expected)}" + (f": {fault}" if fault else ""))
+    return Guard("train, synthetic and test images on one scale", passed, "; ".join(details))
 
 
 def _pairs(part: LabelledImages, train: LabelledImages) -> Iterator[tuple[float, Tensor, Tensor]]:
@@ -289,22 +289,22 @@ def _pairs(part: LabelledImages, train: LabelledImages) -> Iterator[tuple[float,
 
 def _mixtures(part: LabelledImages, train: LabelledImages) -> tuple[Tensor, Tensor]:
     """Shares of the levels in a part, and in training images of its mixture of classes."""
-    seen, expected = torch.zeros(2, LEVELS, dtype=torch.float64)
+    observed, expected = torch.zeros(2, LEVELS, dtype=torch.float64)
     for weight, ours, theirs in _pairs(part, train):
-        seen += weight * _shares(ours)
+        observed += weight * _shares(ours)
         expected += weight * _shares(theirs)
-    return seen, expected
+    return observed, expected
 
 
 def _shares(images: Tensor) -> Tensor:
     return torch.bincount(images.flatten(), minlength=LEVELS).double() / images.numel()
 
 
-def _fault(seen: Tensor, expected: Tensor, part: LabelledImages, train: LabelledImages) -> str:
+def _fault(observed: Tensor, expected: Tensor, part: LabelledImages, train: LabelledImages) -> str:
     """What is wrong with the levels, in words; empty when nothing is."""
-    if float(_distance(seen, expected)) <= ROUNDING:
+    if float(_distance(observed, expected)) <= ROUNDING:
         return ""
-    favour, shift = _signs(seen[None], expected[None])
+    favour, shift = _signs(observed[None], expected[None])
     mistake, off = float(favour.max()), float(shift)
     if mistake <= 0 and abs(off) <= ANOTHER_SCALE:
         return ""
@@ -321,16 +321,18 @@ def _worst(by_chance: Tensor) -> float:
     return worst + FURTHER * (worst - middle)
 
 
-def _signs(seen: Tensor, expected: Tensor) -> tuple[Tensor, Tensor]:
+def _signs(observed: Tensor, expected: Tensor) -> tuple[Tensor, Tensor]:
     """Of shares ``(n, LEVELS)``: by how much each mistake explains them better than none, and the shift of the mean.
 
     ``(n, mistakes)`` in levels, above 0 where the margin is kept, and ``(n,)``. None may move all levels a little.
     """
     levels = torch.arange(LEVELS, dtype=torch.float64)
-    shift = (seen - expected) @ levels
+    shift = (observed - expected) @ levels
     drifted = _spoiled(expected, levels + shift[:, None].clamp(-DRIFT, DRIFT))
-    honest = torch.minimum(_distance(seen, expected), _distance(seen, drifted))
-    by_mistake = [_distance(seen, _spoiled(expected, spoil(levels).expand_as(seen))) for spoil in MISTAKES.values()]
+    honest = torch.minimum(_distance(observed, expected), _distance(observed, drifted))
+    by_mistake = [
+        _distance(observed, _spoiled(expected, spoil(levels).expand_as(observed))) for spoil in MISTAKES.values()
+    ]
     return honest[:, None] - MARGIN * torch.stack(by_mistake, dim=1), shift
 
 
@@ -342,17 +344,17 @@ def _spoiled(shares: Tensor, becomes: Tensor) -> Tensor:
 def _exchanged(part: LabelledImages, train: LabelledImages) -> tuple[Tensor, Tensor]:
     """:func:`_mixtures` ``(EXCHANGES, LEVELS)`` of sides as large, drawn from the images of both, class by class."""
     own = torch_rng(0, "images to compare")
-    seen, expected = torch.zeros(2, EXCHANGES, LEVELS, dtype=torch.float64)
+    observed, expected = torch.zeros(2, EXCHANGES, LEVELS, dtype=torch.float64)
     for weight, ours, theirs in _pairs(part, train):
         drawn = [_evenly(images, max(2, round(COMPARED * weight))) for images in (ours, theirs)]
         mine, others = map(len, drawn)
         shares = _image_shares(torch.cat(drawn))
-        taken = torch.rand(EXCHANGES, mine + others, generator=own).argsort(1) < mine
-        mean, first = shares.mean(0), taken.float() @ shares
+        chosen = torch.rand(EXCHANGES, mine + others, generator=own).argsort(1) < mine
+        mean, first = shares.mean(0), chosen.float() @ shares
         fewer = ((1 / len(ours) + 1 / len(theirs)) / (1 / mine + 1 / others)) ** 0.5
-        seen += weight * (mean + fewer * (first / mine - mean))
+        observed += weight * (mean + fewer * (first / mine - mean))
         expected += weight * (mean + fewer * ((shares.sum(0) - first) / others - mean))
-    return seen, expected
+    return observed, expected
 
 
 def _evenly(images: Tensor, most: int) -> Tensor:

@@ -95,7 +95,7 @@ def _power(n: int, effect: float, deviation: float, image_variance: float, alpha
     if image_variance:
         places = (np.arange(PLACES) + 0.5) / PLACES
         spreads = deviation**2 / n * chdtri(freedom, places) / freedom  # what the seeds' spread may look like
-        needed = [MeanError(float(seen), image_variance, freedom).half_width(alpha / 2) for seen in spreads]
+        needed = [MeanError(float(spread), image_variance, freedom).half_width(alpha / 2) for spread in spreads]
         error = math.sqrt(deviation**2 / n + image_variance)
         return float(np.mean(ndtr((effect - np.array(needed)) / error)))
     noncentrality = effect / (deviation / math.sqrt(n))

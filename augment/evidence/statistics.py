@@ -459,10 +459,10 @@ def wilcoxon(differences: Sequence[float]) -> float:
         >>> wilcoxon([0.5, 2.0, 0.0, 9.0])
         0.25
     """
-    kept = [value for value in differences if value != 0]
-    _, place, ties = np.unique(np.abs(kept), return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(ties) - (ties - 1) / 2)[place]  # of equal ones, the mean of their ranks
-    return permutation([math.copysign(rank, value) for rank, value in zip(ranks, kept, strict=True)])
+    nonzero = [value for value in differences if value != 0]
+    _, inverse, ties = np.unique(np.abs(nonzero), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(ties) - (ties - 1) / 2)[inverse]  # of equal ones, the mean of their ranks
+    return permutation([math.copysign(rank, value) for rank, value in zip(ranks, nonzero, strict=True)])
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -598,12 +598,12 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
         >>> [round(one.p_holm / one.p, 6) for one in corrected(found)]
         [2.0, 2.0]
     """
-    found = list(comparisons)
+    adjusted = list(comparisons)
     for classifier in {comparison.classifier for comparison in comparisons}:
         rows = [row for row, comparison in enumerate(comparisons) if comparison.classifier == classifier]
         for row, p in zip(rows, holm([comparisons[row].p for row in rows]), strict=True):
-            found[row] = replace(comparisons[row], p_holm=p)
-    return found
+            adjusted[row] = replace(comparisons[row], p_holm=p)
+    return adjusted
 
 
 def signed(points: float) -> str:

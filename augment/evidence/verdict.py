@@ -131,30 +131,30 @@ def decide(pairs: Sequence[Comparison], guards_failed: Sequence[str] = ()) -> Ve
     own = _Pairs({(row.arm, row.against): row for row in pairs if row.classifier == pairs[0].classifier})
     helping = [arm for arm in own.arms if own.help(arm) < LEVEL]
     hurting = [rival for rival in own.rivals if own.hurt(rival) < LEVEL]
-    named = own.best(helping or own.arms, hurting or own.rivals)
+    pair = own.best(helping or own.arms, hurting or own.rivals)
     decision: Decision = "helps" if helping else "hurts" if hurting else "no evidence"
     arms, rivals = len(own.arms), len(own.rivals)
     p = None
-    if named.ci95 is not None:
-        p = own.help(named.arm) if named.delta > 0 else own.hurt(named.against)
-    found = Verdict(
+    if pair.ci95 is not None:
+        p = own.help(pair.arm) if pair.delta > 0 else own.hurt(pair.against)
+    verdict = Verdict(
         text="",
         decision=decision,
-        classifier=named.classifier,
-        arm=named.arm,
-        against=named.against,
-        delta=named.delta,
-        ci95=named.interval(LEVEL / 2 / arms, LEVEL / 2 / rivals),
+        classifier=pair.classifier,
+        arm=pair.arm,
+        against=pair.against,
+        delta=pair.delta,
+        ci95=pair.interval(LEVEL / 2 / arms, LEVEL / 2 / rivals),
         p=p,
-        n=named.n,
+        n=pair.n,
         arms=arms,
         rivals=rivals,
-        overlap=named.overlap,
-        again=named.again,
-        **(_needed(named, arms) if decision == "no evidence" else {}),
+        overlap=pair.overlap,
+        again=pair.again,
+        **(_needed(pair, arms) if decision == "no evidence" else {}),
     )
     best = own.best(own.arms, own.rivals)
-    return replace(found, text=_sentence(found, named, best) + _what_next(found, named) + _pool(found))
+    return replace(verdict, text=_sentence(verdict, pair, best) + _what_next(verdict, pair) + _pool(verdict))
 
 
 def _one_sided(row: Comparison, sign: int) -> float:
@@ -164,76 +164,76 @@ def _one_sided(row: Comparison, sign: int) -> float:
     return row.p / 2 if row.delta * sign > 0 else 1 - row.p / 2
 
 
-def _sentence(found: Verdict, named: Comparison, best: Comparison) -> str:
+def _sentence(verdict: Verdict, pair: Comparison, best: Comparison) -> str:
     """best: the best arm of either side by its mean, which is not always what there is evidence on."""
-    place = "the best" if named.arm == best.arm else "one"
-    arm = found.arm if found.arms == 1 else f"{found.arm}, {place} of {found.arms} generator arms,"
-    place = "the best" if named.against == best.against else "one"
-    rival = "the best arm" if found.rivals == 1 else f"{place} of {found.rivals} arms"
+    rank = "the best" if pair.arm == best.arm else "one"
+    arm = verdict.arm if verdict.arms == 1 else f"{verdict.arm}, {rank} of {verdict.arms} generator arms,"
+    rank = "the best" if pair.against == best.against else "one"
+    rival = "the best arm" if verdict.rivals == 1 else f"{rank} of {verdict.rivals} arms"
     rival += " without synthetic images"
-    subject = f"{arm} against {found.against}, {rival}: {signed(named.delta)} points of {found.classifier} accuracy"
-    if found.ci95 is None:
-        seeds = "on one seed" if found.n == 1 else f"on each of {found.n} seeds"
-        if found.again is not None:
-            seeds += f", and {signed(found.again)} when both are trained again with another seed of the classifier"
-        word = "One run cannot tell whether it helps" if found.n == 1 else "No evidence that it helps"
+    subject = f"{arm} against {verdict.against}, {rival}: {signed(pair.delta)} points of {verdict.classifier} accuracy"
+    if verdict.ci95 is None:
+        seeds = "on one seed" if verdict.n == 1 else f"on each of {verdict.n} seeds"
+        if verdict.again is not None:
+            seeds += f", and {signed(verdict.again)} when both are trained again with another seed of the classifier"
+        word = "One run cannot tell whether it helps" if verdict.n == 1 else "No evidence that it helps"
         return f"{word}: {subject} {seeds}."
-    low, high = (signed(bound) for bound in found.ci95)
+    low, high = (signed(bound) for bound in verdict.ci95)
     words = {"helps": "It helps", "hurts": "It hurts"}
-    corrected = "" if found.arms == found.rivals == 1 else f"; p = {found.p:.2g} over all pairs"
-    word = words.get(found.decision, "No evidence that it helps")
-    return f"{word}: {subject} (95% interval {low} to {high}, {found.n} seeds{corrected})."
+    corrected = "" if verdict.arms == verdict.rivals == 1 else f"; p = {verdict.p:.2g} over all pairs"
+    word = words.get(verdict.decision, "No evidence that it helps")
+    return f"{word}: {subject} (95% interval {low} to {high}, {verdict.n} seeds{corrected})."
 
 
-def _needed(named: Comparison, arms: int) -> dict[str, Any]:
+def _needed(pair: Comparison, arms: int) -> dict[str, Any]:
     """Seeds or test images that would find the difference."""
-    seeds = seeds_needed(named.deltas, _sought(named), image_variance=named.image_variance, alpha=LEVEL / arms)
-    if seeds is not None or not named.test_images:
+    seeds = seeds_needed(pair.deltas, _sought(pair), image_variance=pair.image_variance, alpha=LEVEL / arms)
+    if seeds is not None or not pair.test_images:
         return {"seeds_needed": seeds}
-    images = images_needed(_sought(named), named.image_variance, named.test_images, alpha=LEVEL / arms)
-    return {"images_needed": images if images > named.test_images else None}
+    images = images_needed(_sought(pair), pair.image_variance, pair.test_images, alpha=LEVEL / arms)
+    return {"images_needed": images if images > pair.test_images else None}
 
 
-def _sought(named: Comparison) -> float:
-    return max(abs(named.delta), WORTH_KNOWING)
+def _sought(pair: Comparison) -> float:
+    return max(abs(pair.delta), WORTH_KNOWING)
 
 
-def _what_next(found: Verdict, named: Comparison) -> str:
+def _what_next(verdict: Verdict, pair: Comparison) -> str:
     """What it would take to know, where that is not known."""
-    if found.decision != "no evidence":
+    if verdict.decision != "no evidence":
         return ""
-    if found.n == 1:
+    if verdict.n == 1:
         return " Another subset, or another training, moves such differences as well: repeat with --seeds 5."
-    if found.ci95 is None:
+    if verdict.ci95 is None:
         return " Seeds that all differ by the same amount do not show how far luck goes: repeat with more --seeds."
-    if named.n < FEWEST_FOR_SEEDS:
+    if pair.n < FEWEST_FOR_SEEDS:
         return " So few seeds do not show how far luck goes: repeat with --seeds 5."
-    difference = f" A difference of {_sought(named):.1f} points"
-    if found.images_needed is not None:
+    difference = f" A difference of {_sought(pair):.1f} points"
+    if verdict.images_needed is not None:
         return (
-            f"{difference} would not show with any number of seeds on {named.test_images:,} test images; it would take "
-            f"about {found.images_needed:,}."
+            f"{difference} would not show with any number of seeds on {pair.test_images:,} test images; it would take "
+            f"about {verdict.images_needed:,}."
         )
-    if found.seeds_needed is None:
-        return f"{difference} would take more than {MOST_SEEDS:,} seeds." if named.deltas else ""
-    low, high = found.seeds_needed
-    if high <= named.n:
+    if verdict.seeds_needed is None:
+        return f"{difference} would take more than {MOST_SEEDS:,} seeds." if pair.deltas else ""
+    low, high = verdict.seeds_needed
+    if high <= pair.n:
         return f"{difference} would have shown."
     return f"{difference} would take about {low} to {high} seeds."
 
 
-def _pool(found: Verdict) -> str:
+def _pool(verdict: Verdict) -> str:
     """How much the seeds have in common; another pool is another matter."""
-    if found.overlap is None or found.ci95 is None:
+    if verdict.overlap is None or verdict.ci95 is None:
         return ""
-    shared = f" Two seeds share {100 * found.overlap:.0f}% of their training images"
-    return f"{shared}." if found.overlap < HALF else f"{shared}: with another pool of such images it would vary more."
+    shared = f" Two seeds share {100 * verdict.overlap:.0f}% of their training images"
+    return f"{shared}." if verdict.overlap < HALF else f"{shared}: with another pool of such images it would vary more."
 
 
 def _distrust(guards: Sequence[str]) -> str:
     *most, last = [f"{name!r}" for name in guards]
-    named = f"the guards {', '.join(most)} and {last}" if most else f"the guard {last}"
-    return f"Invalid: {named} failed. No number here can be trusted: mend the cause and run again."
+    subject = f"the guards {', '.join(most)} and {last}" if most else f"the guard {last}"
+    return f"Invalid: {subject} failed. No number here can be trusted: mend the cause and run again."
 
 
 Family = Literal["classical", "generative"]
@@ -264,7 +264,7 @@ def against_best(arms: Sequence[Scored]) -> list[Comparison]:
     For tables. Best is the one with the highest mean accuracy on the images scored: a choice that favours the reference
     and that no verdict rests on; see :func:`judged`.
     """
-    found: list[Comparison] = []
+    comparisons: list[Comparison] = []
     for classifier in dict.fromkeys(arm.classifier for arm in arms):
         own = [arm for arm in arms if arm.classifier == classifier]
         classical = [arm for arm in own if arm.family == "classical"]
@@ -273,8 +273,8 @@ def against_best(arms: Sequence[Scored]) -> list[Comparison]:
         best = max(classical, key=lambda arm: sum(arm.accuracy))
         for family in ("generative", "classical"):
             others = [arm for arm in own if arm.family == family and arm is not best]
-            found += corrected([_compared(arm, best) for arm in others])
-    return found
+            comparisons += corrected([_compared(arm, best) for arm in others])
+    return comparisons
 
 
 def _compared(arm: Scored, best: Scored) -> Comparison:
@@ -300,8 +300,8 @@ def pairs(arms: Sequence[Scored], classifier: str) -> list[Comparison]:
 
 def judged(arms: Sequence[Scored], failed_guards: Sequence[str]) -> list[Verdict]:
     """On the arms with a generator: one for each classifier in order, or one in all where a guard failed."""
-    found = [pairs(arms, classifier) for classifier in dict.fromkeys(arm.classifier for arm in arms)]
-    compared = [rows for rows in found if rows]
+    by_classifier = [pairs(arms, classifier) for classifier in dict.fromkeys(arm.classifier for arm in arms)]
+    compared = [rows for rows in by_classifier if rows]
     if failed_guards or not compared:
         return [decide([], failed_guards)]
     return [decide(rows) for rows in compared]

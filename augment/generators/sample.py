@@ -48,27 +48,27 @@ def sample(
     from augment.results.contact_sheets import class_grid
 
     reporter = reporter or Reporter()
-    place = choose_device(device)
-    generator = load_generator(folder).to(place)
+    target_device = choose_device(device)
+    generator = load_generator(folder).to(target_device)
     num_classes = generator.spec.num_classes
     conditional = generator.tags.conditional
     if counts is not None and not conditional:
         raise ConfigError(f"{folder} samples without classes, so it takes no --class-counts. Give --n alone.")
-    wanted = _counts(folder, n, counts, num_classes)
+    class_counts = _counts(folder, n, counts, num_classes)
     target = out or folder / "samples"
     if target.is_dir() and any(target.iterdir()):
         raise DataError(f"{target} is not empty; images of two draws must not mix. Remove it, or choose another --out.")
     reporter.stage(f"Sample {generator.name}")
-    compute = Compute(str(place), choose_precision(precision, place))
+    compute = Compute(str(target_device), choose_precision(precision, target_device))
     if conditional:
-        drawn = synthesise(generator, wanted, seed=seed, compute=compute, on_progress=reporter.advance)
+        drawn = synthesise(generator, class_counts, seed=seed, compute=compute, on_progress=reporter.advance)
         classes = class_names(folder, num_classes)
     else:
         drawn = draw_unlabelled(generator, n, seed=seed, compute=compute, on_progress=reporter.advance)
         classes = ("unlabelled",)
     class_folders.save_class_folders(target, drawn.images, drawn.labels, classes, drawn.rows)
-    named = target if target.name else target.resolve()  # "." has no name to put a sheet beside
-    sheet = named.with_name(f"{named.name}.png")  # beside the folder, which then holds class folders only
+    destination = target if target.name else target.resolve()  # "." has no name to put a sheet beside
+    sheet = destination.with_name(f"{destination.name}.png")  # beside the folder, which then holds class folders only
     with files.writing(target.parent):
         class_grid(drawn.images, drawn.labels, classes).save(sheet)
     return SampledFolder(
@@ -86,8 +86,8 @@ def _counts(folder: Path, n: int, counts: Sequence[int] | None, num_classes: int
     if counts is not None and len(counts) != num_classes:
         raise ConfigError(f"--class-counts has {len(counts)} numbers; {folder} has {num_classes} classes.")
     if (n < 1 and counts is None) or (counts is not None and not any(counts)):
-        asked = f"--n {n}" if counts is None else "--class-counts of zeros"
-        raise ConfigError(f"{asked} asks for no image; at least one is needed.")
+        option = f"--n {n}" if counts is None else "--class-counts of zeros"
+        raise ConfigError(f"{option} asks for no image; at least one is needed.")
     return counts or [n // num_classes + (index < n % num_classes) for index in range(num_classes)]
 
 

@@ -179,14 +179,14 @@ def score(
     if (fake / "config.json").exists():
         generator = _suited_generator(fake, data).to(choose_device(device))
         labels = split_references(data.test, n, seed).held_out.labels
-        found = FakeImages(_samples(generator, labels, seed, reporter), data.test)
+        fake_images = FakeImages(_samples(generator, labels, seed, reporter), data.test)
     else:
-        found = load_fake_images(fake, data, image_size=image_size, strict=strict)
-    for note in found.notes:
+        fake_images = load_fake_images(fake, data, image_size=image_size, strict=strict)
+    for note in fake_images.notes:
         reporter.note(note)
-    images = found.images
-    _check_enough(found.test, f"{real} has too few test images of the classes in {fake}")
-    references = split_references(found.test, min(n, len(images)), seed)
+    images = fake_images.images
+    _check_enough(fake_images.test, f"{real} has too few test images of the classes in {fake}")
+    references = split_references(fake_images.test, min(n, len(images)), seed)
     reporter.stage("Score")
     scoring = Scoring(
         dataset=real,
@@ -198,7 +198,7 @@ def score(
         seed=seed,
         inception=inception,
     )
-    return ScoreResult(real, fake, seed, tuple(found.notes), scoring.compute(), _guards(images, data))
+    return ScoreResult(real, fake, seed, tuple(fake_images.notes), scoring.compute(), _guards(images, data))
 
 
 def _check_enough(test: LabelledImages, described: str) -> None:

@@ -71,8 +71,8 @@ def floor(score: Callable[[Tensor, Tensor], float], features: Tensor, reference:
         Floor(mean=4.0, low=4.0, high=4.0)
     """
     several = HALVINGS if features.shape[1] <= MANY_FEATURES else FEW_HALVINGS
-    found = [score(features[first], features[second]) for first, second in halvings(len(features), reference, several)]
-    values = torch.tensor(found, dtype=torch.float64)
+    scores = [score(features[first], features[second]) for first, second in halvings(len(features), reference, several)]
+    values = torch.tensor(scores, dtype=torch.float64)
     low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Floor(float(values.mean()), low, high)
 
@@ -219,8 +219,8 @@ class SampleImages:
     ) -> Score:
         if self.others is None:
             return Score(value, std=std)
-        found = floor(distance, torch.cat([self.reference, self.others]), len(self.real))
-        return Score(value, found.mean, (found.low, found.high), std)
+        real_floor = floor(distance, torch.cat([self.reference, self.others]), len(self.real))
+        return Score(value, real_floor.mean, (real_floor.low, real_floor.high), std)
 
     def inception_score(self) -> Score:
         """By the extractor's own classes, 1 to their number (Salimans et al. 2016, arXiv:1606.03498)."""
@@ -275,8 +275,8 @@ class SampleImages:
 
     def near_copies(self) -> Score | None:
         """Share of :attr:`Memorisation.near_copies`."""
-        found = self.memorisation
-        return None if found is None else Score(found.near_copies / found.n, found.near_copies_held_out)
+        result = self.memorisation
+        return None if result is None else Score(result.near_copies / result.n, result.near_copies_held_out)
 
     def restored_ssim(self) -> Score | None:
         """Mean SSIM of reconstructions."""
@@ -341,7 +341,7 @@ def kernel_distance(real: Tensor, fake: Tensor, *, seed: int) -> tuple[float, fl
     """
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
-    found = kid_features_to_metric(
+    metrics = kid_features_to_metric(
         real.double(),
         fake.double(),
         kid_subsets=KID_SUBSETS,
@@ -349,7 +349,7 @@ def kernel_distance(real: Tensor, fake: Tensor, *, seed: int) -> tuple[float, fl
         rng_seed=random_state(seed, "kid"),
         verbose=False,
     )
-    return float(found[KEY_METRIC_KID_MEAN]), float(found[KEY_METRIC_KID_STD])
+    return float(metrics[KEY_METRIC_KID_MEAN]), float(metrics[KEY_METRIC_KID_STD])
 
 
 def precision_recall(real: Tensor, fake: Tensor, *, neighbours: int = PRECISION_NEIGHBOURS) -> tuple[float, float]:
@@ -372,8 +372,8 @@ def precision_recall(real: Tensor, fake: Tensor, *, neighbours: int = PRECISION_
     """
     from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
-    found = prc_features_to_metric(fake, real, prc_neighborhood=neighbours, verbose=False)
-    return float(found[KEY_METRIC_PRECISION]), float(found[KEY_METRIC_RECALL])
+    metrics = prc_features_to_metric(fake, real, prc_neighborhood=neighbours, verbose=False)
+    return float(metrics[KEY_METRIC_PRECISION]), float(metrics[KEY_METRIC_RECALL])
 
 
 def neighbour_radii(real: Tensor, *, neighbours: int = DENSITY_NEIGHBOURS) -> Tensor:

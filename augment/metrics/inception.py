@@ -48,11 +48,11 @@ def find_weights() -> Path:
 
     Raises MissingDataError (exit 4) that says where to get the file and where to put it.
     """
-    places = [cache_folder() / "inception" / FILE, Path(torch.hub.get_dir()) / "checkpoints" / FILE]
-    for place in places:
-        if place.is_file():
-            return place
-    raise _missing(f"Inception's weights are not at {' nor at '.join(map(str, places))}.", places[0])
+    paths = [cache_folder() / "inception" / FILE, Path(torch.hub.get_dir()) / "checkpoints" / FILE]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise _missing(f"Inception's weights are not at {' nor at '.join(map(str, paths))}.", paths[0])
 
 
 def load_inception(weights: Path) -> Extractor:
@@ -71,8 +71,8 @@ def load_inception(weights: Path) -> Extractor:
     return Extractor(NAME, digest, FEATURES, None, InceptionNetwork(weights).eval())
 
 
-def _missing(what: str, place: Path) -> MissingDataError:
+def _missing(what: str, path: Path) -> MissingDataError:
     return MissingDataError(
-        f"{what} They are never downloaded silently: fetch {URL} (95 MB) to {place}, or leave Inception out to score "
+        f"{what} They are never downloaded silently: fetch {URL} (95 MB) to {path}, or leave Inception out to score "
         "with the extractor of the data set's own domain."
     )

@@ -212,12 +212,12 @@ def _candidates(queries: Tensor, gallery: Tensor, count: int) -> Tensor:
         rows = gallery[start : start + GALLERY_CHUNK].float() - centre
         norms = rows.square().sum(dim=1)
         for first in range(0, len(queries), QUERY_CHUNK):
-            here = slice(first, first + QUERY_CHUNK)
-            scores = torch.addmm(norms, queries[here].float() - centre, rows.T, alpha=-2)
-            found = scores.topk(min(count, len(rows)), dim=1, largest=False)
-            both = torch.cat([best[here], found.values], dim=1)
-            best[here], kept = both.topk(count, dim=1, largest=False)
-            index[here] = torch.cat([index[here], found.indices + start], dim=1).gather(1, kept)
+            chunk = slice(first, first + QUERY_CHUNK)
+            scores = torch.addmm(norms, queries[chunk].float() - centre, rows.T, alpha=-2)
+            closest = scores.topk(min(count, len(rows)), dim=1, largest=False)
+            both = torch.cat([best[chunk], closest.values], dim=1)
+            best[chunk], order = both.topk(count, dim=1, largest=False)
+            index[chunk] = torch.cat([index[chunk], closest.indices + start], dim=1).gather(1, order)
     return index.sort(dim=1).values
 
 

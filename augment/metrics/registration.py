@@ -54,8 +54,8 @@ def _adapter(extractor: Extractor) -> type[FeatureExtractorBase]:
             self.network = extractor.network
 
         def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            found = dict(zip(LAYERS, self.network(_with_channels(images, extractor)), strict=True))
-            return tuple(found[layer] for layer in self.features_list)
+            outputs = dict(zip(LAYERS, self.network(_with_channels(images, extractor)), strict=True))
+            return tuple(outputs[layer] for layer in self.features_list)
 
         @staticmethod
         def get_provided_features_list() -> tuple[str, ...]:

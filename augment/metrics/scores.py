@@ -230,7 +230,7 @@ class FidelityScores:
 
     def to_json(self) -> dict[str, Any]:
         """The section of a document: each score by its name, its parts as ``<name>_<part>``."""
-        found: dict[str, Any] = {
+        section: dict[str, Any] = {
             "extractor": self.extractor,
             "extractor_sha256": self.extractor_sha256,
             "n": self.n,
@@ -238,11 +238,11 @@ class FidelityScores:
         }
         for kind in SCORES:
             score = self[kind.name]
-            found[kind.name] = score.value
+            section[kind.name] = score.value
             for part in kind.parts:
                 value = getattr(score, part)
-                found[f"{kind.name}_{part}"] = list(value) if isinstance(value, tuple) else value
-        return found
+                section[f"{kind.name}_{part}"] = list(value) if isinstance(value, tuple) else value
+        return section
 
 
 def nested(document: Any) -> Any:
@@ -291,6 +291,6 @@ def compute_scores(images: SampleImages) -> FidelityScores:
         >>> scores.n, "precision" in scores.scores, "memorisation" in scores.scores  # which needs all of ``train``
         (50, True, False)
     """
-    found = ((kind.name, kind.compute(images)) for kind in SCORES)
-    scores = {name: score for name, score in found if score is not None and score != NO_SCORE}
+    computed = ((kind.name, kind.compute(images)) for kind in SCORES)
+    scores = {name: score for name, score in computed if score is not None and score != NO_SCORE}
     return FidelityScores(images.extractor.name, images.extractor.sha256, images.n, len(images.real), scores)

@@ -56,9 +56,9 @@ def _distribution(entry: EntryPoint) -> tuple[str, str]:
 
 def _unique(entries: Iterable[EntryPoint]) -> dict[str, EntryPoint]:
     """Entry points by name; raises PluginError that names both distributions when two claim one name."""
-    found: dict[str, EntryPoint] = {}
+    by_name: dict[str, EntryPoint] = {}
     for entry in entries:
-        other = found.setdefault(entry.name, entry)
+        other = by_name.setdefault(entry.name, entry)
         if other is entry:
             continue  # the name of a distribution is parsed from all of its metadata, in milliseconds
         if other.value != entry.value or _distribution(other)[0] != _distribution(entry)[0]:
@@ -66,7 +66,7 @@ def _unique(entries: Iterable[EntryPoint]) -> dict[str, EntryPoint]:
                 f"Two distributions register the generator {entry.name!r}: {_distribution(other)[0]} ({other.value}) "
                 f"and {_distribution(entry)[0]} ({entry.value}). Uninstall one of them, or rename its entry point."
             )
-    return dict(sorted(found.items()))
+    return dict(sorted(by_name.items()))
 
 
 def registered() -> dict[str, EntryPoint]:
@@ -87,8 +87,8 @@ def registered() -> dict[str, EntryPoint]:
 
 
 def _find_spec(name: str, path: list[str] | None) -> ModuleSpec | None:
-    found = (finder.find_spec(name, path) for finder in sys.meta_path if hasattr(finder, "find_spec"))
-    return next((spec for spec in found if spec is not None), None)
+    specs = (finder.find_spec(name, path) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+    return next((spec for spec in specs if spec is not None), None)
 
 
 def _source(module: str) -> Path | None:
@@ -196,10 +196,10 @@ def get(name: str) -> type[Generator]:
     """
     from augment.generator import Generator
 
-    found = registered()
-    if name not in found:
-        raise UsageError(unknown_name("model", name, found))
-    entry = found[name]
+    available = registered()
+    if name not in available:
+        raise UsageError(unknown_name("model", name, available))
+    entry = available[name]
     try:
         cls = entry.load()
     except (Exception, SystemExit) as error:

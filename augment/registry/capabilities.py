@@ -126,7 +126,7 @@ def _options(cls: type[Generator]) -> tuple[ModelOption, ...]:
 
     defaults = cls.Config.model_construct().model_dump(mode="json")
     schema = cls.Config.model_json_schema()["properties"]
-    found = [
+    options = [
         ModelOption(
             name,
             type=type_name(declared.annotation),
@@ -139,7 +139,7 @@ def _options(cls: type[Generator]) -> tuple[ModelOption, ...]:
         for name, declared in cls.Config.model_fields.items()
     ]
     own = inspect.get_annotations(cls.Config)
-    return tuple(sorted(found, key=lambda option: (option.common, option.name not in own)))
+    return tuple(sorted(options, key=lambda option: (option.common, option.name not in own)))
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:

@@ -59,15 +59,15 @@ class ModelInfo:
 def all_models(reporter: Reporter | None = None) -> list[ModelInfo]:
     """All registered generators, by name; what is not kept is found by importing their plugins."""
     entries = registry.entries()
-    found = {entry.name: _kept(entry) for entry in entries}
-    lacking = [entry for entry in entries if found[entry.name] is None]
+    infos = {entry.name: _kept(entry) for entry in entries}
+    lacking = [entry for entry in entries if infos[entry.name] is None]
     if reporter is not None and lacking:
         reporter.stage(f"Look at {', '.join(entry.name for entry in lacking)}, once")
     for done, entry in enumerate(lacking):
         if reporter is not None:
             reporter.advance(done, len(lacking), entry.name)
-        found[entry.name] = _made(entry)
-    return [info for info in found.values() if info is not None]
+        infos[entry.name] = _made(entry)
+    return [info for info in infos.values() if info is not None]
 
 
 def model_info(name: str) -> ModelInfo:
@@ -75,17 +75,17 @@ def model_info(name: str) -> ModelInfo:
     entries = {entry.name: entry for entry in registry.entries()}
     if name not in entries:
         raise UsageError(unknown_name("model", name, entries))
-    found = _kept(entries[name]) or _made(entries[name])
-    if found.problem is not None:
+    info = _kept(entries[name]) or _made(entries[name])
+    if info.problem is not None:
         registry.get(name)  # raises the error that says why, and what to do
-        raise PluginError(f"Model {name!r} is unavailable: {found.problem}.")
-    return found
+        raise PluginError(f"Model {name!r} is unavailable: {info.problem}.")
+    return info
 
 
 def known_models() -> list[ModelInfo]:
     """What is known already; imports nothing."""
-    found = (_kept(entry) for entry in registry.entries() if not entry.problem)
-    return [info for info in found if info is not None]
+    infos = (_kept(entry) for entry in registry.entries() if not entry.problem)
+    return [info for info in infos if info is not None]
 
 
 def _kept(entry: PluginEntry) -> ModelInfo | None:

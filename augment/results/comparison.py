@@ -117,26 +117,26 @@ def _correct(
 ) -> tuple[tuple[Right, Right] | None, str]:
     """Which test images each side got right, a row per seed; None, and why, where that is not known."""
     truths: list[list[list[int]]] = []
-    found: list[Right] = []
+    correct: list[Right] = []
     for experiment, row in sides:
-        kept = [_predicted(experiment, row, seed) for seed in seeds]
-        known = [one for one in kept if one is not None]
-        if len(known) < len(kept):
+        predicted = [_predicted(experiment, row, seed) for seed in seeds]
+        known = [one for one in predicted if one is not None]
+        if len(known) < len(predicted):
             return None, "one seed, and predictions.safetensors is missing, so images cannot be compared one by one"
         truths.append([truth for truth, _ in known])
-        found.append([right for _, right in known])
+        correct.append([right for _, right in known])
     if truths[0] != truths[1]:
         return None, "one seed, and the test images are in another order, so they cannot be compared one by one"
-    return (found[0], found[1]), ""
+    return (correct[0], correct[1]), ""
 
 
 def _predicted(experiment: Experiment, row: PooledArm, seed: int) -> tuple[list[int], list[float]] | None:
     """The true classes, and where the arm was right."""
     repetition = experiment.repetitions[experiment.seeds.index(seed)]
-    kept = Predictions.load(repetition.record.folder)
-    if kept is None:
+    predictions = Predictions.load(repetition.record.folder)
+    if predictions is None:
         return None
-    truth, right = kept.truth(repetition.index), kept.right(repetition.index, row.classifier, row.arm)
+    truth, right = predictions.truth(repetition.index), predictions.right(repetition.index, row.classifier, row.arm)
     if truth is None or right is None:
         return None
     return truth.tolist(), right.tolist()
@@ -221,10 +221,10 @@ def compare_folders(first: Path, second: Path, reporter: Reporter | None = None)
 
 
 def _one(path: Path, reporter: Reporter | None) -> Experiment:
-    found = load_records([path], reporter)
-    if not found.runs:
+    records = load_records([path], reporter)
+    if not records.runs:
         raise DataError(f"{path} holds a feature study alone; compare takes runs. `augment results {path}` shows it.")
-    joined = experiments(found.runs)
+    joined = experiments(records.runs)
     if len(joined) == 1:
         return joined[0]
     listed = [f"\n  {experiment.runs[0].folder}  {_named(experiment)}" for experiment in joined[:NAMED]]

@@ -53,8 +53,8 @@ class Embeddings:
         rows = []
         for index, each in enumerate(self.maps):
             arrays[f"{index}/points"] = each.points
-            named = {"title": each.title, "method": each.method}
-            rows.append({**named, "dimensions": each.dimensions, "axes": list(each.axes)})
+            heading = {"title": each.title, "method": each.method}
+            rows.append({**heading, "dimensions": each.dimensions, "axes": list(each.axes)})
         metadata = {"maps": json.dumps(rows), "classes": json.dumps(self.classes)}
         files.write_tensors(folder / FILE, TensorFile(arrays, metadata))
 

@@ -121,14 +121,14 @@ def experiments(records: Sequence[RunRecord], *, join: bool = True) -> list[Expe
     a note says so. Without ``join`` every run is an experiment of its own.
     """
     groups: dict[str, list[RunRecord]] = {}
-    known: dict[str, dict[str, Any]] = {}
+    settings_by_key: dict[str, dict[str, Any]] = {}
     for index, record in enumerate(records):
         settings = settings_of(record)
         key = _fingerprint(record, settings) if join else str(index)
         groups.setdefault(key, []).append(record)
-        known[key] = settings
-    found = [_experiment(part, known[key]) for key, group in groups.items() for part in _by_order(group)]
-    return list(_told_apart(found))
+        settings_by_key[key] = settings
+    joined = [_experiment(part, settings_by_key[key]) for key, group in groups.items() for part in _by_order(group)]
+    return list(_told_apart(joined))
 
 
 def _fingerprint(record: RunRecord, settings: Mapping[str, Any]) -> str:
@@ -149,9 +149,9 @@ def _by_order(group: list[RunRecord]) -> list[list[RunRecord]]:
     return [group] if all(len(each) == 1 for each in orders.values()) else list(parts.values())
 
 
-def _told_apart(found: Sequence[Experiment]) -> Iterator[Experiment]:
+def _told_apart(joined: Sequence[Experiment]) -> Iterator[Experiment]:
     alike: dict[tuple[str, str, int, str], list[Experiment]] = {}
-    for experiment in found:
+    for experiment in joined:
         alike.setdefault((experiment.dataset, experiment.regime, experiment.size, experiment.model), []).append(
             experiment
         )
@@ -160,7 +160,7 @@ def _told_apart(found: Sequence[Experiment]) -> Iterator[Experiment]:
         if len(group) > 1:
             full = [{**experiment.settings, **_origin(experiment, group)} for experiment in group]
             differs.update({id(experiment): own for experiment, own in zip(group, apart(full), strict=True)})
-    for experiment in found:
+    for experiment in joined:
         yield replace(experiment, differs=differs.get(id(experiment), {}))
 
 

@@ -55,8 +55,8 @@ class Chosen:
     @property
     def place(self) -> str:
         """``t 50, layer up.1``; empty where there is nothing to say."""
-        named = (("t", self.t), ("layer", self.layer))
-        return ", ".join(f"{name} {value}" for name, value in named if value is not None)
+        parts = (("t", self.t), ("layer", self.layer))
+        return ", ".join(f"{name} {value}" for name, value in parts if value is not None)
 
 
 @dataclass(frozen=True)

@@ -73,10 +73,8 @@ def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[RunFolder]:
         inner = [name for name, entry in entries.items() if not INNER.fullmatch(name) and _is_folder(entry)]
         sweep = _sweep_order(folder) if "sweep.json" in entries else SweepOrder({}, known=False)
         for name in sorted(inner, key=lambda name: (sweep.rank.get(name, len(sweep.rank)), name)):
-            for found in _below(folder / name, seen):
-                yield RunFolder(
-                    found.path, found.finished, stale=found.stale or (sweep.known and name not in sweep.rank)
-                )
+            for run in _below(folder / name, seen):
+                yield RunFolder(run.path, run.finished, stale=run.stale or (sweep.known and name not in sweep.rank))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -66,8 +66,12 @@ class Gallery:
             arrays |= {"samples": drawn.images, "sample_labels": drawn.labels, "distances": drawn.distances}
             arrays |= {"nearest": drawn.nearest, "nearest_labels": drawn.nearest_labels}
         if self.reconstructions is not None:
-            made = self.reconstructions
-            arrays |= {"originals": made.originals, "reconstructions": made.images, "original_labels": made.labels}
+            restored = self.reconstructions
+            arrays |= {
+                "originals": restored.originals,
+                "reconstructions": restored.images,
+                "original_labels": restored.labels,
+            }
         files.write_tensors(folder / FILE, TensorFile(arrays, metadata))
 
     @classmethod

@@ -33,9 +33,9 @@ def judged(
         Scored(row.classifier, row.arm, row.family, row.accuracy, correct.get((row.classifier, row.arm)), drawn)
         for row in arms
     ]
-    found = verdict.against_best(scored)
+    comparisons = verdict.against_best(scored)
     failed = tuple(dict.fromkeys(name for record in runs for name in record.failed_guards))
-    return tuple(found), tuple(verdict.judged(scored, failed))
+    return tuple(comparisons), tuple(verdict.judged(scored, failed))
 
 
 def _drawn(repetitions: Sequence[SeedOfExperiment]) -> Drawn:
@@ -73,14 +73,14 @@ def _answers(repetitions: Sequence[SeedOfExperiment], arms: Sequence[PooledArm])
     Empty where a run has none, or where runs were scored on other images; without an arm whose predictions are not
     those of its accuracies, as in a folder that was put together by hand.
     """
-    kept = {folder: Predictions.load(folder) for folder in {one.record.folder for one in repetitions}}
-    found = [(kept[one.record.folder], one.index) for one in repetitions]
-    truths = [None if predictions is None else predictions.truth(index) for predictions, index in found]
+    by_folder = {folder: Predictions.load(folder) for folder in {one.record.folder for one in repetitions}}
+    loaded = [(by_folder[one.record.folder], one.index) for one in repetitions]
+    truths = [None if predictions is None else predictions.truth(index) for predictions, index in loaded]
     if truths[0] is None or not all(truth is not None and np.array_equal(truth, truths[0]) for truth in truths):
         return _Answers((), {})
     correct = {}
     for row in arms:
-        rows = [predictions.right(index, row.classifier, row.arm) for predictions, index in found if predictions]
+        rows = [predictions.right(index, row.classifier, row.arm) for predictions, index in loaded if predictions]
         known = [right for right in rows if right is not None]
         if len(known) == len(rows) and np.allclose([right.mean() for right in known], row.accuracy):
             correct[row.classifier, row.arm] = np.stack(known)

@@ -261,9 +261,9 @@ def _read_all(folders: Sequence[RunFolder], reporter: Reporter) -> Found:
 
 def _nothing(paths: Sequence[Path], found: Found) -> str:
     where = ", ".join(str(path) for path in paths) or "no folder"
-    there = "; ".join(found.problems())
-    if there:
-        return f"No result to show in {where}. {there}"
+    problems = "; ".join(found.problems())
+    if problems:
+        return f"No result to show in {where}. {problems}"
     return (
         f"No run in {where}. Give a run folder, or a folder above some: `augment run` and `augment sweep` make them, "
         "in runs/ unless --out says otherwise."

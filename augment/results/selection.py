@@ -43,10 +43,10 @@ class Condition:
     @classmethod
     def parse(cls, text: str) -> Condition:
         """From ``regime=high``, ``size>=2000`` or ``model=vae,ddpm``; raises UsageError for anything else."""
-        found = WRITTEN.fullmatch(text)
-        if found is None:
+        match = WRITTEN.fullmatch(text)
+        if match is None:
             raise UsageError(f"--where {text!r}: write it as regime=high, size>=2000 or decision=helps,hurts.")
-        name, sign, rest = found.groups()
+        name, sign, rest = match.groups()
         values = tuple(part.strip() for part in rest.split(",")) if sign in ("=", "!=") else (rest,)
         return cls(name, sign, values, text)
 
@@ -109,10 +109,10 @@ def sort_keys(text: str | None) -> list[str]:
 
 def select(rows: Sequence[Row], conditions: Sequence[Condition], keys: Sequence[str]) -> list[Row]:
     """Rows for which every condition holds, in the order ``keys`` ask for; rows without a value come last."""
-    found = [row for row in rows if all(condition.holds(row) for condition in conditions)]
+    selected = [row for row in rows if all(condition.holds(row) for condition in conditions)]
     for key in reversed(keys):
-        found = _sorted(found, key.lstrip("-"), descending=key.startswith("-"))
-    return found
+        selected = _sorted(selected, key.lstrip("-"), descending=key.startswith("-"))
+    return selected
 
 
 def _sorted(rows: Sequence[Row], name: str, *, descending: bool) -> list[Row]:

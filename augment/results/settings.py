@@ -23,15 +23,15 @@ def settings_of(record: AnyRecord) -> dict[str, Any]:
     identity = record.identity
     if identity is None:
         return {}
-    found = {name: value for name, value in identity.settings.items() if name not in TOLD}
-    own, taken = record.model, {*identity.settings, *TOLD, "arms"}
+    settings = {name: value for name, value in identity.settings.items() if name not in TOLD}
+    own, reserved = record.model, {*identity.settings, *TOLD, "arms"}
     if "arms" in identity.decided:
-        found["arms"] = [plain_arm(arm, own) for arm in identity.decided["arms"]]
+        settings["arms"] = [plain_arm(arm, own) for arm in identity.decided["arms"]]
     for model, generator in identity.generators.items():
         for name, value in generator.options.items():
-            plain = model == own and (name == "steps" or name not in taken)
-            found[name if plain else f"{model}.{name}"] = value
-    return found
+            plain = model == own and (name == "steps" or name not in reserved)
+            settings[name if plain else f"{model}.{name}"] = value
+    return settings
 
 
 def plain_arm(arm: str, model: str) -> str:

@@ -103,8 +103,8 @@ class Identity:
 
     def on(self, device: str, precision: str) -> Identity:
         """The same with where and how it is computed, which is known when it begins."""
-        place = {"device": device, "precision": precision}
-        return replace(self, settings={**self.settings, **place}, decided={**self.decided, **place})
+        compute = {"device": device, "precision": precision}
+        return replace(self, settings={**self.settings, **compute}, decided={**self.decided, **compute})
 
 
 FILE = "result.json"
@@ -216,14 +216,14 @@ class StudyResult:
         """What ``result.json`` holds."""
         document = typed_json.to_json(self)
         del document["cached"]
-        made = [one.name for one in fields(StudyResult) if one.name not in ("dataset", "guards", "cached")]
-        last = {name: document.pop(name) for name in made}  # at the end, where a sweep looks for the identity
+        names = [one.name for one in fields(StudyResult) if one.name not in ("dataset", "guards", "cached")]
+        last = {name: document.pop(name) for name in names}  # at the end, where a sweep looks for the identity
         return {"schema": self.schema, **document, **last}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """What :meth:`to_json` wrote; raises DataError for another schema, and where something is missing or wrong."""
-        found = document.get("schema")
-        if found != cls.schema:
-            raise DataError(f"made by another version ({found}; this one reads {cls.schema}): run it again")
+        schema = document.get("schema")
+        if schema != cls.schema:
+            raise DataError(f"made by another version ({schema}; this one reads {cls.schema}): run it again")
         return typed_json.from_json(cls, document, FILE)

@@ -134,8 +134,8 @@ def _run_row(experiment: Experiment, classifier: str) -> RunRow:
 
 def _verdict(experiment: Experiment, classifier: str) -> Verdict:
     """Of this classifier; a failed guard's, and one on nothing, are on all of them."""
-    found = [verdict for verdict in experiment.verdicts if verdict.classifier in (classifier, None)]
-    return found[0] if found else Verdict("", "nothing to compare")
+    verdicts = [verdict for verdict in experiment.verdicts if verdict.classifier in (classifier, None)]
+    return verdicts[0] if verdicts else Verdict("", "nothing to compare")
 
 
 def _compared(experiment: Experiment, classifier: str) -> Comparison | None:
@@ -182,12 +182,12 @@ def feature_rows(records: Sequence[FeaturesRecord]) -> list[FeatureRow]:
     groups: dict[tuple[str, str], list[FeaturesRecord]] = {}
     for record in records:
         groups.setdefault((record.dataset, record.model), []).append(record)
-    found = {}
+    rows_by_record = {}
     for group in groups.values():
-        known = [settings_of(record) for record in group]
-        for record, settings, differs in zip(group, known, apart(known), strict=True):
-            found[id(record)] = list(_feature_rows(record, settings, differs))
-    return [row for record in records for row in found.get(id(record), [])]
+        all_settings = [settings_of(record) for record in group]
+        for record, settings, differs in zip(group, all_settings, apart(all_settings), strict=True):
+            rows_by_record[id(record)] = list(_feature_rows(record, settings, differs))
+    return [row for record in records for row in rows_by_record.get(id(record), [])]
 
 
 def _feature_rows(
@@ -266,7 +266,7 @@ def listing(
     """
     keys = sort_keys(sort)
     runs, features = run_rows(found.runs, each=each), feature_rows(found.features)
-    named = [*(condition.name for condition in conditions), *(key.lstrip("-") for key in keys), *columns]
-    if named:
-        check_names(named, [*runs, *features])
+    names = [*(condition.name for condition in conditions), *(key.lstrip("-") for key in keys), *columns]
+    if names:
+        check_names(names, [*runs, *features])
     return Listing(select(runs, conditions, keys), select(features, conditions, keys), found)

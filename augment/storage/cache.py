@@ -31,7 +31,7 @@ def kept(
     there or is damaged.  write: must not leave half of a thing.  waiting: called once where another process makes it.
     unwritable: told why it could not be kept.
     """
-    found = kept_parts(
+    values = kept_parts(
         path,
         {None: path},
         lambda _: {None: make()},
@@ -41,7 +41,7 @@ def kept(
         waiting=waiting,
         unwritable=unwritable,
     )
-    return found[None]
+    return values[None]
 
 
 def kept_parts(
@@ -60,28 +60,28 @@ def kept_parts(
     whole: what is held meanwhile.
     """
     if not reuse:
-        made = make(list(parts))
+        new_values = make(list(parts))
         with lock(whole):
-            _write(parts, made, write, unwritable)
-        return {name: made[name] for name in parts}
+            _write(parts, new_values, write, unwritable)
+        return {name: new_values[name] for name in parts}
     with lock(whole, waiting):
-        found = {name: thing for name, path in parts.items() if (thing := read(path)) is not None}
-        missing = [name for name in parts if name not in found]
+        values = {name: value for name, path in parts.items() if (value := read(path)) is not None}
+        missing = [name for name in parts if name not in values]
         if missing:
-            made = make(missing)
-            _write(parts, made, write, unwritable)
-            found.update(made)
-    return {name: found[name] for name in parts}
+            new_values = make(missing)
+            _write(parts, new_values, write, unwritable)
+            values.update(new_values)
+    return {name: values[name] for name in parts}
 
 
 def _write(
     parts: Mapping[K, Path],
-    made: Mapping[K, T],
+    values: Mapping[K, T],
     write: Callable[[Path, T], object],
     unwritable: Callable[[OSError], object],
 ) -> None:
-    for name, thing in made.items():
+    for name, value in values.items():
         try:
-            write(parts[name], thing)
+            write(parts[name], value)
         except OSError as error:
             unwritable(error)

@@ -36,8 +36,8 @@ def _source_hash(source: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
         digest.update(str(file.relative_to(source)).encode())
-        found = file.stat()
-        digest.update(_content(file, found.st_mtime_ns, found.st_size))
+        status = file.stat()
+        digest.update(_content(file, status.st_mtime_ns, status.st_size))
     return digest.hexdigest()
 
 
@@ -76,16 +76,16 @@ def imported_sources(*modules: str) -> frozenset[Path]:
     Imports inside functions count. What comes from elsewhere (a library, the standard library) is left out.
     """
     packages = {module.partition(".")[0] for module in modules}
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        file = None if name in found or name == FACADE else _file(name)
+        file = None if name in sources or name == FACADE else _file(name)
         if file is not None:
-            found[name] = file
+            sources[name] = file
             waiting.append(name.rpartition(".")[0] or name)  # importing a module runs its packages, too
             waiting += [other for other in _imports(name, file) if other.partition(".")[0] in packages]
-    return frozenset(found.values())
+    return frozenset(sources.values())
 
 
 def _file(module: str) -> Path | None:

@@ -29,8 +29,8 @@ def try_lock(folder: Path, name: str = ".lock", busy: str = "") -> Iterator[None
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            told = f"Another process is writing into {folder}. Wait for it, or choose another folder with --out."
-            raise BusyError(busy or told) from None
+            message = f"Another process is writing into {folder}. Wait for it, or choose another folder with --out."
+            raise BusyError(busy or message) from None
     try:
         yield
     finally:

@@ -34,10 +34,10 @@ def from_json(kind: type[T], document: Mapping[str, Any], called: str) -> T:
     called: the file, for the error. Raises DataError that says what is missing, or which value is not as it should be.
     """
     try:
-        found: T = _adapter(kind).validate_python(document)
+        instance: T = _adapter(kind).validate_python(document)
     except ValidationError as error:
         raise DataError(f"{called} {_told(error)}: run it again") from None
-    return found
+    return instance
 
 
 def _told(error: ValidationError) -> str:

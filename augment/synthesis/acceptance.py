@@ -123,15 +123,15 @@ def filtered(draw: Draw, counts: Sequence[int], teachers: Teachers) -> tuple[Syn
     The first that pass are kept; there may be fewer than wanted, see :meth:`FilterSummary.shortfall`. Rows gain
     teacher_probability, teacher_distance and filter_round. Errors: those of ``draw`` and :meth:`Teachers.judge`.
     """
-    tallies = tuple(ClassTally(wanted) for wanted in counts)
+    tallies = tuple(ClassTally(count) for count in counts)
     seconds = {"teachers": teachers.seconds, "drawing": 0.0, "judging": 0.0}
     accepted: list[SyntheticSet] = []
     while len(accepted) < teachers.strategy.rounds:
-        asked = _to_draw(tallies)
-        if accepted and not any(asked):
+        requested = _to_draw(tallies)
+        if accepted and not any(requested):
             break
         start = time.perf_counter()
-        drawn = draw(asked, len(accepted))
+        drawn = draw(requested, len(accepted))
         between = time.perf_counter()
         judgement = teachers.judge(drawn.images, drawn.labels, drawn.parents)
         accepted.append(_accepted(drawn, judgement, tallies, len(accepted)))
@@ -148,7 +148,7 @@ def _to_draw(tallies: Sequence[ClassTally]) -> Counts:
 
 def _accepted(drawn: SyntheticSet, judgement: Judgement, tallies: Sequence[ClassTally], number: int) -> SyntheticSet:
     """Count every image, and keep those that pass while their class misses some."""
-    kept = []
+    indices = []
     for index, (label, reason) in enumerate(zip(drawn.labels.tolist(), judgement.reasons, strict=True)):
         tally = tallies[label]
         tally.drawn += 1
@@ -156,7 +156,7 @@ def _accepted(drawn: SyntheticSet, judgement: Judgement, tallies: Sequence[Class
             tally.refused[reason] += 1
             continue
         if tally.passed < tally.wanted:
-            kept.append(index)
+            indices.append(index)
         tally.passed += 1
     verdicts = {
         index: {
@@ -164,10 +164,10 @@ def _accepted(drawn: SyntheticSet, judgement: Judgement, tallies: Sequence[Class
             "teacher_distance": round(float(judgement.distance[index]), 4),
             "filter_round": number,
         }
-        for index in kept
+        for index in indices
     }
-    rows = tuple({**drawn.rows[index], **verdicts[index]} for index in kept)
-    chosen = torch.tensor(kept, dtype=torch.int64)
+    rows = tuple({**drawn.rows[index], **verdicts[index]} for index in indices)
+    chosen = torch.tensor(indices, dtype=torch.int64)
     return replace(
         drawn, images=drawn.images[chosen], labels=drawn.labels[chosen], parents=drawn.parents[chosen], rows=rows
     )

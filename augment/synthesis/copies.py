@@ -52,8 +52,8 @@ def transformed_copies(real: LabelledImages, counts: tuple[int, ...], transform:
         rows = index[start : start + PART]
         shifted = random_shift(real.images, rows, "shift", moves)
         images[start : start + PART] = transformed(shifted, [transform], moves, share=1.0)
-    made = provenance(None, labels, seed, f"copies:{transform}", index, stream=None)
-    return SyntheticSet(images, labels, made, index)
+    provenance_rows = provenance(None, labels, seed, f"copies:{transform}", index, stream=None)
+    return SyntheticSet(images, labels, provenance_rows, index)
 
 
 def _chosen(real: LabelledImages, counts: tuple[int, ...], seed: int) -> torch.Tensor:
@@ -80,8 +80,8 @@ def smote_images(
     """
     pixels, parents = _between(images.flatten(1).float(), labels, counts, neighbours, seed)
     drawn = _labels(counts)
-    made = as_uint8(pixels.div(255).clamp(0, 1)).view(-1, *images.shape[1:])
-    return SyntheticSet(made, drawn, provenance(None, drawn, seed, PIXELS, parents, stream=None), parents)
+    new_images = as_uint8(pixels.div(255).clamp(0, 1)).view(-1, *images.shape[1:])
+    return SyntheticSet(new_images, drawn, provenance(None, drawn, seed, PIXELS, parents, stream=None), parents)
 
 
 def latent_smote(
@@ -103,9 +103,9 @@ def latent_smote(
     check_decodes(generator)
     (codes,) = encode_set(generator, images, compute=compute)
     points, parents = _between(codes, labels, counts, neighbours, seed)
-    made = decode_codes(generator, points, compute=compute, on_progress=on_progress)
+    decoded = decode_codes(generator, points, compute=compute, on_progress=on_progress)
     drawn = _labels(counts)
-    return SyntheticSet(made, drawn, provenance(generator, drawn, seed, CODES, parents, stream=None), parents)
+    return SyntheticSet(decoded, drawn, provenance(generator, drawn, seed, CODES, parents, stream=None), parents)
 
 
 def check_decodes(generator: Generator) -> None:
@@ -127,15 +127,15 @@ def _between(
     """``counts[c]`` new points of each class, by class, and their parents where these are known."""
     real = torch.bincount(labels, minlength=len(counts)).tolist()
     _check(real, counts)
-    made = points.new_empty(sum(counts), points.shape[1])
-    parents, drawn = torch.full((len(made),), NO_PARENT), _labels(counts)
+    new_points = points.new_empty(sum(counts), points.shape[1])
+    parents, drawn = torch.full((len(new_points),), NO_PARENT), _labels(counts)
     for label, count in enumerate(counts):
         if count and real[label] == 1:
             only = torch.nonzero(labels == label).flatten()
-            made[drawn == label], parents[drawn == label] = points[only], only
+            new_points[drawn == label], parents[drawn == label] = points[only], only
         elif count:
-            made[drawn == label] = _smote(points, labels, label, count, min(neighbours, real[label] - 1), seed)
-    return made, parents
+            new_points[drawn == label] = _smote(points, labels, label, count, min(neighbours, real[label] - 1), seed)
+    return new_points, parents
 
 
 def _check(real: Sequence[int], counts: Sequence[int]) -> None:
@@ -152,7 +152,9 @@ def _check(real: Sequence[int], counts: Sequence[int]) -> None:
 def _smote(points: Tensor, labels: Tensor, label: int, count: int, neighbours: int, seed: int) -> Tensor:
     from imblearn.over_sampling import SMOTE
 
-    wanted = {label: int((labels == label).sum()) + count}
-    smote = SMOTE(sampling_strategy=wanted, k_neighbors=neighbours, random_state=random_state(seed, "smote", label))
+    sampling_strategy = {label: int((labels == label).sum()) + count}
+    smote = SMOTE(
+        sampling_strategy=sampling_strategy, k_neighbors=neighbours, random_state=random_state(seed, "smote", label)
+    )
     resampled, _ = smote.fit_resample(points.numpy(), labels.numpy())
     return torch.from_numpy(resampled[len(points) :])

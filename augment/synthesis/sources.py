@@ -51,7 +51,7 @@ def check_source(generator: Generator, source: SourceStrategy) -> None:
 
 def classes_from_real(source: SourceStrategy, counts: Sequence[int], real: Sequence[int]) -> list[int]:
     """Classes of which ``counts[c]`` > 0 images are wanted and that have fewer real ones than ``source.below``."""
-    return [label for label, wanted in enumerate(counts) if wanted and real[label] < source.below]
+    return [label for label, count in enumerate(counts) if count and real[label] < source.below]
 
 
 def check_parents(source: SourceStrategy, rare: Sequence[int], real: Sequence[int]) -> None:
@@ -112,8 +112,8 @@ def _parents(labels: Tensor, real: LabelledImages, source: SourceStrategy, seed:
     lenders = _lenders(real, source) if isinstance(source, Translation) else None
     for label in labels.unique().tolist():
         candidates = torch.nonzero(real.labels == label).flatten() if lenders is None else lenders
-        wanted = labels == label
-        parents[wanted] = candidates[_in_turn(len(candidates), int(wanted.sum()), torch_rng(seed, "parents", label))]
+        mask = labels == label
+        parents[mask] = candidates[_in_turn(len(candidates), int(mask.sum()), torch_rng(seed, "parents", label))]
     return parents
 
 
@@ -134,12 +134,12 @@ def _neighbourhoods(
     parents, points = torch.empty_like(labels), codes.new_empty(len(labels), codes.shape[1])
     for label in labels.unique().tolist():
         rows = torch.nonzero(real.labels == label).flatten()
-        known = real.labels >= 0
+        labelled = real.labels >= 0
         alone = len(rows) == 1
-        deviation = within_class_deviation(codes[known], real.labels[known]) if alone else codes[rows].std(0)
-        wanted, own = labels == label, torch_rng(seed, "parents", label)
-        chosen, points[wanted] = between_neighbours(codes[rows], int(wanted.sum()), deviation, source, own)
-        parents[wanted] = rows[chosen]
+        deviation = within_class_deviation(codes[labelled], real.labels[labelled]) if alone else codes[rows].std(0)
+        mask, own = labels == label, torch_rng(seed, "parents", label)
+        chosen, points[mask] = between_neighbours(codes[rows], int(mask.sum()), deviation, source, own)
+        parents[mask] = rows[chosen]
     return parents, points
 
 
@@ -169,8 +169,8 @@ def within_class_deviation(codes: Tensor, labels: Tensor) -> Tensor:
     What a class of one image borrows from the others, as in Yang et al. 2021, "Free Lunch for Few-Shot Learning:
     Distribution Calibration" (arXiv 2101.06395).
     """
-    classes, place = labels.unique(return_inverse=True)
-    sums = codes.new_zeros(len(classes), codes.shape[1]).index_add_(0, place, codes)
-    means = sums / torch.bincount(place)[:, None]
+    classes, inverse = labels.unique(return_inverse=True)
+    sums = codes.new_zeros(len(classes), codes.shape[1]).index_add_(0, inverse, codes)
+    means = sums / torch.bincount(inverse)[:, None]
     freedom = len(codes) - len(classes)
-    return ((codes - means[place]).square().sum(0) / max(freedom, 1)).sqrt()
+    return ((codes - means[inverse]).square().sum(0) / max(freedom, 1)).sqrt()

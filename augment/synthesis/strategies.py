@@ -76,8 +76,8 @@ class Even(CountStrategy):
 
     def counts(self, real: Sequence[int]) -> Counts:
         """The same for every class that has real images."""
-        known = sum(count > 0 for count in real)
-        each = round(self.ratio * sum(real) / max(1, known))
+        n_classes = sum(count > 0 for count in real)
+        each = round(self.ratio * sum(real) / max(1, n_classes))
         return tuple(each if count else 0 for count in real)
 
 

@@ -104,8 +104,8 @@ def synthesise(
     chosen = torch.isin(labels, torch.tensor(rare, dtype=torch.int64))
     _check_labels_followed(generator, int((~chosen).sum()))
     first, rest = (_shifted(on_progress, before, len(labels)) for before in (0, int(chosen.sum())))
-    made = _from_real(generator, labels[chosen], real, source, seed, compute, first)
-    return _joined(made, _from_noise(generator, labels[~chosen], seed, compute, rest))
+    from_real = _from_real(generator, labels[chosen], real, source, seed, compute, first)
+    return _joined(from_real, _from_noise(generator, labels[~chosen], seed, compute, rest))
 
 
 def check_generator(
@@ -121,8 +121,8 @@ def check_generator(
         check_source(generator, source)
         from_real = classes_from_real(source, counts, real)
         check_parents(source, from_real, real)
-    wanted = sum(count for label, count in enumerate(counts) if label not in from_real)
-    _check_labels_followed(generator, wanted)
+    n_from_noise = sum(count for label, count in enumerate(counts) if label not in from_real)
+    _check_labels_followed(generator, n_from_noise)
 
 
 def _check_counts(generator: Generator, counts: Sequence[int]) -> None:
@@ -134,8 +134,8 @@ def _check_counts(generator: Generator, counts: Sequence[int]) -> None:
         )
 
 
-def _check_labels_followed(generator: Generator, wanted: int) -> None:
-    if wanted and not generator.tags.conditional:
+def _check_labels_followed(generator: Generator, count: int) -> None:
+    if count and not generator.tags.conditional:
         raise ConfigError(
             f"{generator.name!r} with these options samples without classes, so its images have no labels to train a "
             f"classifier on. `augment models {generator.name}` shows the options that make it class-conditional."
@@ -171,10 +171,10 @@ def _from_real(
     on_progress: OnProgress | None,
 ) -> SyntheticSet:
     stream = derived_seed(seed, FROM_REAL)
-    made = make_from_real(generator, labels, real, source, seed=stream, compute=compute, on_progress=on_progress)
+    samples = make_from_real(generator, labels, real, source, seed=stream, compute=compute, on_progress=on_progress)
     noisy = not isinstance(source, Neighbourhood)
-    rows = provenance(generator, labels, seed, source.name, made.parents, stream=stream if noisy else None)
-    return SyntheticSet(made.images, labels, rows, made.parents)
+    rows = provenance(generator, labels, seed, source.name, samples.parents, stream=stream if noisy else None)
+    return SyntheticSet(samples.images, labels, rows, samples.parents)
 
 
 def draw_unlabelled(
@@ -279,8 +279,8 @@ def _write(folder: Path, drawn: Drawn) -> None:
     synthetic, outcome = drawn
     tensors = {"images": synthetic.images, "labels": synthetic.labels, "parents": synthetic.parents}
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "images.safetensors")
-    told = {"rows": synthetic.rows, "filter": None if outcome is None else typed_json.to_json(outcome)}
-    (folder / "rows.json").write_text(json.dumps(told), encoding="utf-8")
+    document = {"rows": synthetic.rows, "filter": None if outcome is None else typed_json.to_json(outcome)}
+    (folder / "rows.json").write_text(json.dumps(document), encoding="utf-8")
 
 
 def _read(folder: Path) -> Drawn | None:
@@ -291,8 +291,8 @@ def _read(folder: Path) -> Drawn | None:
     try:
         tensors = load_file(folder / "images.safetensors")
         document = files.parse_json((folder / "rows.json").read_bytes())
-        told = document["filter"]
-        outcome = None if told is None else typed_json.from_json(FilterOutcome, told, "rows.json")
+        summary = document["filter"]
+        outcome = None if summary is None else typed_json.from_json(FilterOutcome, summary, "rows.json")
     except (OSError, ValueError, SafetensorError, DataError):
         return None
     rows = tuple(document["rows"])

@@ -178,21 +178,21 @@ class Teachers:
 
     def _distances(self, teacher: FoldTeacher, features: Tensor, labels: Tensor) -> Tensor:
         """Distance ``(n,)`` of standardised features to the nearest images of their class that the teacher saw."""
-        found = torch.zeros(len(features))
+        distances = torch.zeros(len(features))
         for label in labels.unique():
             gallery = teacher.features[teacher.seen & (self.real.labels == label)]
-            found[labels == label] = distance_to_nearest(features[labels == label], gallery)
-        return found
+            distances[labels == label] = distance_to_nearest(features[labels == label], gallery)
+        return distances
 
     @cached_property
     def held_out(self) -> Tensor:
         """Distance ``(N,)`` of each real image by the teacher that never saw it; NaN where every teacher did."""
-        found = torch.full((len(self.real),), torch.nan)
+        distances = torch.full((len(self.real),), torch.nan)
         with threads(1):
             for fold, teacher in enumerate(self.members):
                 rows = self.parts == fold
-                found[rows] = self._distances(teacher, teacher.features[rows], self.real.labels[rows])
-        return found
+                distances[rows] = self._distances(teacher, teacher.features[rows], self.real.labels[rows])
+        return distances
 
     @cached_property
     def limits(self) -> Tensor:
@@ -216,14 +216,14 @@ class Teachers:
         """Held-out distances of the classes with ``enough`` images, as if they had as few as the class ``rare``."""
         if not bool(enough.any()):
             return self.held_out[self.held_out.isfinite()]
-        found = []
+        distances = []
         for fold, teacher in enumerate(self.members):
             few = int((teacher.seen & (self.real.labels == rare)).sum())
             for label in enough.nonzero()[:, 0]:
                 of_class = self.real.labels == label
                 queries, gallery = of_class & (self.parts == fold), of_class & teacher.seen
-                found.append(distance_to_nearest(teacher.features[queries], teacher.features[gallery][:few]))
-        return torch.cat(found)
+                distances.append(distance_to_nearest(teacher.features[queries], teacher.features[gallery][:few]))
+        return torch.cat(distances)
 
     def _check(self, images: Tensor, labels: Tensor) -> None:
         if images.dtype != torch.uint8 or images.shape[1:] != self.real.images.shape[1:] or len(images) != len(labels):
@@ -272,12 +272,12 @@ def distance_to_nearest(queries: Tensor, gallery: Tensor) -> Tensor:
     The distance is a root mean square over the features.
     """
     count = min(NEIGHBOURS, len(gallery))
-    found = torch.zeros(len(queries))
+    mean_distances = torch.zeros(len(queries))
     for rows in torch.arange(len(queries)).split(QUERY_CHUNK):
         # direct differences: matrix products would round, and differently for each size of a chunk
         distances = torch.cdist(queries[rows], gallery, compute_mode="donot_use_mm_for_euclid_dist")
-        found[rows] = distances.topk(count, dim=1, largest=False).values.mean(dim=1)
-    return found / math.sqrt(queries.shape[1])
+        mean_distances[rows] = distances.topk(count, dim=1, largest=False).values.mean(dim=1)
+    return mean_distances / math.sqrt(queries.shape[1])
 
 
 def _fit_fold(

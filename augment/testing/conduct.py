@@ -20,15 +20,17 @@ from augment.testing.subject import Subject, changed, equal_weights, global_stat
 
 def check_constructor(subject: Subject) -> None:
     """``__init__(config, spec)`` keeps both, and draws its weights from torch's global RNG alone."""
-    given = list(inspect.signature(subject.cls.__init__).parameters)[1:]
-    require(given == ["config", "spec"], f"__init__ takes {given}", "(config, spec) and nothing else", "Generator")
+    parameters = list(inspect.signature(subject.cls.__init__).parameters)[1:]
+    require(
+        parameters == ["config", "spec"], f"__init__ takes {parameters}", "(config, spec) and nothing else", "Generator"
+    )
     before = global_state()
     first, second = subject.create(), subject.create()
     touched = changed(before) - {"torch's RNG"}
     restore(before)
     require(not touched, f"__init__ changed {sorted(touched)}", "global state left alone", "Generator")
-    kept = first.config == subject.config and first.spec == subject.spec
-    require(kept, "config or spec is not what was passed", "super().__init__(config, spec)", "Generator")
+    unchanged = first.config == subject.config and first.spec == subject.spec
+    require(unchanged, "config or spec is not what was passed", "super().__init__(config, spec)", "Generator")
     same = equal_weights(first, second)
     require(same, "The same torch seed gave other weights", "weights that follow torch.manual_seed", "Generator")
 
@@ -59,8 +61,8 @@ def check_save_load(subject: Subject) -> None:
         generator.save(folder)
         torch.manual_seed(99)
         loaded = subject.cls.load(folder)
-    kept = (loaded.config, loaded.spec) == (generator.config, generator.spec)
-    require(kept, f"{generator.config!r} was loaded as {loaded.config!r}", "an equal one", "Generator.save")
+    equal = (loaded.config, loaded.spec) == (generator.config, generator.spec)
+    require(equal, f"{generator.config!r} was loaded as {loaded.config!r}", "an equal one", "Generator.save")
     require(not loaded.training, "The loaded generator is in train mode", "eval mode", "Generator.load")
     x, loaded_x = (each.sample(6, subject.labels, rng=rng()) for each in (generator, loaded))
     require(torch.equal(x, loaded_x), "A loaded generator draws other images", wants, "Generator.save")
@@ -116,8 +118,8 @@ def check_global_state(subject: Subject) -> None:
         call()
         touched = changed(before) - ({"torch's RNG"} if name in _TRAINING else set())
         restore(before)
-        seen = f"{name} changed {sorted(touched)}"
-        require(not touched, seen, "global state left alone; sample draws from its rng", "Generator")
+        problem = f"{name} changed {sorted(touched)}"
+        require(not touched, problem, "global state left alone; sample draws from its rng", "Generator")
 
 
 def check_arguments(subject: Subject) -> None:
@@ -125,8 +127,8 @@ def check_arguments(subject: Subject) -> None:
     images, labels = subject.images, subject.labels
     for name, call in _calls(subject.fitted(), images, labels):
         call()
-        kept = torch.equal(images, subject.images) and torch.equal(labels, subject.labels)
-        require(kept, f"{name} modified its arguments", "arguments left as they are", "Generator")
+        intact = torch.equal(images, subject.images) and torch.equal(labels, subject.labels)
+        require(intact, f"{name} modified its arguments", "arguments left as they are", "Generator")
 
 
 def check_modes(subject: Subject) -> None:
@@ -138,11 +140,13 @@ def check_modes(subject: Subject) -> None:
                 continue
             modes, state = _modes(generator), copy.deepcopy(generator.state_dict())
             call()
-            seen = f"{name} left a module in another train/eval mode, or switched requires_grad (training={training})"
-            require(_modes(generator) == modes, seen, "modes as they were", "Generator")
+            problem = (
+                f"{name} left a module in another train/eval mode, or switched requires_grad (training={training})"
+            )
+            require(_modes(generator) == modes, problem, "modes as they were", "Generator")
             moved = [key for key, value in generator.state_dict().items() if not torch.equal(value, state[key])]
-            kept = not moved or (training and name != "encode")
-            require(kept, f"{name} changed {moved}", "weights and buffers as they were", "Generator")
+            unchanged = not moved or (training and name != "encode")
+            require(unchanged, f"{name} changed {moved}", "weights and buffers as they were", "Generator")
 
 
 def _modes(generator: Generator) -> list[bool]:

@@ -32,9 +32,9 @@ def check_samples_are_new(subject: Subject) -> None:
     generator = subject.fit(noise)
     labels = torch.arange(SAMPLES) % subject.spec.num_classes
     count = int(_copied(generator.sample(SAMPLES, labels, rng=rng()), noise.images).sum())
-    seen = f"{count} of {SAMPLES} samples are copies of training images"
+    problem = f"{count} of {SAMPLES} samples are copies of training images"
     wants = "new images; a memory of training images looks excellent in every score and teaches nothing"
-    require(not count, seen, wants, "Generator.sample")
+    require(not count, problem, wants, "Generator.sample")
 
 
 def check_keeps_no_images(subject: Subject) -> None:
@@ -47,8 +47,8 @@ def check_keeps_no_images(subject: Subject) -> None:
         for rows in _as_images(tensor, subject)
     }
     holding = {name: count for name, count in counts.items() if count}
-    seen = f"Training images are kept (how many, by name): {holding}"
-    require(not holding, seen, "what was learned of them, not the images themselves", "Generator")
+    problem = f"Training images are kept (how many, by name): {holding}"
+    require(not holding, problem, "what was learned of them, not the images themselves", "Generator")
 
 
 def _noise(subject: Subject) -> LabelledImages:
@@ -81,16 +81,16 @@ def _held(generator: Generator) -> Iterator[tuple[str, Tensor]]:
     """Every tensor or array that a generator's modules hold, by its name or that of the attribute it is in."""
     yield from generator.named_parameters()
     yield from generator.named_buffers()
-    for place, module in generator.named_modules():
+    for prefix, module in generator.named_modules():
         for name, value in _attributes(module).items():
-            yield from ((f"{place}.{name}".lstrip("."), tensor) for tensor in _tensors(value, set()))
+            yield from ((f"{prefix}.{name}".lstrip("."), tensor) for tensor in _tensors(value, set()))
 
 
 def _attributes(module: nn.Module) -> dict[str, object]:
     """Plain attributes of a module, those of its class among them."""
     classes = [cls for cls in type(module).__mro__ if issubclass(cls, nn.Module)]
-    found = {name: value for cls in reversed(classes) for name, value in vars(cls).items()} | vars(module)
-    return {name: value for name, value in found.items() if name not in ("_parameters", "_buffers", "_modules")}
+    attributes = {name: value for cls in reversed(classes) for name, value in vars(cls).items()} | vars(module)
+    return {name: value for name, value in attributes.items() if name not in ("_parameters", "_buffers", "_modules")}
 
 
 def _tensors(value: object, seen: set[int]) -> Iterator[Tensor]:

@@ -26,16 +26,16 @@ def check_optimizers(subject: Subject) -> None:
     held = [id(parameter) for group in groups for parameter in group["params"]]
     places = {name: held.count(id(p)) for name, p in generator.named_parameters() if p.requires_grad}
     wrong = {name: count for name, count in places.items() if count != 1}
-    seen = f"Places in optimizers: {wrong}"
-    require(not wrong, seen, "exactly one for each parameter", "Generator.configure_optimizers")
+    problem = f"Places in optimizers: {wrong}"
+    require(not wrong, problem, "exactly one for each parameter", "Generator.configure_optimizers")
 
 
 def check_parameters_move(subject: Subject) -> None:
     """A few steps of training move every parameter that requires a gradient."""
     before, after = subject.create(), subject.fitted().state_dict()
     still = [name for name, p in before.named_parameters() if p.requires_grad and torch.equal(p, after[name])]
-    seen = f"{subject.config.steps} steps left these where they were: {still}"
-    require(not still, seen, "a loss that reaches every parameter, or requires_grad=False", "Generator.loss")
+    problem = f"{subject.config.steps} steps left these where they were: {still}"
+    require(not still, problem, "a loss that reaches every parameter, or requires_grad=False", "Generator.loss")
 
 
 def check_loss_terms(subject: Subject) -> None:
@@ -60,8 +60,8 @@ def check_loss_falls(subject: Subject) -> None:
             after = _mean_loss(generator, subject)
             if after < before:
                 return
-    seen = f"100 steps on one batch took its loss from {before:.5g} to {after:.5g}"
-    require(False, seen, "a loss that training lowers", "Generator.loss")
+    problem = f"100 steps on one batch took its loss from {before:.5g} to {after:.5g}"
+    require(False, problem, "a loss that training lowers", "Generator.loss")
 
 
 def _mean_loss(generator: Generator, subject: Subject) -> float:
@@ -80,8 +80,8 @@ def check_resume(subject: Subject) -> None:
         subject.fit(data, steps=6, stop_at=3, folder=Path(name))
         resumed = subject.fit(data, steps=6, folder=Path(name), resume=True)
     wants = "all training state in parameters, buffers and optimizers, and noise from torch's global RNG"
-    seen = "3 steps and 3 resumed ones end with other weights than 6"
-    require(equal_weights(whole, resumed), seen, wants, "Generator.training_step")
+    problem = "3 steps and 3 resumed ones end with other weights than 6"
+    require(equal_weights(whole, resumed), problem, wants, "Generator.training_step")
 
 
 def check_rare_classes(subject: Subject) -> None:
@@ -89,8 +89,8 @@ def check_rare_classes(subject: Subject) -> None:
     generator = subject.fit(subject.toys(5, 1, 0))
     images, z = generator.sample(6, subject.labels, rng=rng()), generator.encode(subject.images)
     finite = bool(torch.isfinite(images).all() and torch.isfinite(z).all())
-    seen = "Images or features after training on class counts (5, 1, 0) are not finite"
-    require(finite, seen, "finite ones for every class", "Generator.after_training")
+    problem = "Images or features after training on class counts (5, 1, 0) are not finite"
+    require(finite, problem, "finite ones for every class", "Generator.after_training")
 
 
 WHERE = "Tags"
@@ -101,8 +101,8 @@ def check_partial_labels(subject: Subject) -> None:
     for which, labels in (("some", _withheld(subject.labels)), ("all", torch.full_like(subject.labels, UNLABELLED))):
         _, terms = _after_a_step(subject, labels)
         for name, value in terms.items():
-            seen = f"The term {name!r} is {float(value)} for a batch in which {which} images have no label"
-            require(bool(torch.isfinite(value)), seen, "terms that leave such images out", WHERE)
+            problem = f"The term {name!r} is {float(value)} for a batch in which {which} images have no label"
+            require(bool(torch.isfinite(value)), problem, "terms that leave such images out", WHERE)
         generator = subject.fit(LabelledImages((255 * subject.images).to(torch.uint8), labels))
         finite = bool(torch.isfinite(generator.encode(subject.images)).all())
         require(finite, f"Features are not finite when {which} images have no label", "finite ones", WHERE)
@@ -114,18 +114,18 @@ def check_labels_shape_features(subject: Subject) -> None:
     last = torch.full_like(subject.labels, subject.spec.num_classes - 1)
     without, of_none = _after_a_step(subject, torch.full_like(last, UNLABELLED))
     of_last = _after_a_step(subject, last)[1]
-    seen = "Images without a label gave the loss that images of the last class give"
-    require(not torch.equal(of_last["loss"], of_none["loss"]), seen, "a loss that knows no class for them", WHERE)
+    problem = "Images without a label gave the loss that images of the last class give"
+    require(not torch.equal(of_last["loss"], of_none["loss"]), problem, "a loss that knows no class for them", WHERE)
     labelled = _after_a_step(subject, subject.labels)[0]
     same = torch.equal(labelled.eval().encode(subject.images), without.eval().encode(subject.images))
-    seen = "A step with labels and one without left the same features"
-    require(not same, seen, "labels that shape them, or Tags(semi_supervised=False)", WHERE)
+    problem = "A step with labels and one without left the same features"
+    require(not same, problem, "labels that shape them, or Tags(semi_supervised=False)", WHERE)
 
 
 def _withheld(labels: Tensor) -> Tensor:
     """Every other label only, and the last class with none."""
-    kept = (torch.arange(len(labels)) % 2 == 0) & (labels != labels.max())
-    return labels.where(kept, UNLABELLED)
+    mask = (torch.arange(len(labels)) % 2 == 0) & (labels != labels.max())
+    return labels.where(mask, UNLABELLED)
 
 
 def _after_a_step(subject: Subject, labels: Tensor) -> tuple[Generator, dict[str, Tensor]]:

@@ -43,9 +43,9 @@ def check_draw_shards(subject: Subject) -> None:
     labels = torch.arange(SAMPLE_CHUNK + 2) % subject.spec.num_classes
     whole = torch.cat(list(draw(subject.fitted(), labels, seed=3)))[SAMPLE_CHUNK:]
     shard = torch.cat(list(draw(subject.fitted(), labels[SAMPLE_CHUNK:], seed=3, first_chunk=1)))
-    seen = "A chunk drawn alone differs from the same chunk drawn after another"
+    problem = "A chunk drawn alone differs from the same chunk drawn after another"
     require(
-        torch.equal(whole, shard), seen, "images that depend on n, labels, rng and weights only", "Generator.sample"
+        torch.equal(whole, shard), problem, "images that depend on n, labels, rng and weights only", "Generator.sample"
     )
 
 
@@ -72,14 +72,14 @@ def check_encode_rows(subject: Subject) -> None:
     """Row i of ``encode`` depends on image i alone: not on its place, the batch's size or its batch mates."""
     generator, images = subject.fitted(), subject.images
     z, order = generator.encode(images), torch.tensor([3, 0, 5, 1, 4, 2])
-    for how, expected, z_i in (
+    for condition, expected, z_i in (
         ("in another order", z[order], generator.encode(images[order])),
         ("alone", z[2:3], generator.encode(images[2:3])),
         ("with other batch mates", z[:2], generator.encode(images[[0, 1, 5, 5]])[:2]),
     ):
         same = expected.shape == z_i.shape and torch.allclose(expected, z_i, rtol=1e-3, atol=1e-4)
-        seen = f"The features of an image differ when it is encoded {how}"
-        require(same, seen, "each row to depend on its image alone", "Generator.encode")
+        problem = f"The features of an image differ when it is encoded {condition}"
+        require(same, problem, "each row to depend on its image alone", "Generator.encode")
 
 
 def check_encode_deterministic(subject: Subject) -> None:
@@ -90,17 +90,17 @@ def check_encode_deterministic(subject: Subject) -> None:
     for training in (False, True):
         torch.manual_seed(2)
         again = generator.train(training).encode(subject.images)
-        seen = f"The features of the same images differ in a second call (training={training})"
+        problem = f"The features of the same images differ in a second call (training={training})"
         wants = "fixed noise, and eval mode inside (augment.generator.evaluating)"
-        require(torch.allclose(z, again, rtol=1e-3, atol=1e-4), seen, wants, "Generator.encode")
+        require(torch.allclose(z, again, rtol=1e-3, atol=1e-4), problem, wants, "Generator.encode")
 
 
 def check_layers(subject: Subject) -> None:
     """``layers`` are what option ``layer`` takes, ``encode_layers`` gives what ``encode`` does; others: ConfigError."""
     generator, images, where = subject.fitted(), subject.images, "Generator.layers"
     encode, layers = cast(Any, generator.encode), generator.layers
-    seen = f"layers is {layers}, and encode has {'an' if _has(subject, 'layer') else 'no'} option layer"
-    require(bool(layers) == _has(subject, "layer"), seen, "both or neither", where)
+    problem = f"layers is {layers}, and encode has {'an' if _has(subject, 'layer') else 'no'} option layer"
+    require(bool(layers) == _has(subject, "layer"), problem, "both or neither", where)
     require(len(set(layers)) == len(layers), f"layers is {layers}", "every name once", where)
     if not layers:
         return
@@ -109,8 +109,8 @@ def check_layers(subject: Subject) -> None:
         require(not refused, f"encode refuses layer={name!r}, one of layers", "names that encode takes", where)
     for name, z in zip(layers[::-1], generator.encode_layers(images, layers[::-1]), strict=True):
         _require_features(z, len(images), f"encode_layers of {name!r}")
-        seen = f"encode_layers gives other features of {name!r} than encode(images, layer={name!r})"
-        require(_alike(z, encode(images, layer=name)), seen, "the same", "Generator.encode_layers")
+        problem = f"encode_layers gives other features of {name!r} than encode(images, layer={name!r})"
+        require(_alike(z, encode(images, layer=name)), problem, "the same", "Generator.encode_layers")
     for what, call in (
         ("encode", partial(encode, images, layer="no-such-layer")),
         ("encode_layers", partial(generator.encode_layers, images, ["no-such-layer"])),
@@ -122,8 +122,8 @@ def check_timesteps(subject: Subject) -> None:
     """Option ``t`` of ``encode`` is there where ``timesteps`` > 0, takes 0 to ``timesteps - 1``, and refuses others."""
     generator, images, where = subject.fitted(), subject.images, "Generator.timesteps"
     encode, count = cast(Any, generator.encode), generator.timesteps
-    seen = f"timesteps is {count}, and encode has {'an' if _has(subject, 't') else 'no'} option t"
-    require((count > 0) == _has(subject, "t"), seen, "timesteps > 0 with that option, and 0 without", where)
+    problem = f"timesteps is {count}, and encode has {'an' if _has(subject, 't') else 'no'} option t"
+    require((count > 0) == _has(subject, "t"), problem, "timesteps > 0 with that option, and 0 without", where)
     if not count:
         return
     for t in (0, count - 1):
@@ -158,8 +158,8 @@ def check_labels_change_sample(subject: Subject) -> None:
     """A conditional generator draws other images for other labels, all else equal."""
     generator, ones = subject.fitted(), torch.ones(6, dtype=torch.int64)
     zeroth, first = (generator.sample(6, labels, rng=rng()) for labels in (0 * ones, ones))
-    seen = "Labels 0 and 1 gave the same images"
-    require(not torch.equal(zeroth, first), seen, "labels that matter, or Tags(conditional=False)", "Tags")
+    problem = "Labels 0 and 1 gave the same images"
+    require(not torch.equal(zeroth, first), problem, "labels that matter, or Tags(conditional=False)", "Tags")
 
 
 def check_reconstruct(subject: Subject) -> None:
@@ -201,14 +201,14 @@ def check_sample_from(subject: Subject) -> None:
 
 def check_sample_from_seeded(subject: Subject) -> None:
     """All randomness of ``sample_from`` comes from ``rng``; without rng from torch's global one."""
-    given = subject.images, subject.labels, HALF
-    first, again, other = (_edited(subject, *given, seed=seed) for seed in (1, 1, 2))
+    inputs = subject.images, subject.labels, HALF
+    first, again, other = (_edited(subject, *inputs, seed=seed) for seed in (1, 1, 2))
     require(torch.equal(first, again), "One seed gave two sets of images", "all randomness from rng", WHERE)
     require(not torch.equal(first, other), "Two seeds gave the same images", "randomness from rng", WHERE)
     unseeded = []
     for _ in range(2):
         torch.manual_seed(1)
-        unseeded.append(_edited(subject, *given, seed=None))
+        unseeded.append(_edited(subject, *inputs, seed=None))
     require(torch.equal(*unseeded), "rng=None ignored torch.manual_seed", "torch's global RNG then", WHERE)
 
 
@@ -216,26 +216,26 @@ def check_sample_from_rows(subject: Subject) -> None:
     """Image i of ``sample_from`` depends on image i, label i and the noise: not on batch mates or their classes."""
     images, labels = subject.images, subject.labels
     mates = torch.cat([images[:3], 1 - images[3:]]), torch.cat([labels[:3], 2 - labels[3:]])
-    one, other = (_edited(subject, *given, HALF)[:3] for given in ((images, labels), mates))
+    one, other = (_edited(subject, *inputs, HALF)[:3] for inputs in ((images, labels), mates))
     same = torch.allclose(one, other, rtol=1e-3, atol=1e-4)
-    seen = "An image is edited to something else among other batch mates"
-    require(same, seen, "each image to depend on its own image, label and noise", WHERE)
+    problem = "An image is edited to something else among other batch mates"
+    require(same, problem, "each image to depend on its own image, label and noise", WHERE)
 
 
 def check_sample_from_strength(subject: Subject) -> None:
     """A weak edit is nearer to the image it starts from than a full one."""
     images, labels = subject.images, subject.labels
     weak, full = (_distance(_edited(subject, images, labels, strength), images) for strength in (WEAK, FULL))
-    seen = f"Strength {WEAK} moved images by {weak:.3g} (root mean square), strength {FULL:g} by {full:.3g}"
-    require(weak < full, seen, "images that stay nearer the weaker the edit is", WHERE)
+    problem = f"Strength {WEAK} moved images by {weak:.3g} (root mean square), strength {FULL:g} by {full:.3g}"
+    require(weak < full, problem, "images that stay nearer the weaker the edit is", WHERE)
 
 
 def check_labels_change_sample_from(subject: Subject) -> None:
     """A conditional generator makes other images for other labels of the same images."""
     ones = torch.ones_like(subject.labels)
     zeroth, first = (_edited(subject, subject.images, labels, FULL) for labels in (0 * ones, ones))
-    seen = "Labels 0 and 1 gave the same images"
-    require(not torch.equal(zeroth, first), seen, "labels that matter, or Tags(conditional=False)", WHERE)
+    problem = "Labels 0 and 1 gave the same images"
+    require(not torch.equal(zeroth, first), problem, "labels that matter, or Tags(conditional=False)", WHERE)
 
 
 def _edited(subject: Subject, images: Tensor, labels: Tensor, strength: float, *, seed: int | None = 0) -> Tensor:

@@ -73,12 +73,12 @@ class Subject:
         """Their classes, int64."""
         return self.toys(2, 2, 2).labels
 
-    def fit(self, data: LabelledImages, **how: Any) -> Generator:
+    def fit(self, data: LabelledImages, **options: Any) -> Generator:
         """A fresh generator after a few steps of the training loop."""
         from augment.training import fit  # brings Accelerate, which not every test of a generator needs
 
         generator = self.create()
-        fit(generator, data, None, seed=1, device="cpu", precision="fp32", **how)
+        fit(generator, data, None, seed=1, device="cpu", precision="fp32", **options)
         return generator
 
     @cached_property
@@ -96,10 +96,10 @@ class Subject:
         return copy.deepcopy(self.training).eval()
 
 
-def require(kept: bool, seen: str, wants: str, where: str) -> None:
-    """Raise AssertionError unless ``kept``: what was seen, what the contract wants, where to read."""
-    if not kept:
-        raise AssertionError(f"{seen}. The contract wants {wants}: read help(augment.{where}).")
+def require(holds: bool, problem: str, wants: str, where: str) -> None:
+    """Raise AssertionError unless the check ``holds``: the problem, what the contract wants, where to read."""
+    if not holds:
+        raise AssertionError(f"{problem}. The contract wants {wants}: read help(augment.{where}).")
 
 
 def require_images(images: Tensor, n: int, spec: ImageSpec, what: str) -> None:

@@ -68,12 +68,12 @@ def prepare(folder: Path, *, resume: bool) -> None:
 
     Raises DataError when the folder cannot be made or written.
     """
-    place = last_file(folder).parent
-    with writing(place):
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place) as probe:
+    checkpoint_folder = last_file(folder).parent
+    with writing(checkpoint_folder):
+        checkpoint_folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=checkpoint_folder) as probe:
             probe.write(b"\0")
-        for leftover in place.glob(".*.tmp"):
+        for leftover in checkpoint_folder.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         if not resume:
             last_file(folder).unlink(missing_ok=True)
@@ -168,7 +168,7 @@ def identity(
 ) -> dict[str, Any]:
     """What a checkpoint must agree with to be gone on with: plugin, options, image shape, data, seed and horizon."""
     options = {**generator.config.model_dump(mode="json"), "steps": steps}
-    known = {
+    document = {
         "generator": generator.name or type(generator).__qualname__,
         "spec": asdict(generator.spec),
         "options": options,
@@ -176,17 +176,17 @@ def identity(
         "training images": _fingerprint(train),
         "validation images": _fingerprint(validation) if validation is not None else None,
     }
-    return dict(json.loads(json.dumps(known)))  # as a checkpoint will have it
+    return dict(json.loads(json.dumps(document)))  # as a checkpoint will have it
 
 
 def _fingerprint(data: LabelledImages) -> str:
     return tensors_hash(data.images, data.labels)
 
 
-def check_identity(file: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def check_identity(file: Path, saved: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Raise DataError that names the first thing in which the checkpoint is another training's."""
     for key, value in expected.items():
-        other = found.get(key)
+        other = saved.get(key)
         if other != value and isinstance(value, dict) and isinstance(other, dict):
             key = next(name for name in {**value, **other} if value.get(name) != other.get(name))
             value, other = value.get(key), other.get(key)
@@ -211,9 +211,9 @@ def optimizer_state(optimizers: Sequence[Optimizer]) -> tuple[dict[str, Tensor],
     for index, optimizer in enumerate(optimizers):
         rest: dict[str, dict[str, Any]] = {}
         for parameter, state in optimizer.state_dict()["state"].items():
-            found = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-            tensors |= {f"{index}/{parameter}/{key}": value for key, value in found.items()}
-            rest[str(parameter)] = {key: value for key, value in state.items() if key not in found}
+            state_tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+            tensors |= {f"{index}/{parameter}/{key}": value for key, value in state_tensors.items()}
+            rest[str(parameter)] = {key: value for key, value in state.items() if key not in state_tensors}
         _require_json(rest, optimizer)
         scalars.append(rest)
     return tensors, scalars
@@ -296,15 +296,15 @@ def _last(loop: Loop) -> tuple[dict[str, Tensor], dict[str, object]]:
     return everything, {**_heading(loop), "state": asdict(loop.state), "optimizer": scalars}
 
 
-def restore(loop: Loop, found: Checkpoint) -> None:
+def restore(loop: Loop, checkpoint: Checkpoint) -> None:
     """Go on from a checkpoint; raises DataError when it does not fit this version of the plugin."""
     try:
-        loop.generator.load_state_dict(found.part("weights"))
-        average = found.part("average")
+        loop.generator.load_state_dict(checkpoint.part("weights"))
+        average = checkpoint.part("average")
         for name, tensor in loop.average.tensors.items():
             tensor.copy_(average[name])
-        restore_optimizers(loop.optimizers, found.part("optimizer"), found.document["optimizer"])
-        loop.state = TrainingState(**found.document["state"])
+        restore_optimizers(loop.optimizers, checkpoint.part("optimizer"), checkpoint.document["optimizer"])
+        loop.state = TrainingState(**checkpoint.document["state"])
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise DataError(
@@ -326,7 +326,7 @@ def _best(loop: Loop) -> dict[str, Tensor] | None:
     if state.best_step == state.step:
         return loop.usable()
     file = best_file(folder)
-    found = read(file)
-    if found.document.get("identity") != loop.plan.identity or found.document.get("best_step") != state.best_step:
+    best = read(file)
+    if best.document.get("identity") != loop.plan.identity or best.document.get("best_step") != state.best_step:
         raise DataError(f"{file} does not belong to {last_file(folder).name} beside it. {REMEDY}")
-    return found.tensors
+    return best.tensors

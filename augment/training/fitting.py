@@ -127,24 +127,24 @@ def fit(
     _check_data(generator, train, "training")
     if validation is not None:
         _check_data(generator, validation, "validation")
-    place = choose_device(device)
-    with isolated(place), Interruption() as interruption:
-        processes = Processes.join(place)
-        identity, found = _open(folder, generator, train, validation, seed, horizon, processes, resume=resume)
+    target_device = choose_device(device)
+    with isolated(target_device), Interruption() as interruption:
+        processes = Processes.join(target_device)
+        identity, saved = _open(folder, generator, train, validation, seed, horizon, processes, resume=resume)
         plan = TrainingPlan(
             seed=seed,
             steps=horizon,
             stop_at=stop_at,
             max_seconds=max_seconds,
             folder=folder,
-            precision=processes.broadcast_object(lambda: _precision(precision, processes.device, found)),
+            precision=processes.broadcast_object(lambda: _precision(precision, processes.device, saved)),
             identity=identity,
             on_progress=on_progress if processes.is_main_process else None,
             on_row=on_row if processes.is_main_process else None,
         )
         loop = Loop(generator, train, validation, plan, processes, interruption)
-        if found is not None:
-            restore(loop, found)
+        if saved is not None:
+            restore(loop, saved)
         stopped = loop.run()
         loop.finish(train)
     return _result(loop, stopped)
@@ -198,23 +198,23 @@ def _open(
     processes.wait_for_everyone()
     identity = checkpoint.identity(generator, train, validation, seed=seed, steps=steps)
     file = checkpoint.last_file(folder)
-    there = resume and file.exists()
-    if processes.broadcast_object(lambda: there) != there:
+    exists = resume and file.exists()
+    if processes.broadcast_object(lambda: exists) != exists:
         raise DataError(
             f"Process 1 and process {processes.index + 1} of {processes.count} do not find the same at {file}. All of "
             "them need one folder: give --out on a file system that their machines share."
         )
-    if not there:
+    if not exists:
         return identity, None
-    found = checkpoint.read(file)
-    checkpoint.check_identity(file, found.document.get("identity", {}), identity)
-    return identity, found
+    saved = checkpoint.read(file)
+    checkpoint.check_identity(file, saved.document.get("identity", {}), identity)
+    return identity, saved
 
 
-def _precision(name: str, device: torch.device, found: checkpoint.Checkpoint | None) -> str:
+def _precision(name: str, device: torch.device, saved: checkpoint.Checkpoint | None) -> str:
     """The chosen precision; a resumed training keeps its own, so that a race run anew cannot change its course."""
-    if name == "auto" and found is not None and found.document["device"] == device.type:
-        return str(found.document["precision"])
+    if name == "auto" and saved is not None and saved.document["device"] == device.type:
+        return str(saved.document["precision"])
     return choose_precision(name, device)
 
 

@@ -166,10 +166,10 @@ class Loop:
 
     def _diverged(self, where: str, what: str = WEIGHTS) -> Diverged:
         lr, step = self.generator.config.lr, min(self.state.step + 1, self.plan.steps)
-        kept = f" The last good checkpoint is kept in {self.plan.folder}." if self.plan.folder else ""
+        hint = f" The last good checkpoint is kept in {self.plan.folder}." if self.plan.folder else ""
         return Diverged(
             f"{self.generator.name}: {what} were not finite {where}, at step {step} of {self.plan.steps}. "
-            f"Lower lr, which is {lr:g}, to {lr / 3:.1g} say, or lower grad_clip.{kept}"
+            f"Lower lr, which is {lr:g}, to {lr / 3:.1g} say, or lower grad_clip.{hint}"
         )
 
     def _observe(self) -> None:
@@ -234,13 +234,13 @@ class Loop:
         save(self)
         self.processes.wait_for_everyone()  # a launcher ends all when the first has ended, and this one writes
         state, folder = self.state, self.plan.folder
-        kept = (
+        hint = (
             f"The checkpoint is in {folder / 'checkpoint'}; give the same command with --resume to go on."
             if folder is not None
             else "Nothing was kept, as there is no folder for checkpoints."
         )
         name = signal.Signals(number).name
-        raise Stopped(f"{name}: training stopped after step {state.step} of {self.plan.steps}. {kept}", number)
+        raise Stopped(f"{name}: training stopped after step {state.step} of {self.plan.steps}. {hint}", number)
 
     def _close(self, reason: Reason) -> None:
         """A last validation where the schedule has not had it, and the last checkpoint."""
@@ -253,8 +253,8 @@ class Loop:
     def finish(self, train: LabelledImages) -> None:
         """Put the weights to use into the generator, fit what is not trained by gradients, and leave it on the CPU."""
         generator, plan = self.generator, self.plan
-        kept = f"its steps are kept in {plan.folder}; --resume goes on there" if plan.folder else "nothing was kept"
-        self.interruption.at_once(f"Stopped after the last step, before the generator was complete; {kept}.")
+        hint = f"its steps are kept in {plan.folder}; --resume goes on there" if plan.folder else "nothing was kept"
+        self.interruption.at_once(f"Stopped after the last step, before the generator was complete; {hint}.")
         generator.load_state_dict(self.best if self.best is not None else self.usable())
         if not weights_are_finite(generator):
             raise self._diverged("at the end")

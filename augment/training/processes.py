@@ -117,11 +117,11 @@ class Processes:
 
     def broadcast_object(self, make: Callable[[], T]) -> T:
         """What ``make`` gives in the first process, in all of them; it is called in that one alone."""
-        found = [make() if self.is_main_process else None]
+        objects = [make() if self.is_main_process else None]
         if self.count > 1:
             with _joint():
-                broadcast_object_list(found)
-        return found[0]  # type: ignore[return-value]
+                broadcast_object_list(objects)
+        return objects[0]  # type: ignore[return-value]
 
     def wait_for_everyone(self) -> None:
         """Until all processes are here."""

@@ -96,43 +96,43 @@ class Tracked(Reporter):
         """Log numbers by name: those of a training after the path of its folder, as in ``seed-1/generator/loss``."""
         self.reporter.metrics(values, step, folder)
         part = None if folder is None else self._part(folder)
-        named = {safe_tag(name if part is None else f"{part}/{name}"): float(value) for name, value in values.items()}
+        scalars = {safe_tag(name if part is None else f"{part}/{name}"): float(value) for name, value in values.items()}
         if self._failed:
             return
         with accelerate_state():
             self._tracker = self._tracker or self._start()
             try:
-                self._log(self._tracker, named, step, part)
+                self._log(self._tracker, scalars, step, part)
             except Exception as error:  # hours of training must not end for a curve
                 self._failed = True
                 self.reporter.note(
                     f"The tracker {self.name} failed and gets no more: {str(error) or type(error).__name__}"
                 )
 
-    def _log(self, tracker: GeneralTracker, named: dict[str, float], step: int, part: str | None) -> None:
+    def _log(self, tracker: GeneralTracker, scalars: dict[str, float], step: int, part: str | None) -> None:
         if self.name == "wandb":  # its own steps only ever grow, and every training begins at 1
-            self._log_to_wandb(tracker, named, step, part)
+            self._log_to_wandb(tracker, scalars, step, part)
         else:
-            tracker.log(named, step=step)
+            tracker.log(scalars, step=step)
 
     def _part(self, folder: Path) -> str:
         within = folder.relative_to(self.folder).as_posix() if folder.is_relative_to(self.folder) else folder.name
         return "generator" if within == "." else within
 
-    def _log_to_wandb(self, tracker: GeneralTracker, named: dict[str, float], step: int, part: str | None) -> None:
+    def _log_to_wandb(self, tracker: GeneralTracker, scalars: dict[str, float], step: int, part: str | None) -> None:
         if part is None:
-            tracker.log(named)
+            tracker.log(scalars)
             return
         if part not in self._begun:
             self._begun.add(part)
             tracker.tracker.define_metric(f"{part}/*", step_metric=f"{part}/step")
-        tracker.log({**named, f"{part}/step": step})
+        tracker.log({**scalars, f"{part}/step": step})
 
     def _start(self) -> GeneralTracker:
-        place = self.folder / FOLDER
+        log_folder = self.folder / FOLDER
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            tracker = _tracker(self.name, place)
+            log_folder.mkdir(parents=True, exist_ok=True)
+            tracker = _tracker(self.name, log_folder)
             tracker.main_process_only = False  # only the first process comes here; Accelerate would ask all
             tracker.start()
             tracker.store_init_configuration(flat(self.settings))
@@ -153,20 +153,20 @@ class Tracked(Reporter):
                     self.reporter.note(f"The tracker {self.name} did not close: {str(error) or type(error).__name__}")
 
 
-def _tracker(name: str, place: Path) -> GeneralTracker:
+def _tracker(name: str, log_folder: Path) -> GeneralTracker:
     from accelerate.tracking import MLflowTracker, TensorBoardTracker, WandBTracker
 
-    run = place.resolve().parent.name
+    run = log_folder.resolve().parent.name
     if name == "tensorboard":
-        return TensorBoardTracker(place.name, place.parent)
+        return TensorBoardTracker(log_folder.name, log_folder.parent)
     if name == "mlflow":
-        return MLflowTracker(PROJECT, logging_dir=str(place / "artifacts"), run_name=run)
+        return MLflowTracker(PROJECT, logging_dir=str(log_folder / "artifacts"), run_name=run)
     import wandb
 
     settings = wandb.Settings(console="off", disable_git=True, save_code=False, silent=True)
     if os.environ.get("WANDB_MODE", "online") in ("online", "run") and not wandb.api.api_key:
         raise UsageError("wandb has no key and would ask for one; set WANDB_API_KEY, or run `wandb login` before")
-    return WandBTracker(PROJECT, dir=str(place), name=run, settings=settings)
+    return WandBTracker(PROJECT, dir=str(log_folder), name=run, settings=settings)
 
 
 @contextmanager
@@ -186,15 +186,15 @@ def accelerate_state() -> Iterator[None]:
 
 def flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str | int | float | bool]:
     """Settings without nesting, as trackers want them: ``options.lr``; lists as JSON, None left out."""
-    found: dict[str, str | int | float | bool] = {}
+    entries: dict[str, str | int | float | bool] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{above}{key}.")
+            entries |= flat(value, f"{above}{key}.")
         elif isinstance(value, str | int | float | bool):
-            found[f"{above}{key}"] = value
+            entries[f"{above}{key}"] = value
         elif value is not None:
-            found[f"{above}{key}"] = json.dumps(value, default=str)
-    return found
+            entries[f"{above}{key}"] = json.dumps(value, default=str)
+    return entries
 
 
 def safe_tag(name: str) -> str:
@@ -204,7 +204,7 @@ def safe_tag(name: str) -> str:
 
 def means(numbers: Iterable[tuple[str, float]]) -> dict[str, float]:
     """Numbers by name; of a name that comes several times, as with several seeds, the mean."""
-    found: dict[str, list[float]] = {}
+    values_by_name: dict[str, list[float]] = {}
     for name, value in numbers:
-        found.setdefault(name, []).append(value)
-    return {name: sum(values) / len(values) for name, values in found.items()}
+        values_by_name.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in values_by_name.items()}

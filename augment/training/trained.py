@@ -80,17 +80,17 @@ def obtain(
     A kept generator that is damaged is named and made again; without ``reuse`` every one is. One that another process
     trains is waited for.
     """
-    found = _reuse(folder, folder, recipe, reporter) if reuse else None
-    if found is not None:
-        return found
+    reused = _reuse(folder, folder, recipe, reporter) if reuse else None
+    if reused is not None:
+        return reused
 
     def make() -> Trained:
         fit_into(recipe, spec, train, validation, folder, reporter, resume=reuse)
         return load_trained(folder, cached=False)
 
     def unwritable(error: OSError) -> None:  # the work is done and safe; a cache only spares doing it again
-        place = error.filename2 or error.filename
-        reporter.note(f"The generator is not kept in the cache: {place} cannot be written ({error.strerror or error}).")
+        file = error.filename2 or error.filename
+        reporter.note(f"The generator is not kept in the cache: {file} cannot be written ({error.strerror or error}).")
 
     return kept(
         cache_folder() / "generators" / recipe.key,
@@ -175,23 +175,23 @@ def reusable(folder: Path, recipe: Recipe) -> bool:
     return training is not None and training.key == recipe.key
 
 
-def _reuse(kept: Path, folder: Path, recipe: Recipe, reporter: Reporter) -> Trained | None:
-    """The generator of ``recipe`` in ``kept``, copied into ``folder``; None where there is none that can be read."""
-    if not reusable(kept, recipe):
+def _reuse(source: Path, folder: Path, recipe: Recipe, reporter: Reporter) -> Trained | None:
+    """The generator of ``recipe`` in ``source``, copied into ``folder``; None where there is none that can be read."""
+    if not reusable(source, recipe):
         return None
     try:
-        found = load_trained(kept, cached=True)
+        trained = load_trained(source, cached=True)
     except DataError as error:
         reporter.note(
             f"{recipe.model}: the one that was kept is unusable and will be replaced or trained again. {error}"
         )
         return None
-    if kept != folder:
+    if source != folder:
         with writing(folder):
-            replace_folder(folder, lambda temporary: _copy_files(kept, temporary))
+            replace_folder(folder, lambda temporary: _copy_files(source, temporary))
     _tell_history(folder, reporter)
     reporter.note(f"{recipe.model}: cached, trained before with the same data, options and code.")
-    return found
+    return trained
 
 
 def _tell_history(folder: Path, reporter: Reporter) -> None:

@@ -26,7 +26,7 @@ class WeightAverage:
         self._parameters: dict[str, Tensor] = {
             name: p for name, p in module.named_parameters() if p.requires_grad and decay
         }
-        self._owners = {name: place for name, place in _buffers(module) if decay and _averageable(place)}
+        self._owners = {name: owner for name, owner in _buffers(module) if decay and _averageable(owner)}
         self.tensors = {name: tensor.detach().clone() for name, tensor in self._live().items()}
         self._averages = list(self.tensors.values())
 
@@ -70,8 +70,8 @@ def _buffers(module: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str]]]:
             yield f"{prefix}.{leaf}" if prefix else leaf, (owner, leaf)
 
 
-def _averageable(place: tuple[nn.Module, str]) -> bool:
-    buffer = place[0]._buffers[place[1]]
+def _averageable(owner: tuple[nn.Module, str]) -> bool:
+    buffer = owner[0]._buffers[owner[1]]
     return buffer is not None and buffer.is_floating_point() and bool(torch.isfinite(buffer).all())
 
 

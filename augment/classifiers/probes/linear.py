@@ -66,7 +66,7 @@ def fit_logistic(rows: Tensor, targets: Tensor, shares: Tensor, penalty: Tensor,
     """
     problems = _problems(rows, targets, shares, penalty)
     weights = rows.new_zeros(len(rows), rows.shape[2] + 1, targets.shape[2], penalty.shape[1])
-    found, columns = weights.clone(), torch.arange(penalty.shape[1])
+    solution, columns = weights.clone(), torch.arange(penalty.shape[1])
     logits = problems.logits(weights)
     gradient = problems.gradient(logits.softmax(2), weights)
     active = penalty.new_ones(len(rows), 1, 1, len(columns), dtype=torch.bool)
@@ -77,9 +77,9 @@ def fit_logistic(rows: Tensor, targets: Tensor, shares: Tensor, penalty: Tensor,
         active = active & (slope < -tolerance)
         live = active.any(0).flatten().nonzero().flatten()
         if len(live) < len(columns):
-            found[..., columns] = weights
+            solution[..., columns] = weights
             if len(live) == 0:
-                return found
+                return solution
             columns, problems = columns[live], problems.of(live)
             steps = [(step[..., live], yielded[..., live], inverse[..., live]) for step, yielded, inverse in steps]
             weights, logits, gradient, direction = (x[..., live] for x in (weights, logits, gradient, direction))
@@ -89,8 +89,8 @@ def fit_logistic(rows: Tensor, targets: Tensor, shares: Tensor, penalty: Tensor,
         weights, logits = weights + length * direction, logits + length * change
         previous, gradient = gradient, problems.gradient(probabilities, weights)
         _remember(steps, length * direction, gradient - previous)
-    found[..., columns] = weights
-    return found
+    solution[..., columns] = weights
+    return solution
 
 
 def _problems(rows: Tensor, targets: Tensor, shares: Tensor, penalty: Tensor) -> _Problems:
@@ -149,19 +149,19 @@ def _line_search(
     length = active.to(slope.dtype)
     low, high = torch.zeros_like(length), torch.full_like(length, torch.inf)
     decay, growth = _dot(problems.penalty * weights, direction), _dot(problems.penalty * direction, direction)
-    wanted = (problems.shares * problems.targets * change).sum((1, 2), keepdim=True)
+    target_change = (problems.shares * problems.targets * change).sum((1, 2), keepdim=True)
     for evaluation in range(LINE_EVALUATIONS):
         probabilities = torch.addcmul(logits, length, change).softmax(2)
         moved = probabilities * change
         expected = moved.sum(2, keepdim=True)
-        here = (problems.shares * expected).sum((1, 2), keepdim=True) - wanted + decay + length * growth
-        unfinished = active & (here.abs() > -CURVATURE * slope)
+        derivative = (problems.shares * expected).sum((1, 2), keepdim=True) - target_change + decay + length * growth
+        unfinished = active & (derivative.abs() > -CURVATURE * slope)
         if evaluation == LINE_EVALUATIONS - 1 or not bool(unfinished.any()):
             break
         squares = (moved * change).sum(2, keepdim=True) - expected.square()
         bend = (problems.shares * squares).sum((1, 2), keepdim=True) + growth
-        low, high = torch.where(here < 0, length, low), torch.where(here < 0, high, length)
-        newton = length - here / bend.clamp_min(1e-30)
+        low, high = torch.where(derivative < 0, length, low), torch.where(derivative < 0, high, length)
+        newton = length - derivative / bend.clamp_min(1e-30)
         inside = (newton > low) & (newton < high) & (newton < 10 * length)
         middle = torch.where(high.isinf(), 2 * length, (low + high) / 2)
         length = torch.where(unfinished, torch.where(inside, newton, middle), length)
@@ -207,11 +207,11 @@ def _strengths(space: RowSpace, targets: Tensor, held: Tensor) -> Tensor:
     if folds == 0:
         return torch.full((episodes,), DEFAULT_STRENGTH)
     candidates = torch.tensor(STRENGTHS)
-    kept = (~held).sum(2)
-    penalty = candidates.view(1, -1, 1) * (space.energy.unsqueeze(1) / kept).unsqueeze(1)
+    train_sizes = (~held).sum(2)
+    penalty = candidates.view(1, -1, 1) * (space.energy.unsqueeze(1) / train_sizes).unsqueeze(1)
     shares = row_shares(held).unsqueeze(2).expand(-1, -1, len(candidates), -1)
-    seen = (~held).any(1)
-    rows = seen.int().argsort(dim=1, descending=True)[:, : int(seen.sum(1).max())]
+    fitted = (~held).any(1)
+    rows = fitted.int().argsort(dim=1, descending=True)[:, : int(fitted.sum(1).max())]
     weights = fit_logistic(
         _take(space.coordinates, rows),
         _take(targets, rows),

@@ -109,8 +109,8 @@ def _train(rows: Tensor, targets: Tensor, shares: Tensor, decays: Tensor, seeds:
         if n > BATCH:
             index = _each(rngs, lambda rng: torch.randint(n, (BATCH, 1), generator=rng))
             batch = [part.gather(1, index.expand(-1, -1, part.shape[2])) for part in batch]
-        kept = _each(rngs, lambda rng: torch.rand(1, min(n, BATCH), HIDDEN, generator=rng)) >= DROPOUT
-        gradients = _gradients(net, batch, kept.float().div_(1 - DROPOUT))
+        mask = _each(rngs, lambda rng: torch.rand(1, min(n, BATCH), HIDDEN, generator=rng)) >= DROPOUT
+        gradients = _gradients(net, batch, mask.float().div_(1 - DROPOUT))
         net.first.unflatten(2, (models, HIDDEN)).mul_((1 - lr * decays)[:, None, :, None])
         net.second.mul_((1 - lr * decays)[..., None, None])
         for parameter, gradient, (mean, square) in zip(parameters, gradients, moments, strict=True):
@@ -137,15 +137,15 @@ def _each(rngs: Sequence[torch.Generator], draw: Callable[[torch.Generator], Ten
     return torch.stack([draw(rng) for rng in rngs])
 
 
-def _gradients(net: _Net, batch: Sequence[Tensor], kept: Tensor) -> tuple[Tensor, ...]:
+def _gradients(net: _Net, batch: Sequence[Tensor], mask: Tensor) -> tuple[Tensor, ...]:
     """Of the weighted cross-entropy of (rows, targets, shares), in the order of the parameters.
 
-    kept: dropout's mask ``(E, 1, b, H)``, the same for all networks of an episode.
+    mask: dropout's ``(E, 1, b, H)``, the same for all networks of an episode.
     """
     rows, targets, shares = batch
-    hidden = net.hidden(rows) * kept
+    hidden = net.hidden(rows) * mask
     shares = shares / shares.sum(1, keepdim=True).clamp_min(1e-12)
     probabilities = (hidden @ net.second + net.second_bias).softmax(3)
     errors = (probabilities - targets.unsqueeze(1)) * shares.mT.unsqueeze(3)
-    backward = ((errors @ net.second.mT) * kept * (hidden > 0)).transpose(1, 2).flatten(2)
+    backward = ((errors @ net.second.mT) * mask * (hidden > 0)).transpose(1, 2).flatten(2)
     return rows.mT @ backward, backward.sum(1, keepdim=True), hidden.mT @ errors, errors.sum(2, keepdim=True)

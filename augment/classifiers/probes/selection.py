@@ -35,8 +35,8 @@ def held_out(labels: Tensor, num_classes: int, seeds: Sequence[int], *, cross: b
 
 def row_shares(held: Tensor) -> Tensor:
     """Weights ``(E, n, F)`` of the rows that a fold is fitted to: equal, 0 for those held out, sum 1."""
-    kept = (~held).float()
-    return (kept / kept.sum(2, keepdim=True)).mT
+    weights = (~held).float()
+    return (weights / weights.sum(2, keepdim=True)).mT
 
 
 def best(log_likelihood: Tensor) -> Tensor:
