@@ -80,7 +80,7 @@ def run_result(**changes) -> RunResult:
         seconds=2.5,
         identity="0123456789abcdef",
         scored_on=ScoredOn("test", 10 * len(data.classes)),
-        regime=RegimeInfo("high", sum(counts), counts, {"many": data.classes}, 0, "c" * 64),
+        regime=RegimeInfo("high", sum(counts), counts, counts, {"many": data.classes}, 0, "c" * 64),
         generators=(generator_info(),),
         synthetic=(added_images(class_counts=counts),),
         seeds=(0,),

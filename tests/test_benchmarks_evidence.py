@@ -78,4 +78,4 @@ def test_a_run_of_trees_alone_makes_a_part(bench, monkeypatch, tmp_path):
     assert call(bench, monkeypatch, tmp_path, "--only", "trees", "--autoencoder", "vae") == 0
     page = (tmp_path / "page.md").read_text()
     assert "## Decision trees on a long tail" in page and "| arm (cart-pca) |" in page
-    assert "Regime `high`, 2 seeds, generator `vae`" in page and "Schema `augment.run/7`" in page
+    assert "Regime `high`, 2 seeds, generator `vae`" in page and "Schema `augment.run/8`" in page

@@ -34,7 +34,7 @@ def test_run_prints_one_json_document_with_equal_updates(augment):
     code, out, err = augment("run", "--dataset", "digits", "--regime", "high", "--model", "dvae", "--json", *QUICK)
     assert (code, err) == (0, "")
     document = json.loads(out)
-    assert document["schema"] == "augment.run/7"
+    assert document["schema"] == "augment.run/8"
     assert document["dataset"] | {"sha256": "", "notes": []} == {
         "name": "digits",
         "sha256": "",
@@ -108,7 +108,7 @@ def test_run_folder_is_complete_and_an_identical_run_is_not_computed_again(augme
     for other in (["results", str(tmp_path / "runs")], ["report", str(tmp_path / "runs")]):
         code, out, err = augment(*other)
         said = " ".join((out + err).split())
-        assert "made by another version (augment.run/6; this one reads augment.run/7" in said, said
+        assert "made by another version (augment.run/6; this one reads augment.run/8" in said, said
     code, out, err = augment(*command, "--json")  # made anew, of the parts that are there
     document = json.loads(out)
     assert (document["schema"], document["cached"]) == (RunResult.schema, False)

@@ -140,13 +140,14 @@ FILTER = {
 }
 
 RUN = {
-    "schema": "augment.run/7",
+    "schema": "augment.run/8",
     "dataset": DATASET,
     "scored_on": {"part": "test", "images": 359},
     "regime": {
         "name": "high",
         "size": int,
         "class_counts": [int],
+        "available": [int],
         "groups": {"many": [str], "medium": [str], "few": [str]},
         "seed": 0,
         "manifest_sha256": str,

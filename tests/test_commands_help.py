@@ -12,7 +12,7 @@ COMMANDS = {
     "plugins": "check new",
 }
 
-DATA = "--dataset --data-dir --image-size --strict --offline"
+DATA = "--dataset --data-dir --image-size --classes --merge-classes --strict --offline"
 PLACE = "--device --precision"
 TALK = "--json --quiet --help"
 REGIME = "--regime --size --imbalance-factor --class-counts"
@@ -26,8 +26,9 @@ OPTIONS = {
     "features": f"{DATA} {PLACE} {TALK} --model --generator --t --layer --noise-draws --encode --labels-per-class "
     "--probe --second-stage --baseline --episodes --plot --export --set --seed --steps --max-minutes --tracker --out "
     "--resume --no-resume",
-    "sweep": f"--dataset --data-dir --image-size --offline {REGIME} {PLACE} {TALK} --model --seeds --seed --set --arm "
-    "--arms --classifier --strategy --steps --updates --max-minutes --score-on --command --out --name --workers "
+    "sweep": f"--dataset --data-dir --image-size --classes --merge-classes --offline {REGIME} {PLACE} {TALK} --model "
+    "--seeds --seed --set --arm --arms --classifier --strategy --steps --updates --max-minutes --score-on --command "
+    "--out --name --workers "
     "--retries --executor --address --cpus-per-cell --gpus-per-cell --dry-run --save-images --fidelity-images "
     "--tracker --generator --t --layer --encode --labels-per-class --probe --second-stage --baseline --episodes --plot",
     "report": f"{TALK} --out --title --figures --where --open",

@@ -25,6 +25,8 @@ ASKED = {
 
 OF_ALL = {
     "image_size": 16,
+    "classes": ("1", "2", "3", "4", "5", "6", "7", "8", "9"),
+    "merge_classes": {"odd": ("1", "3")},
     "options": {"lr": 0.5},
     "seed": 1,
     "steps": 4,

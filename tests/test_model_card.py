@@ -246,7 +246,9 @@ def test_a_trained_generator_says_that_nobody_scored_it(digits, tmp_path):
     train(digits, tmp_path / "g")
     text = card(tmp_path / "g")
     assert "Not scored" in section(text, SAMPLES) and f"## {HELPED}" not in text
-    assert "all training images, split with seed 3" in section(text, "What it was trained on")
+    assert "1,438 training images, the classes as they come, split with seed 3" in section(
+        text, "What it was trained on"
+    )
 
 
 def test_a_resumed_training_keeps_its_card(digits, tmp_path):

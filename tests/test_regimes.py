@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from augment.datasets.regimes import PRESETS, REGIMES, Manifest, class_counts, class_shares, draw_split
+from augment.datasets.catalogue import REGIMES, default_regime
+from augment.datasets.regimes import PRESETS, Manifest, class_counts, class_shares, draw_note, draw_split
 from augment.errors import ConfigError, DataError, UsageError
+from augment.studies.run.config import RunConfig
 from augment.studies.run.plan import held_out
+from augment.studies.sweep.config import SweepConfig
 
 PLENTY = (6000,) * 10
 
@@ -21,6 +24,40 @@ def split(labels, counts, seed=0, **changes):
 
 
 # ---------------------------------------------------------------- counts
+
+
+def test_natural_takes_all_and_a_smaller_size_in_the_proportions_there_are():
+    mine = (170, 90, 30, 8, 3)
+    assert class_counts("natural", mine) == mine
+    assert class_counts("natural", mine, size=100) == (56, 30, 10, 3, 1)  # 56.5, 29.9, 10.0, 2.7, 1.0
+    assert sum(class_counts("natural", PLENTY)) == 60_000  # the default size of the others is none of its
+    with pytest.raises(DataError, match="170 there"):
+        class_counts("natural", mine, size=400)
+
+
+def test_what_is_drawn_is_told_with_the_classes_that_it_makes_rare():
+    names = tuple("abcdefg")
+    assert draw_note(names, (5, 3), (5, 3)) == "All 8 training images are used, the classes as they come."
+    assert draw_note(names, (50, 30), (25, 15)) == "40 of 80 training images are used."
+    cut = draw_note(names, (100, 100, 100), (80, 8, 30))
+    assert cut == "118 of 300 training images are used. Made rare: b (8 of 100)."  # c has 0.76 of its share
+    many = draw_note(names, (100,) * 7, (100, *[1] * 6))
+    assert "b (1 of 100), c (1 of 100)" in many and many.endswith("and 1 more.")
+
+
+def test_a_persons_own_images_are_taken_as_they_come(tmp_path):
+    assert {name: default_regime(name) for name in ("digits", "./mine", "/data/digits")} == {
+        "digits": "high",
+        "./mine": "natural",
+        "/data/digits": "natural",
+    }
+    own = {"dataset": "./mine", "model": "vae"}
+    assert RunConfig.parse(**own).regime == "natural"
+    assert RunConfig.parse(**own, class_counts=(3, 2)).regime == "explicit"
+    assert RunConfig.parse(**{**own, "dataset": "digits"}).regime == "high"
+    assert SweepConfig.parse({**own, "dataset": ["./mine", "./yours"]}).values["regime"] == ("natural",)
+    with pytest.raises(ConfigError, match="high and natural. Give one with --regime"):
+        SweepConfig.parse({**own, "dataset": [str(tmp_path), "digits"]})
 
 
 def test_balanced_is_equal_shares():

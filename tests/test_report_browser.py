@@ -72,7 +72,7 @@ def wordy_runs(root):
         counts, arms = (500 * (1 + index // 2),) * 2, ("real", "oversample+randaugment", arm)[index % 2 :]
         result = run_result(
             dataset=dataset_info(name),
-            regime=RegimeInfo("high", sum(counts), counts, {"many": ("a", "b")}, 0, "c" * 64),
+            regime=RegimeInfo("high", sum(counts), counts, counts, {"many": ("a", "b")}, 0, "c" * 64),
             generators=(generator_info("vae"),),
             arms=tuple(arm_scores(each, family="generative" if each == arm else "classical") for each in arms),
             verdicts=(Verdict(text, decision, "cart-pixels", *numbers),),

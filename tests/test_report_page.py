@@ -100,7 +100,7 @@ def make_run(
         guards=(Guard("equal updates", passed, f"20 updates {HOSTILE}"),),
         folder=folder,
         identity=f"id{model}",
-        regime=RegimeInfo(regime, size, counts, {"many": classes}, seed, "c" * 64),
+        regime=RegimeInfo(regime, size, counts, counts, {"many": classes}, seed, "c" * 64),
         generators=(generator_info(model, config={"steps": 20, "lr": 0.1}),),
         synthetic=(added_images(model, counts, generator=model),),
         seeds=(seed,),
@@ -379,7 +379,7 @@ def test_what_failed_is_unfinished_or_damaged_is_named(tmp_path):
     begun = make_run(sweep, "begun")
     (begun / "result.json").unlink()
     broken = make_run(sweep, "broken")
-    (broken / "result.json").write_text('{"schema": "augment.run/7", "arms"')
+    (broken / "result.json").write_text('{"schema": "augment.run/8", "arms"')
     cells = [{"key": "k1", "coordinates": {"model": "m", "seed": 3}}]
     cells += [{"key": key, "coordinates": {}} for key in ("k2", "k3", "k4")]
     (sweep / "sweep.json").write_text(json.dumps({"cells": cells}))

@@ -143,7 +143,7 @@ def test_a_model_that_restores_nothing_leaves_samples_alone(tmp_path):
 
 def test_the_result_says_where_when_and_at_what_cost(finished):
     document = json.loads((finished.folder / "result.json").read_text())
-    assert document == finished.to_json() and document["schema"] == "augment.run/7"
+    assert document == finished.to_json() and document["schema"] == "augment.run/8"
     assert document["environment"] == asdict(environment("cpu"))
     ended = datetime.fromisoformat(document["finished_at"])
     assert ended.utcoffset() == timedelta(0) and timedelta(0) <= datetime.now(UTC) - ended < timedelta(hours=1)

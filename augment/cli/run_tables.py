@@ -51,7 +51,7 @@ def _headline(result: RunResult) -> str:
     )
     return (
         f"[bold]{escape(result.dataset.name)}[/] {result.dataset.headline}, "
-        f"regime [bold]{result.regime.name}[/] with {result.regime.size:,} training images; "
+        f"regime [bold]{result.regime.name}[/] with {result.regime.drawn} training images; "
         f"generator{'s' if len(result.generators) > 1 else ''} {made}"
     )
 

@@ -1,4 +1,7 @@
-"""The named sets: what they are, and the checksums that tell a good file from a bad one. Imports nothing heavy."""
+"""The named sets: what they are, and the checksums that tell a good file from a bad one; and the regimes' names.
+
+Imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,19 @@ DESCRIPTIONS = {
     "svhn": "house number digits, RGB 32 x 32, 73,257 + 26,032 (Netzer et al. 2011)",
     "digits": "handwritten digits, grey 8 x 8, 1,797 images, comes with scikit-learn and needs no network",
 }
+
+
+NATURAL, LONG_TAIL, EXPLICIT = "natural", "high", "explicit"
+
+REGIMES = (NATURAL, "balanced", "semi", LONG_TAIL, EXPLICIT, "seed-high", "gamo")
+"""How many images of each class are drawn: every one, or a smaller ``size`` in the proportions there are (natural), as
+many of each class (balanced), two classes at a sixth of the others (semi), a long tail (high), counts that are given
+(explicit), and two published ones."""
+
+
+def default_regime(dataset: str) -> str:
+    """The regime where none is given: named sets are cut to a long tail, a person's own images taken as they are."""
+    return LONG_TAIL if dataset in DESCRIPTIONS else NATURAL
 
 
 def known_datasets() -> dict[str, str]:

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from augment.datasets.catalogue import EXPLICIT, LONG_TAIL, NATURAL, REGIMES
 from augment.errors import ConfigError, DataError, UsageError, unknown_name
 from augment.seeds import numpy_rng
 
-REGIMES = ("balanced", "semi", "high", "explicit", "seed-high", "gamo")
 DEFAULT_SIZE = 5000
 MINORITY_SHARE = 1 / 6
 VALIDATION_SHARE = 0.05
@@ -38,7 +38,7 @@ def class_shares(regime: str, num_classes: int, *, imbalance_factor: float, seed
     shares = np.ones(num_classes)
     if regime == "semi":
         shares[order[-min(2, num_classes - 1) :]] = MINORITY_SHARE
-    elif regime == "high":
+    elif regime == LONG_TAIL:
         rank = np.empty(num_classes)
         rank[order] = np.arange(num_classes)
         shares = imbalance_factor ** (-rank / max(num_classes - 1, 1))
@@ -92,9 +92,9 @@ def class_counts(
 ) -> tuple[int, ...]:
     """Images per class of a regime.
 
-    available: training images each class has.  size: the total; None takes the preset's own, else 5000 or, where the
-    data has fewer, the largest total the regime allows.  imbalance_factor: largest over smallest class, for ``high``.
-    explicit: the counts themselves, for ``explicit``.  seed: draws which classes are rare.
+    available: training images each class has.  size: the total; None takes all for ``natural``, a preset's own, else
+    5000 or, where the data has fewer, the largest total the regime allows.  imbalance_factor: largest over smallest
+    class, for ``high``.  explicit: the counts themselves, for ``explicit``.  seed: draws which classes are rare.
 
     Raises UsageError for an unknown regime, ConfigError for a size or factor out of range, DataError when a class has
     too few images (with the numbers).
@@ -102,7 +102,7 @@ def class_counts(
     num_classes = len(available)
     if regime not in REGIMES:
         raise UsageError(unknown_name("regime", regime, REGIMES))
-    if (regime == "explicit") != (explicit is not None):
+    if (regime == EXPLICIT) != (explicit is not None):
         raise UsageError("--class-counts goes with --regime explicit (or with no --regime), and only with it.")
     if not 1 <= imbalance_factor <= 1e6:
         raise ConfigError(f"The imbalance factor is {imbalance_factor:g}; it must be between 1 and 1,000,000.")
@@ -110,6 +110,8 @@ def class_counts(
         raise ConfigError(f"--size {size} is less than one image for each of the {num_classes} classes.")
     if explicit is not None:
         counts = _explicit(explicit, num_classes, size)
+    elif regime == NATURAL:
+        counts = tuple(available) if size is None else _apportion(np.asarray(available) / sum(available), size)
     elif size is None and regime in PRESETS and num_classes == len(PRESETS[regime]):
         counts = PRESETS[regime]
     else:
@@ -140,6 +142,31 @@ def _check_available(counts: Sequence[int], available: Sequence[int]) -> None:
             f"Too few training images for {sum(counts)} in this regime ({'; '.join(short)}). "
             "Give a smaller --size or --imbalance-factor, or other --class-counts."
         )
+
+
+RARE = 0.5
+"""A class is made rare where its share of the drawn images is less than this part of its share of all."""
+
+NAMED = 5
+"""Classes that a message names; it counts the others."""
+
+
+def draw_note(classes: Sequence[str], available: Sequence[int], counts: Sequence[int]) -> str:
+    """How many of how many training images are drawn, and which classes that makes rare, in a sentence or two.
+
+    Args:
+        classes: Names of the classes.
+        available: Training images that each class has.
+        counts: Images of each class that are drawn.
+    """
+    if tuple(counts) == tuple(available):
+        return f"All {sum(counts):,} training images are used, the classes as they come."
+    shares = np.asarray(counts) / sum(counts) * sum(available) / np.maximum(np.asarray(available), 1)
+    rare = [int(index) for index in np.argsort(shares, kind="stable") if shares[index] < RARE]
+    named = ", ".join(f"{classes[index]} ({counts[index]:,} of {available[index]:,})" for index in rare[:NAMED])
+    more = f" and {len(rare) - NAMED:,} more" if len(rare) > NAMED else ""
+    made = f" Made rare: {named}{more}." if rare else ""
+    return f"{sum(counts):,} of {sum(available):,} training images are used.{made}"
 
 
 @dataclass(frozen=True)
@@ -200,7 +227,7 @@ def draw_split(
         dataset=dataset,
         dataset_sha256=dataset_sha256,
         regime=regime,
-        imbalance_factor=imbalance_factor if regime == "high" else None,
+        imbalance_factor=imbalance_factor if regime == LONG_TAIL else None,
         seed=seed,
         class_counts=tuple(counts),
         train=tuple(sorted(train)),

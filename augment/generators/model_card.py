@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from augment.datasets.catalogue import NATURAL
 from augment.datasets.regimes import Manifest
 from augment.evidence.statistics import Comparison, signed
 from augment.generator import Generator
@@ -44,12 +45,12 @@ def fidelity_section(fidelity: FidelityScores, *, part: str, other_training: boo
         for kind, score in fidelity.known()
     ]
     whose = "a generator by the same recipe from another draw of images, not of this one" if other_training else "it"
-    told = (
+    description = (
         f"{fidelity.n:,} samples of {whose}, compared with {fidelity.n_reference:,} {part} images by the "
         f"extractor {escaped(fidelity.extractor)} (SHA-256 `{fidelity.extractor_sha256}`). Scores by another one "
         "or of another number of images are not comparable."
     )
-    lines = [told, table(("score", "samples", "real images"), rows, numbers=2)]
+    lines = [description, table(("score", "samples", "real images"), rows, numbers=2)]
     lines += [
         f"No {kind.title}: {escaped(reason.rstrip('.'))}." for kind in SCORES if (reason := fidelity[kind.name].reason)
     ]
@@ -74,21 +75,23 @@ def helped_section(comparisons: Sequence[Comparison], verdicts: Sequence[str]) -
 
     comparisons: of arms with this generator.
     """
-    told = [escaped(sentence) for sentence in verdicts]
+    paragraphs = [escaped(sentence) for sentence in verdicts]
     if not comparisons:
-        return "\n\n".join([*told, "It was not compared: no arm used its images beside one that did without."])
+        return "\n\n".join([*paragraphs, "It was not compared: no arm used its images beside one that did without."])
     rows = [
         (escaped(row.arm), escaped(row.classifier), escaped(row.against), signed(row.delta), _interval(row))
         for row in comparisons
     ]
     seeds = comparisons[0].n
-    found = table(("arm with its images", "classifier", "best arm without", "points", "95% interval"), rows, numbers=2)
-    told.append(
+    points_table = table(
+        ("arm with its images", "classifier", "best arm without", "points", "95% interval"), rows, numbers=2
+    )
+    paragraphs.append(
         ONE_SEED
         if seeds == 1
         else f"Points of accuracy, over {seeds} seeds, each with a generator of its own made by this recipe:"
     )
-    return "\n\n".join([*told, found])
+    return "\n\n".join([*paragraphs, points_table])
 
 
 def features_section(result: FeaturesResult) -> str:
@@ -98,12 +101,12 @@ def features_section(result: FeaturesResult) -> str:
         for row in result.rows
     ]
     protocol = result.protocol
-    told = (
+    description = (
         f"Accuracy on {protocol.test_images:,} test images by probes that were fitted on exactly k labels per class, "
         f"in {protocol.episodes} draws. Labels that the generator saw: {escaped(result.generator.labels_seen)}."
     )
-    found = table(("features", "probe", "k", "accuracy", "95% interval"), rows, numbers=3)
-    return "\n\n".join([escaped(result.verdict), told, found])
+    accuracy_table = table(("features", "probe", "k", "accuracy", "95% interval"), rows, numbers=3)
+    return "\n\n".join([escaped(result.verdict), description, accuracy_table])
 
 
 def _interval(row: Comparison) -> str:
@@ -221,9 +224,9 @@ def _heading(generator: Generator, manifest: Manifest) -> str:
 
 def _use(generator: Generator) -> str:
     """Where the class can be chosen, samples of each class in turn."""
-    known = generator.spec.num_classes
-    labels = ", labels=labels" if generator.tags.conditional and known > 1 else ""
-    choice = [f"labels = torch.arange(16) % {known}  # classes by number, see below"] if labels else []
+    num_classes = generator.spec.num_classes
+    labels = ", labels=labels" if generator.tags.conditional and num_classes > 1 else ""
+    choice = [f"labels = torch.arange(16) % {num_classes}  # classes by number, see below"] if labels else []
     lines = [
         "import torch",
         "from augment import load_generator",
@@ -237,7 +240,7 @@ def _use(generator: Generator) -> str:
     return f"{code(chr(10).join(lines), 'python')}\n\nor, for PNG files in class folders:\n\n{shell}"
 
 
-def _data(manifest: Manifest, classes: Sequence[str], known: int) -> str:
+def _data(manifest: Manifest, classes: Sequence[str], num_classes: int) -> str:
     """``known``: classes of the generator; one where it learnt from the images alone."""
     held = len(manifest.validation)
     images = f"{len(manifest.train):,}"
@@ -250,16 +253,16 @@ def _data(manifest: Manifest, classes: Sequence[str], known: int) -> str:
         ("images", images),
         ("SHA-256 of the draw", f"`{manifest.sha256}`"),
     ]
-    found = table(("what", "value"), rows)
-    if known != len(classes):
-        return f"{found}\n\nIt learnt from the images alone, without their classes."
+    summary = table(("what", "value"), rows)
+    if num_classes != len(classes):
+        return f"{summary}\n\nIt learnt from the images alone, without their classes."
     counts = [f"{count:,}" for count in manifest.class_counts]
     if not _labelled(manifest, classes):
         counts = ["not counted"] * len(classes)  # few of the images have a label
     per_class = [
         (str(number), escaped(name), count) for number, (name, count) in enumerate(zip(classes, counts, strict=True))
     ]
-    return f"{found}\n\n{table(('class', 'name', 'images'), per_class, numbers=1)}"
+    return f"{summary}\n\n{table(('class', 'name', 'images'), per_class, numbers=1)}"
 
 
 def _labelled(manifest: Manifest, classes: Sequence[str]) -> bool:
@@ -268,8 +271,10 @@ def _labelled(manifest: Manifest, classes: Sequence[str]) -> bool:
 
 
 def _draw(manifest: Manifest, *, labelled: bool) -> str:
-    if manifest.regime == "all" or not labelled:
+    if not labelled:
         return f"all training images, split with seed {manifest.seed}"
+    if manifest.regime == NATURAL:
+        return f"{manifest.size:,} training images, the classes as they come, split with seed {manifest.seed}"
     factor = "" if manifest.imbalance_factor is None else f", imbalance factor {manifest.imbalance_factor:g}"
     return f"regime {escaped(manifest.regime)}{factor}, seed {manifest.seed}"
 
@@ -300,12 +305,12 @@ def _ended(training: TrainingRecord) -> str:
 
 
 def _limits(manifest: Manifest, classes: Sequence[str], training: TrainingRecord | None, evidence: Evidence) -> str:
-    found = [*evidence.limits, BIAS]
+    limits = [*evidence.limits, BIAS]
     if _labelled(manifest, classes):
         counts = zip(classes, manifest.class_counts, strict=True)
         few = [f"{escaped(name)} ({count})" for name, count in counts if count < FEW_IMAGES]
         if few:
-            found.append(f"Classes learnt from fewer than {FEW_IMAGES} images: {', '.join(few)}.")
+            limits.append(f"Classes learnt from fewer than {FEW_IMAGES} images: {', '.join(few)}.")
     if training is not None and training.stopped != "finished":
-        found.append(f"Its training ended before the last step: {escaped(_ended(training))}.")
-    return "\n".join(f"- {sentence}" for sentence in found)
+        limits.append(f"Its training ended before the last step: {escaped(_ended(training))}.")
+    return "\n".join(f"- {sentence}" for sentence in limits)

@@ -30,15 +30,23 @@ class ScoredOn:
 class RegimeInfo:
     """The real training images of the first repetition.
 
-    class_counts: images ``(K,)`` of each class.  groups: names of the classes with many, medium and few.
+    class_counts: images ``(K,)`` of each class.  available: those that the data have.  groups: names of the classes
+    with many, medium and few.
     """
 
     name: str
     size: int
     class_counts: tuple[int, ...]
+    available: tuple[int, ...]
     groups: Mapping[str, tuple[str, ...]]
     seed: int
     manifest_sha256: str
+
+    @property
+    def drawn(self) -> str:
+        """``5,000 of 60,000``, or ``all 240``."""
+        total = sum(self.available)
+        return f"all {total:,}" if self.size == total else f"{self.size:,} of {total:,}"
 
 
 @dataclass(frozen=True)
@@ -156,7 +164,7 @@ class RunResult(StudyResult):
         (['real', 'ae'], [('ae', 'real')])
     """
 
-    schema: ClassVar[str] = "augment.run/7"
+    schema: ClassVar[str] = "augment.run/8"
 
     scored_on: ScoredOn
     regime: RegimeInfo
@@ -200,11 +208,11 @@ class RunResult(StudyResult):
         Returns:
             By arm, one for each repetition.
         """
-        found: dict[str, list[ArmScores]] = {}
+        by_arm: dict[str, list[ArmScores]] = {}
         for row in self.arms:
             if row.classifier == classifier:
-                found.setdefault(row.arm, []).append(row)
-        return found
+                by_arm.setdefault(row.arm, []).append(row)
+        return by_arm
 
     def numbers(self) -> Iterator[tuple[str, float]]:
         """What is worth comparing: ``accuracy/<classifier>/<arm>`` of each seed, ``fidelity/<score>``.
@@ -233,17 +241,17 @@ class RunResult(StudyResult):
             DataError: For another schema, where something is missing or wrong, and where something is not given for
                 each class.
         """
-        found = super().from_json(document)
+        result = super().from_json(document)
         lengths = {
-            "regime.class_counts": len(found.regime.class_counts),
-            **{f"synthetic[{index}].class_counts": len(row.class_counts) for index, row in enumerate(found.synthetic)},
-            **{f"arms[{index}].per_class": len(row.per_class) for index, row in enumerate(found.arms)},
+            "regime.class_counts": len(result.regime.class_counts),
+            **{f"synthetic[{index}].class_counts": len(row.class_counts) for index, row in enumerate(result.synthetic)},
+            **{f"arms[{index}].per_class": len(row.per_class) for index, row in enumerate(result.arms)},
         }
-        classes = len(found.dataset.classes)
-        for place, length in lengths.items():
+        classes = len(result.dataset.classes)
+        for name, length in lengths.items():
             if length != classes:
-                raise DataError(f"{FILE} is damaged at {place} ({length} values for {classes} classes): run it again")
-        return found
+                raise DataError(f"{FILE} is damaged at {name} ({length} values for {classes} classes): run it again")
+        return result
 
     def to_json(self) -> dict[str, Any]:
         """What ``result.json`` holds; ``verdict`` is the first of ``verdicts``."""

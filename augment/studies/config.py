@@ -147,7 +147,15 @@ def split_numbers(text: Any) -> Any:
         raise ValueError("write whole numbers separated by commas, like 400,200,100") from None
 
 
+def class_names(given: Any) -> Any:
+    """Names of classes, as :func:`split_names`; numbers are names, too, as JSON and YAML make of them."""
+    if isinstance(given, list | tuple):
+        return tuple(str(one) if isinstance(one, int | float) else one for one in given)
+    return split_names(str(given) if isinstance(given, int | float) else given)
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]
+ClassNames = Annotated[tuple[str, ...], BeforeValidator(class_names)]
 Numbers = Annotated[tuple[int, ...], BeforeValidator(split_numbers)]
 
 
@@ -166,7 +174,9 @@ def complete_dataset(incomplete: str) -> list[str]:
 
 
 MODEL = Option("A registered generator; see `augment models`.", complete=complete_model)
-Size = Annotated[int | None, Field(ge=1, le=LARGEST_COUNT), Option("Training images in all.", default="5000")]
+Size = Annotated[
+    int | None, Field(ge=1, le=LARGEST_COUNT), Option("Training images in all.", default="all for natural, else 5000")
+]
 ImbalanceFactor = Annotated[float, Option("Largest over smallest class, for --regime high.")]
 ClassCounts = Annotated[Numbers | None, Option("Explicit counts per class, separated by commas.", given="commas")]
 """How many training images of each class are drawn."""
@@ -190,6 +200,13 @@ class StudyConfig(BaseModel):
         Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE),
         Option("Resize an image folder to this many pixels, squared."),
     ] = None
+    classes: Annotated[
+        ClassNames, Option("Take these classes, separated by commas.", given="commas", default="all")
+    ] = ()
+    merge_classes: Annotated[
+        dict[str, ClassNames],
+        Option("Take several classes for one, as in healthy=a,b; repeatable.", given="pairs", whole=True),
+    ] = Field(default_factory=dict)
     strict: Annotated[bool, Option("Refuse broken image files instead of skipping them.", decides=False)] = False
     options: Annotated[
         dict[str, Any], Option("A model's option as key=value; repeatable.", flag="set", given="pairs")
@@ -267,12 +284,22 @@ class StudyConfig(BaseModel):
         told = (setting for setting in self.settings() if setting.option.decides or setting.name == "dataset")
         return [words for setting in told for words in setting.words(getattr(self, setting.name))]
 
+    @property
+    def data_key(self) -> tuple[Any, ...]:
+        """What the loaded data depend on."""
+        merged = tuple((new, *members) for new, members in self.merge_classes.items())
+        return self.dataset, self.data_dir, self.image_size, self.classes, merged, self.strict
+
     def load_data(self, reporter: Reporter) -> ImageSet:
-        """The data set; raises the errors of :func:`augment.load_dataset`."""
+        """The data set with the classes that are asked for.
+
+        Raises the errors of :func:`augment.load_dataset` and :func:`~augment.datasets.classes.with_classes`.
+        """
         from augment.datasets import load_dataset
+        from augment.datasets.classes import with_classes
 
         reporter.stage(f"Load {self.dataset}")
-        return load_dataset(
+        loaded = load_dataset(
             self.dataset,
             data_dir=self.data_dir,
             image_size=self.image_size,
@@ -280,6 +307,7 @@ class StudyConfig(BaseModel):
             offline=self.offline,
             log=reporter.note,
         )
+        return with_classes(loaded, self.classes, self.merge_classes)
 
 
 @cache

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from augment.errors import ConfigError, DataError
+from augment.datasets.catalogue import EXPLICIT, NATURAL
+from augment.errors import DataError
 from augment.progress import Reporter
 from augment.storage import files, locks
 from augment.studies.config import MODEL, ClassCounts, ImbalanceFactor, Option, Size, StudyConfig
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from augment.datasets.regimes import Manifest
     from augment.training import Processes
     from augment.training.recipe import Recipe, TrainingRecord
-
-ALL, EXPLICIT = "all", "explicit"
-"""All training images; and the regime of counts that are given."""
 
 
 class TrainConfig(StudyConfig):
@@ -34,21 +32,17 @@ class TrainConfig(StudyConfig):
 
     model: Annotated[str, MODEL]
     out: Annotated[Path, Option("Folder for the generator.", decides=False)]
-    regime: Annotated[str, Option("Train on a regime's draw instead of all training images.")] = ALL
+    regime: Annotated[str, Option("natural (all training images), or the draw of another regime.")] = NATURAL
     size: Size = None
     imbalance_factor: ImbalanceFactor = 100.0
     class_counts: ClassCounts = None
     resume: Annotated[bool, Option("Go on from the last checkpoint, if there is one.", decides=False)] = False
     overwrite: Annotated[bool, Option("Replace the generator that is there.", decides=False)] = False
 
-    def counts(self, data: ImageSet) -> tuple[int, ...] | None:
-        """Images per class to draw; None takes every training image. Raises ConfigError for what cannot be drawn."""
+    def counts(self, data: ImageSet) -> tuple[int, ...]:
+        """Images per class to draw; raises ConfigError or DataError for what cannot be drawn."""
         from augment.datasets.regimes import class_counts
 
-        if self.drawn == ALL:
-            if self.size is not None:
-                raise ConfigError(f"--size {self.size} needs a regime to draw by: add --regime balanced, for example.")
-            return None
         return class_counts(
             self.drawn,
             data.train.counts(len(data.classes)),
@@ -76,7 +70,7 @@ def train(data: ImageSet, config: TrainConfig, reporter: Reporter | None = None)
     from augment.training.tracking import tracked
 
     reporter, folder = reporter or Reporter(), config.out
-    manifest = _manifest(data, config)
+    manifest = _manifest(data, config, reporter)
     reporter.stage(f"Train {config.model}")
     processes, recipe = _recipe(data, config, manifest)
     with locks.try_lock(folder) if processes.is_main_process else nullcontext():
@@ -93,14 +87,15 @@ def train(data: ImageSet, config: TrainConfig, reporter: Reporter | None = None)
     return training
 
 
-def _manifest(data: ImageSet, config: TrainConfig) -> Manifest:
-    """The images to train on."""
-    from augment.datasets.regimes import draw_split
+def _manifest(data: ImageSet, config: TrainConfig, reporter: Reporter) -> Manifest:
+    """The images to train on; says which they are."""
+    from augment.datasets.regimes import draw_note, draw_split
 
     counts = config.counts(data)
+    reporter.note(draw_note(data.classes, data.train.counts(len(data.classes)), counts))
     return draw_split(
         data.train.labels,
-        counts or data.train.counts(len(data.classes)),
+        counts,
         dataset=data.name,
         dataset_sha256=data.sha256,
         regime=config.drawn,

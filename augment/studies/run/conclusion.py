@@ -162,6 +162,7 @@ def _regime(plan: Plan, first: Repetition) -> RegimeInfo:
         name=plan.config.regime,
         size=sum(plan.counts),
         class_counts=plan.counts,
+        available=plan.data.train.counts(len(plan.data.classes)),
         groups={name: tuple(plan.data.classes[index] for index in members) for name, members in groups.items()},
         seed=first.draw.manifest.seed,
         manifest_sha256=first.draw.manifest.sha256,

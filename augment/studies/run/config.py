@@ -7,11 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from augment.datasets.catalogue import EXPLICIT, LONG_TAIL, NATURAL, REGIMES, default_regime
 from augment.errors import LARGEST_COUNT, LARGEST_SEED
 from augment.studies.config import MODEL, ClassCounts, ImbalanceFactor, Option, Size, StudyConfig
-
-REGIME, EXPLICIT = "high", "explicit"
-"""The regime where none is given: without counts per class, and with them."""
 
 SAME_RARE = "All cells have the first seed as it, so that the same classes are rare in all seeds."
 
@@ -42,7 +40,13 @@ class RunConfig(StudyConfig):
     called: ClassVar[str] = "run"
 
     model: Annotated[str, MODEL]
-    regime: Annotated[str, Option("balanced, semi, high, explicit, seed-high or gamo.", default=REGIME)] = ""
+    regime: Annotated[
+        str,
+        Option(
+            f"{', '.join(REGIMES)}.",
+            default=f"{NATURAL}; {LONG_TAIL} for a named set",
+        ),
+    ] = ""
     size: Size = None
     imbalance_factor: ImbalanceFactor = 100.0
     class_counts: ClassCounts = None
@@ -106,7 +110,8 @@ class RunConfig(StudyConfig):
     @classmethod
     def _with_a_regime(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and not given.get("regime"):
-            return {**given, "regime": REGIME if given.get("class_counts") is None else EXPLICIT}
+            fallback = default_regime(str(given.get("dataset", "")))
+            return {**given, "regime": fallback if given.get("class_counts") is None else EXPLICIT}
         return given
 
     @property

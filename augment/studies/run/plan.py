@@ -176,6 +176,7 @@ def prepare(config: RunConfig, reporter: Reporter) -> Plan:
     test = Fingerprint(loaded.test.images)
     data = without_test_images(loaded, test, reporter)
     counts = counts_of_regime(config, DataFacts.of(data))
+    reporter.note(regimes.draw_note(data.classes, data.train.counts(len(data.classes)), counts))
     usage = default_usage(counts, given)
     plan = Plan(
         config=config,

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from augment.datasets.catalogue import DESCRIPTIONS, EXPLICIT, LONG_TAIL, default_regime
 from augment.errors import LARGEST_SEED, ConfigError, InvalidValue, invalid_values, unknown_name
 from augment.storage import files, hashing
 from augment.storage.locations import local_path
@@ -89,7 +90,7 @@ class SweepConfig(BaseModel):
         for needed in ("dataset",) if "generator" in self.values else ("dataset", "model"):
             if needed not in self.values:
                 raise ConfigError(f"A sweep needs a {needed}: give --{needed}, or the key {needed} in the sweep file.")
-        if "class_counts" in self.values and "explicit" not in self.values["regime"]:
+        if "class_counts" in self.values and EXPLICIT not in self.values["regime"]:
             raise ConfigError("class_counts go with regime explicit (or with no regime), and only with it.")
         return self
 
@@ -132,15 +133,24 @@ def _values(keys: Mapping[str, Any], settings: Mapping[str, Setting]) -> dict[st
         if not values:
             raise ConfigError(f"{key}: {value}: give at least one value, or leave the key out.")
         found[setting.name] = tuple(one for index, one in enumerate(values) if one not in values[:index])
-    if "regime" in settings:
-        found.setdefault("regime", ("explicit",) if "class_counts" in found else ("high",))
+    if "regime" in settings and "regime" not in found:
+        found["regime"] = (EXPLICIT,) if "class_counts" in found else _default_regimes(found.get("dataset", ()))
     return found
+
+
+def _default_regimes(datasets: Iterable[Any]) -> tuple[str, ...]:
+    """The regime of all data sets; raises ConfigError where they have different ones."""
+    regimes = sorted({default_regime(str(name)) for name in datasets}) or [LONG_TAIL]
+    if len(regimes) > 1 and all(str(name) in DESCRIPTIONS or local_path(str(name)).exists() for name in datasets):
+        found = " and ".join(regimes)
+        raise ConfigError(f"Named sets and own images have different regimes, {found}. Give one with --regime.")
+    return tuple(regimes[:1])  # a name that is none is told where the cells are made
 
 
 def _of_scalar(setting: Setting, value: Any) -> list[Any]:
     values = value if isinstance(value, list | tuple) else [value]
-    pairs = setting.option.given == "pairs"
-    nested = [one for one in values if isinstance(one, list | tuple | (() if pairs else dict))]
+    several = (list, tuple) if setting.option.given == "pairs" else (list, tuple, dict)
+    nested = [one for one in values if isinstance(one, several)]
     if nested:
         raise ConfigError(f"{setting.key}: {nested[0]}: a single value is needed here, or a list of single values.")
     if setting.option.whole or not isinstance(value, str):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from augment.datasets.catalogue import DESCRIPTIONS
+from augment.datasets.catalogue import DESCRIPTIONS, EXPLICIT, LONG_TAIL
 from augment.errors import AugmentError, ConfigError, Stopped
 from augment.progress import Reporter
 from augment.storage import hashing
@@ -33,7 +33,7 @@ class Facts:
 
     def data_of(self, config: StudyConfig) -> DataFacts:
         """Load a data set as the study does."""
-        key = (config.dataset, config.data_dir, config.image_size, config.strict)
+        key = config.data_key
         if key not in self.data:
             self.data[key] = DataFacts.of(self.study.data_of(config, self.reporter))
         return self.data[key]
@@ -88,7 +88,9 @@ def combinations(config: SweepConfig) -> Iterator[dict[str, Any]]:
     for *values, seed in itertools.product(*(config.values[name] for name in names), seeds):
         chosen = {**dict(zip(names, values, strict=True)), "seed": seed}
         regime = chosen.get("regime")
-        unused = {name for name, only in (("class_counts", "explicit"), ("imbalance_factor", "high")) if regime != only}
+        unused = {
+            name for name, only in (("class_counts", EXPLICIT), ("imbalance_factor", LONG_TAIL)) if regime != only
+        }
         yield {name: value for name, value in chosen.items() if name not in unused}
 
 
