@@ -59,6 +59,10 @@ class PerceptualHashes:
     def __len__(self) -> int:
         return len(self.signs)
 
+    def rows(self, rows: Tensor) -> PerceptualHashes:
+        """Those of some images."""
+        return PerceptualHashes(self.signs[rows], self.low[rows], self.shape)
+
 
 def perceptual_hashes(images: Tensor) -> PerceptualHashes:
     """Hash uint8 images ``(N, C, H, W)`` of any size; raises DataError for another type."""
@@ -133,7 +137,7 @@ class Fingerprint:
 
     def __init__(self, images: Tensor) -> None:
         self._hashes = perceptual_hashes(images)
-        self._digests = frozenset(_digests(images))
+        self._digests = frozenset(digests(images))
 
     def exact(self, images: Tensor) -> int:
         """How many of ``images`` are, pixel for pixel, in the set."""
@@ -160,10 +164,11 @@ class Fingerprint:
     def contains(self, images: Tensor) -> Tensor:
         """Which of ``images`` are, pixel for pixel, in the set, bool ``(N,)``."""
         self._hashed(images[:1])
-        return torch.tensor([digest in self._digests for digest in _digests(images)], dtype=torch.bool)
+        return torch.tensor([digest in self._digests for digest in digests(images)], dtype=torch.bool)
 
 
-def _digests(images: Tensor) -> list[bytes]:
+def digests(images: Tensor) -> list[bytes]:
+    """A hash of the pixels of each of ``(N, C, H, W)``."""
     flat = images.flatten(1).contiguous().numpy()
     return [hashlib.blake2b(row.data, digest_size=16).digest() for row in flat]
 

@@ -1,4 +1,4 @@
-"""How many seeds, or test images, would find a difference: the power of the paired t test."""
+"""How many seeds, or test images, would find a difference, and how small one may be: the power of the paired test."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ FEWEST_FOR_SEEDS = 4
 
 PLACES = 64
 """Quantiles of the seeds' spread over which power is averaged."""
+
+DISAGREEMENT = 0.1
+"""Share of the test images on which two good arms disagree, where nothing is known of them yet."""
 
 MOST_SEEDS = 1000
 """More seeds than anyone would run; :func:`seeds_needed` gives up there."""
@@ -54,6 +57,18 @@ def images_needed(effect: float, image_variance: float, images: int, power: floa
     needed = images * image_variance * (float(ndtri(1 - alpha / 2)) + float(ndtri(power))) ** 2 / effect**2
     digits = max(0, len(str(int(needed))) - 2)
     return int(math.ceil(needed / 10**digits) * 10**digits)
+
+
+def smallest_difference(
+    images: int, disagreement: float = DISAGREEMENT, power: float = 0.8, alpha: float = 0.05
+) -> float:
+    """Difference of accuracy, in [0, 1], that a paired test on so many test images finds with this power.
+
+    disagreement: share of the images on which the two differ; the variance of the difference is this over ``images``.
+    """
+    from scipy.special import ndtri
+
+    return min(1.0, (float(ndtri(1 - alpha / 2)) + float(ndtri(power))) * math.sqrt(disagreement / images))
 
 
 def _deviations(differences: Sequence[float]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from augment.datasets.catalogue import DESCRIPTIONS
 from augment.errors import (
     LARGEST_COUNT,
     LARGEST_SEED,
@@ -307,7 +308,18 @@ class StudyConfig(BaseModel):
             offline=self.offline,
             log=reporter.note,
         )
-        return with_classes(loaded, self.classes, self.merge_classes)
+        data = with_classes(loaded, self.classes, self.merge_classes)
+        return data if self.dataset in DESCRIPTIONS else _with_warnings(data, reporter)
+
+
+def _with_warnings(data: ImageSet, reporter: Reporter) -> ImageSet:
+    """A person's own data, with what they cannot tell, or tell wrongly, among their notes."""
+    from augment.evidence.data_checks import told_before_training
+
+    warnings = tuple(told_before_training(data.train, data.test, data.classes))
+    for warning in warnings:
+        reporter.note(warning)
+    return replace(data, notes=(*data.notes, *warnings))
 
 
 @cache
