@@ -19,7 +19,7 @@ REGIME = "--regime --size --imbalance-factor --class-counts"
 
 OPTIONS = {
     "run": f"{DATA} {REGIME} {PLACE} {TALK} --regime-seed --model --set --arm --arms --classifier --strategy --seeds "
-    "--seed --spread --steps --max-minutes --updates --score-on --fail-under --fail-under-mean "
+    "--seed --split --spread --steps --max-minutes --updates --score-on --fail-under --fail-under-mean "
     "--dry-run --tracker --out --save-images --fidelity-images "
     "--resume --no-resume",
     "arms": "--json --help",
@@ -28,7 +28,7 @@ OPTIONS = {
     "--resume --no-resume",
     "sweep": f"--dataset --data-dir --image-size --classes --merge-classes --offline {REGIME} {PLACE} {TALK} --model "
     "--seeds --seed --set --arm --arms --classifier --strategy --steps --updates --max-minutes --score-on --command "
-    "--out --name --workers "
+    "--out --name --split --workers "
     "--retries --executor --address --cpus-per-cell --gpus-per-cell --dry-run --save-images --fidelity-images "
     "--tracker --generator --t --layer --encode --labels-per-class --probe --second-stage --baseline --episodes --plot",
     "report": f"{TALK} --out --title --figures --where --open",

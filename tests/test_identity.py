@@ -50,6 +50,7 @@ CHANGES = {
         "classifiers": ("cnn",),
         "strategy": "ratio",
         "seeds": 2,
+        "split": "holdout:0.3",
         "spread": True,
         "updates": 7,
         "score_on": "validation",

@@ -12,7 +12,7 @@ from augment.datasets.catalogue import REGIMES, default_regime
 from augment.datasets.regimes import PRESETS, Manifest, class_counts, class_shares, draw_note, draw_split
 from augment.errors import ConfigError, DataError, UsageError
 from augment.studies.run.config import RunConfig
-from augment.studies.run.plan import held_out
+from augment.studies.run.pool import held_out
 from augment.studies.sweep.config import SweepConfig
 
 PLENTY = (6000,) * 10

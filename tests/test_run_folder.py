@@ -26,7 +26,7 @@ from augment.studies.features.config import FeaturesConfig
 from augment.studies.features.plan import prepare
 from augment.studies.lifecycle import environment, finish
 from augment.studies.run.config import RunConfig
-from augment.studies.run.plan import held_out
+from augment.studies.run.pool import held_out
 from augment.studies.run.study import folder_name
 
 QUICK = {"dataset": "digits", "steps": 4, "device": "cpu", "precision": "fp32"}

@@ -73,5 +73,5 @@ def test_only_repetitions_are_counted_from_a_seed():
     """Repetition ``i`` has the seed ``config.seed + i``, and so has an episode; nothing else adds to a seed."""
     files = [*(ROOT / "augment").rglob("*.py"), *(ROOT / "plugins").glob("*.py")]
     found = {text for path in files for text in sums(path.read_text())}
-    one = {"config.seed + index", "plan.config.seed + index", "seed + index"}
-    assert found == {*one, "config.seed + config.seeds", "plan.config.seed + plan.config.seeds"}
+    one = {"config.seed + index", "self.config.seed + index", "seed + index"}
+    assert found == {*one, "config.seed + config.seeds", "plan.config.seed + plan.config.repetitions"}

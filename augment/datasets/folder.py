@@ -52,7 +52,7 @@ def load_folder(folder: Path, *, image_size: int | None, strict: bool, log: Log)
         LabelledImages(_pack(decoded, part, channels), torch.tensor([files.labels[row] for row in part]))
         for part in parts
     )
-    return ImageSet(_name(folder), train, test, files.classes, notes=tuple(notes))
+    return ImageSet(_name(folder), train, test, files.classes, notes=tuple(notes), own_test=files.has_test)
 
 
 def _parts(files: Files, rows: Sequence[int]) -> tuple[list[int], list[int]]:

@@ -98,6 +98,7 @@ class ImageSet:
         sha256: Covers shapes, pixels, labels and class names, not the name or the notes: the same images from another
             place are the same set. Computed where it is not given.
         notes: What was done to get it, a sentence each.
+        own_test: The data bring a test part; where they do not, one was cut off by a fixed rule.
 
     Raises:
         DataError: When the parts do not fit each other or the classes, or when an image has no label.
@@ -118,6 +119,7 @@ class ImageSet:
     classes: tuple[str, ...]
     sha256: str = ""
     notes: tuple[str, ...] = ()
+    own_test: bool = True
 
     def __post_init__(self) -> None:
         train, test = self.train.images.shape[1:], self.test.images.shape[1:]
@@ -136,6 +138,12 @@ class ImageSet:
                 raise DataError(f"{self.name}: label {int(part.labels.max())}, but only {len(self.classes)} classes.")
         if not self.sha256:
             object.__setattr__(self, "sha256", _content_hash(self.train, self.test, self.classes))
+
+    @property
+    def everything(self) -> LabelledImages:
+        """Both parts as one, the training part first."""
+        images = torch.cat([self.train.images, self.test.images])
+        return LabelledImages(images, torch.cat([self.train.labels, self.test.labels]))
 
     @property
     def spec(self) -> ImageSpec:

@@ -210,17 +210,21 @@ def draw_split(
     regime: str,
     imbalance_factor: float | None,
     seed: int,
+    rows: Tensor | None = None,
 ) -> Manifest:
     """Draw ``counts[c]`` images of every class c without replacement, and 5% of each class for validation.
 
-    Raises DataError when a class has too few images.
+    rows: those to draw among; None for all. Raises DataError when a class has too few images.
     """
-    _check_available(counts, torch.bincount(labels, minlength=len(counts)).tolist())
+    free = torch.ones(len(labels), dtype=torch.bool)
+    if rows is not None:
+        free.zero_()[rows] = True
+    _check_available(counts, torch.bincount(labels[free], minlength=len(counts)).tolist())
     shuffles = numpy_rng(seed, "subset")
     train: list[int] = []
     validation: list[int] = []
     for label, count in enumerate(counts):
-        members = shuffles.permutation(torch.nonzero(labels == label).flatten().numpy())[:count]
+        members = shuffles.permutation(torch.nonzero(free & (labels == label)).flatten().numpy())[:count]
         train.extend(int(index) for index in members)
         validation.extend(int(index) for index in members[: int(count * VALIDATION_SHARE)])
     return Manifest(

@@ -29,19 +29,23 @@ def told_before_training(train: LabelledImages, test: LabelledImages, classes: S
         test: The images that arms are scored on.
         classes: Names, in the order of the labels.
     """
-    yield resolution_note(len(test))
     yield from _few_tested(test.counts(len(classes)), classes)
     yield from _two_labels(train, test, classes)
     yield from _on_both_sides(train, test)
 
 
-def resolution_note(test_images: int) -> str:
-    """The smallest difference of accuracy that so many test images can show, in a sentence."""
+def resolution_note(test_images: int, *, drawn_anew: bool = False) -> str:
+    """The smallest difference of accuracy that so many test images can show, in a sentence or two.
+
+    Args:
+        test_images: That are scored on; the different ones of all repetitions where these have their own.
+        drawn_anew: Does every repetition have its own?
+    """
     points = 100 * smallest_difference(test_images)
+    more = "More repetitions test more images." if drawn_anew else "More seeds do not change that; more test images do."
     return (
         f"With {test_images:,} test images, differences below about {points:.1f} points of accuracy cannot be told "
-        f"from chance, where two arms disagree on {DISAGREEMENT:.0%} of them. More seeds do not change that; more test "
-        "images do."
+        f"from chance, where two arms disagree on {DISAGREEMENT:.0%} of them. {more}"
     )
 
 

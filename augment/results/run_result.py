@@ -17,12 +17,15 @@ from augment.metrics.scores import FidelityScores, nested
 from augment.results.study_result import FILE, GeneratorInfo, StudyResult
 from augment.synthesis.filter_outcome import FilterOutcome
 
+Part = Literal["test", "held-out", "validation"]
+"""The test part that is given; what each repetition holds out of all images; training images that were not drawn."""
+
 
 @dataclass(frozen=True)
 class ScoredOn:
     """The part of the data that arms were scored on, and its images."""
 
-    part: Literal["test", "validation"]
+    part: Part
     images: int
 
 

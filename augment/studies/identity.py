@@ -18,15 +18,21 @@ RESTATED = frozenset({"dataset", "options", "steps"})
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a study's key needs of its data; images are let go.  counts: training images of each class."""
+    """What a study's key needs of its data; images are let go.
+
+    counts, tested: training and test images of each class.  own_test: as of the data set.
+    """
 
     sha256: str
     counts: tuple[int, ...]
+    tested: tuple[int, ...] = ()
+    own_test: bool = True
 
     @classmethod
     def of(cls, data: ImageSet) -> DataFacts:
         """Those of a loaded data set."""
-        return cls(data.sha256, tuple(data.train.counts(len(data.classes))))
+        train, test = (part.counts(len(data.classes)) for part in (data.train, data.test))
+        return cls(data.sha256, train, test, data.own_test)
 
 
 def untrained(model: str, options: Mapping[str, Any], steps: int | None) -> GeneratorIdentity:

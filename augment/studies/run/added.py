@@ -51,7 +51,7 @@ def make_added(
     reporter: Reporter,
 ) -> Added:
     """What an arm adds, from the cache where the very same images were made before."""
-    counts = counts_of(spec.usage, plan.counts)
+    counts = counts_of(spec.usage, draw.manifest.class_counts)
     identity = {
         "key": added_key(spec),
         "counts": counts,
@@ -107,7 +107,7 @@ def _made(
     rule = spec.usage.filter
     if rule is None:
         return drawn(counts, 0), None
-    guards.refuse_test_images(draw.real.images, plan.test, "the images that the teachers keep")
+    guards.refuse_test_images(draw.real.images, draw.test, "the images that the teachers keep")
     reporter.stage(f"Train teachers{draw.label}")
     teachers = Teachers.fit(
         draw.real,

@@ -21,6 +21,7 @@ from augment.results.run_result import (
     ArmScores,
     ArmSpread,
     ClassScores,
+    Part,
     RegimeInfo,
     RunResult,
     ScoredOn,
@@ -43,7 +44,7 @@ def result_of(
     checks = run_guards(plan, repetitions)
     return RunResult(
         dataset=DatasetInfo.of(plan.data),
-        scored_on=ScoredOn(plan.config.score_on, len(repetitions[0].draw.data.test)),
+        scored_on=ScoredOn(_part(plan), len(repetitions[0].draw.data.test)),
         regime=_regime(plan, repetitions[0]),
         generators=tuple(_generator(plan, repetitions, model) for model in plan.models),
         synthetic=tuple(_synthetic(plan, repetitions)),
@@ -97,7 +98,8 @@ def scored(plan: Plan, repetitions: Sequence[Repetition]) -> list[Scored]:
         results = _by_arm(repetitions, classifier)
         for spec in (spec for spec in plan.arms if spec.name in results):
             own = results[spec.name]
-            correct = np.stack([_right(result, truth) for result, truth in zip(own, truths, strict=True)])
+            right = [_right(result, truth) for result, truth in zip(own, truths, strict=True)]
+            correct = np.stack(right) if len(set(map(len, right))) == 1 else None  # folds may differ by an image
             accuracy = [result.scores.accuracy for result in own]
             again = next(iter(_again(repetitions[0], classifier, spec.name)), None)
             found.append(Scored(classifier, spec.name, spec.family, accuracy, correct, drawn, again))
@@ -114,14 +116,21 @@ def _again(repetition: Repetition, classifier: str, arm: str) -> list[float]:
     return [one.scores.accuracy for one in repetition.again if (one.classifier, one.arm) == (classifier, arm)]
 
 
+def _part(plan: Plan) -> Part:
+    """What the arms are scored on: the test part that is given, what a split holds out, or training images."""
+    if plan.config.score_on == "validation":
+        return "validation"
+    return "test" if plan.pool.split.kind == "given" else "held-out"
+
+
 def _drawn(plan: Plan, repetitions: Sequence[Repetition]) -> Drawn:
     """How the images of the repetitions were drawn."""
     drawn = [set(one.draw.manifest.train) for one in repetitions]
     overlap = mean_overlap(drawn)
-    if plan.config.score_on == "test":
+    if _part(plan) == "test":
         return Drawn(overlap=overlap)
     scored = len(repetitions[0].draw.data.test)
-    return Drawn(False, scored / max(1, len(plan.data.train) - scored), overlap)
+    return Drawn(False, scored / max(1, len(plan.pool.images) - scored), overlap)
 
 
 def effects(plan: Plan, repetitions: Sequence[Repetition], found: Sequence[Comparison]) -> Iterator[ArmEffects]:
@@ -149,7 +158,7 @@ def _image_variances(
     plan: Plan, repetitions: Sequence[Repetition], ours: Sequence[ArmResult], theirs: Sequence[ArmResult]
 ) -> list[float] | None:
     """What the test images of each class add; None where every repetition has others, or there is only one."""
-    if plan.config.score_on != "test" or len(repetitions) == 1:
+    if _part(plan) != "test" or len(repetitions) == 1:
         return None
     truth = repetitions[0].draw.data.test.labels
     first, second = (np.stack([_right(result, truth) for result in side]) for side in (ours, theirs))
@@ -162,7 +171,7 @@ def _regime(plan: Plan, first: Repetition) -> RegimeInfo:
         name=plan.config.regime,
         size=sum(plan.counts),
         class_counts=plan.counts,
-        available=plan.data.train.counts(len(plan.data.classes)),
+        available=plan.available(0),
         groups={name: tuple(plan.data.classes[index] for index in members) for name, members in groups.items()},
         seed=first.draw.manifest.seed,
         manifest_sha256=first.draw.manifest.sha256,
@@ -213,15 +222,23 @@ def run_guards(plan: Plan, repetitions: Sequence[Repetition]) -> list[Guard]:
         if result.updates is not None:
             updates.setdefault(result.arm, set()).add(result.updates)
     return [
-        guards.no_test_images(dict(_trained_on(plan, repetitions)), plan.test),
+        _no_test_images(plan, repetitions),
         guards.equal_updates(updates),
         *_scaling(plan, repetitions),
     ]
 
 
+def _no_test_images(plan: Plan, repetitions: Sequence[Repetition]) -> Guard:
+    """Where every repetition has test images of its own, the worst of them."""
+    if plan.pool.split.kind == "given":
+        return guards.no_test_images(dict(_trained_on(plan, repetitions)), plan.test)
+    found = [guards.no_test_images(dict(_trained_on(plan, [one])), one.draw.test) for one in repetitions]
+    return next((guard for guard in found if not guard.passed), found[0])
+
+
 def _trained_on(plan: Plan, repetitions: Sequence[Repetition]) -> list[tuple[str, torch.Tensor]]:
     """Everything anything was trained on, by name."""
-    real = plan.data.train.images[sorted({index for one in repetitions for index in one.draw.manifest.train})]
+    real = plan.pool.images.images[sorted({index for one in repetitions for index in one.draw.manifest.train})]
     parts = [("real images", real)]
     for spec in {added_key(spec): spec for spec in plan.arms if spec.adds is not None}.values():
         made = [repetition.added[added_key(spec)].images.images for repetition in repetitions]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from augment.datasets.catalogue import EXPLICIT, LONG_TAIL, NATURAL, REGIMES, default_regime
-from augment.errors import LARGEST_COUNT, LARGEST_SEED
+from augment.datasets.catalogue import DESCRIPTIONS, EXPLICIT, LONG_TAIL, NATURAL, REGIMES, default_regime
+from augment.errors import LARGEST_COUNT, LARGEST_SEED, ConfigError
 from augment.studies.config import MODEL, ClassCounts, ImbalanceFactor, Option, Size, StudyConfig
 
 SAME_RARE = "All cells have the first seed as it, so that the same classes are rare in all seeds."
+
+
+OWN_SPLIT, SPLITS = "holdout:0.2", 5
+"""How own images without a test part are divided where nothing is said, and how often."""
 
 
 class RunConfig(StudyConfig):
@@ -74,7 +78,17 @@ class RunConfig(StudyConfig):
         str | None,
         Option("How synthetic images are used, as in partial:share=0.5,cap=5+teacher. See `augment arms`.", whole=True),
     ] = None
-    seeds: Annotated[int, Field(ge=1, le=1000), Option("Repetitions with new subsets, generators and classifiers.")] = 1
+    split: Annotated[
+        str, Option("given, holdout:0.2 or kfold:5.", default=f"given; {OWN_SPLIT} for own images without a test part")
+    ] = ""
+    seeds: Annotated[
+        int | None,
+        Field(ge=1, le=1000),
+        Option(
+            "Repetitions with new subsets, generators and classifiers.",
+            default=f"1; {SPLITS} for {OWN_SPLIT}; the folds of kfold",
+        ),
+    ] = None
     spread: Annotated[
         bool,
         Option(
@@ -113,6 +127,42 @@ class RunConfig(StudyConfig):
             fallback = default_regime(str(given.get("dataset", "")))
             return {**given, "regime": fallback if given.get("class_counts") is None else EXPLICIT}
         return given
+
+    @field_validator("split")
+    @classmethod
+    def _readable_split(cls, text: str) -> str:
+        from augment.datasets.splits import Split
+
+        return str(Split.parse(text)) if text else text
+
+    def divided(self, *, own_test: bool) -> Self:
+        """With split and number of repetitions resolved.
+
+        Args:
+            own_test: The data bring a test part of their own.
+
+        Raises:
+            ConfigError: For ``given`` where there is no test part, and for another number of repetitions than folds.
+        """
+        from augment.datasets.splits import Split
+
+        own = not own_test and self.dataset not in DESCRIPTIONS
+        split = Split.parse(self.split or (OWN_SPLIT if own else "given"))
+        if own and split.kind == "given":
+            raise ConfigError(
+                f"--split given: {self.dataset} has no test part. Take --split {OWN_SPLIT}, or add test/."
+            )
+        if split.kind == "kfold" and self.seeds not in (None, split.folds):
+            raise ConfigError(
+                f"--split {split} has {split.folds} repetitions, one for each fold; leave --seeds {self.seeds} out."
+            )
+        repetitions = {"given": 1, "holdout": SPLITS, "kfold": split.folds}[split.kind]
+        return self.model_copy(update={"split": str(split), "seeds": self.seeds or repetitions})
+
+    @property
+    def repetitions(self) -> int:
+        """How many, once :meth:`divided`."""
+        return self.seeds or 1
 
     @property
     def set_name(self) -> str | None:

@@ -83,8 +83,8 @@ def estimate(config: RunConfig, reporter: Reporter) -> Estimate:
 
 def estimate_plan(plan: Plan, reporter: Reporter) -> Estimate:
     """The estimate of a plan. Single arms that are cached are counted as if they were not."""
-    manifest = plan.manifest(plan.config.seed)
-    real = plan.data.train.subset(manifest.train)
+    manifest = plan.manifest(0)
+    real = plan.pool.images.subset(manifest.train)
     stages: list[Stage] = []
     for model in plan.models:
         reporter.stage(f"Time {model}")
@@ -120,17 +120,17 @@ def within(plan: Plan, reporter: Reporter) -> float | None:
 
 def _of_generator(plan: Plan, model: str, real: LabelledImages) -> list[Stage]:
     """Training, drawing what arms add, and drawing and scoring samples of the run's own model."""
-    recipes = [plan.recipe(model, plan.manifest(seed), seed) for seed in _seeds(plan)]
+    recipes = [plan.recipe(model, plan.manifest(index), seed) for index, seed in enumerate(_seeds(plan))]
     missing = [one for one in recipes if not trained.reusable(cache_folder() / "generators" / one.key, one)]
     with torch.random.fork_rng(devices=[]), threads(1):
         generator = registry.create(model, plan.data.spec, dict(recipes[0].options))
         step = _seconds_per_step(generator, real, plan) if missing else 0.0
-    trainings = len(missing) + _trainings(plan, model) - plan.config.seeds
+    trainings = len(missing) + _trainings(plan, model) - plan.config.repetitions
     batch, steps = recipes[0].options["batch_size"], recipes[0].steps
     cached = f", {len(recipes) - len(missing)} cached" if len(missing) < len(recipes) else ""
     work = f"{trainings} x {steps:,} steps of {batch} images{cached}"
     stages = [Stage(f"train {model}", work, trainings * steps * step, alone=True)]
-    drawn = plan.config.seeds * _added_by(plan, model)
+    drawn = plan.config.repetitions * _added_by(plan, model)
     n = WARM_IMAGES
     labels = torch.arange(n) % len(plan.data.classes)
     each = _timed(partial(sample_images, generator, labels, seed=0, compute=plan.compute)) / n
@@ -143,11 +143,11 @@ def _of_generator(plan: Plan, model: str, real: LabelledImages) -> list[Stage]:
 def _trainings(plan: Plan, model: str) -> int:
     """One for each seed, and those of ``--spread``, which has a generator of the first subset for every other seed."""
     again = plan.config.spread and any(spec.generator == model for spec in repeated(plan))
-    return plan.config.seeds + (plan.config.seeds - 1 if again else 0)
+    return plan.config.repetitions + (plan.config.repetitions - 1 if again else 0)
 
 
 def _seeds(plan: Plan) -> range:
-    return range(plan.config.seed, plan.config.seed + plan.config.seeds)
+    return range(plan.config.seed, plan.config.seed + plan.config.repetitions)
 
 
 def _seconds_per_step(generator: Generator, real: LabelledImages, plan: Plan) -> float:
@@ -188,8 +188,8 @@ def _of_classifiers(plan: Plan, real: LabelledImages) -> list[Stage]:
     cnn = _seconds_of_cnn(plan, real)
     again = [spec for spec in repeated(plan) for _ in range(2 if plan.config.spread and spec.generator else 1)]
     for classifier in plan.config.classifiers:
-        fits = plan.config.seeds * sum(spec.suits(classifier) for spec in plan.arms)
-        fits += (plan.config.seeds - 1) * sum(spec.suits(classifier) for spec in again)
+        fits = plan.config.repetitions * sum(spec.suits(classifier) for spec in plan.arms)
+        fits += (plan.config.repetitions - 1) * sum(spec.suits(classifier) for spec in again)
         fits += _second_trainings(plan, classifier)
         if classifier == "cnn":
             each, work = cnn, f"{fits} x {plan.updates:,} updates"
@@ -200,7 +200,7 @@ def _of_classifiers(plan: Plan, real: LabelledImages) -> list[Stage]:
             each, work = _timed(call), f"{fits} trees"
         stages.append(Stage(f"train {classifier}", work, fits * each))
     rules = {added_key(spec): spec.usage.filter for spec in plan.arms}.values()
-    count = plan.config.seeds * sum(rule.folds for rule in rules if isinstance(rule, Teacher))
+    count = plan.config.repetitions * sum(rule.folds for rule in rules if isinstance(rule, Teacher))
     if count:
         stages.append(Stage("train teachers", f"{count} x {plan.updates:,} updates", count * cnn))
     return stages
@@ -209,7 +209,7 @@ def _of_classifiers(plan: Plan, real: LabelledImages) -> list[Stage]:
 def _second_trainings(plan: Plan, classifier: str) -> int:
     """Of the pair of arms that the classifier's verdict will name."""
     sides = {spec.family for spec in plan.arms if spec.suits(classifier)}
-    return 2 * plan.config.seeds * (TRAININGS - 1) if classifier in LEARNT_IN_UPDATES and len(sides) == 2 else 0
+    return 2 * plan.config.repetitions * (TRAININGS - 1) if classifier in LEARNT_IN_UPDATES and len(sides) == 2 else 0
 
 
 def _seconds_of_cnn(plan: Plan, real: LabelledImages) -> float:

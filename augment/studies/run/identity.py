@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from operator import sub
 
 from augment.arms import ArmSpec, parse_arm
 from augment.arms.grammar import Usage
 from augment.classifiers import default_updates
 from augment.datasets import regimes
+from augment.datasets.splits import Split
 from augment.results.run_result import RunResult
 from augment.results.study_result import GeneratorIdentity, Identity
 from augment.storage import hashing
@@ -39,6 +41,7 @@ SOURCE = "augment.studies.run.study"
 
 def identity_of(config: RunConfig, data: DataFacts) -> Identity:
     """The identity of a run on these data; raises what is wrong with its counts, arms or options."""
+    config = config.divided(own_test=data.own_test)
     counts = counts_of_regime(config, data)
     given = None if config.strategy is None else Usage.parse(config.strategy)
     strategy = str(default_usage(counts, given))
@@ -56,6 +59,8 @@ def identity_of(config: RunConfig, data: DataFacts) -> Identity:
             "arm_set": config.set_name,
             "strategy": strategy,
             "updates": updates,
+            "split": config.split,
+            "seeds": config.seeds,
             "regime_seed": _regime_seed(config),
             "options": _options(config, generators),
         },
@@ -69,10 +74,15 @@ def identity_of(config: RunConfig, data: DataFacts) -> Identity:
 
 
 def counts_of_regime(config: RunConfig, data: DataFacts) -> tuple[int, ...]:
-    """Real training images of each class; raises DataError or ConfigError where the data do not have them."""
-    return _counts(
-        config.regime, data.counts, config.size, config.imbalance_factor, config.class_counts, _regime_seed(config)
-    )
+    """Real training images of each class in the first repetition, but for those that are test images, too.
+
+    Raises DataError or ConfigError where the data do not have them.
+    """
+    split, available = Split.parse(config.split), data.counts
+    if split.kind != "given":
+        everything = tuple(map(sum, zip(data.counts, data.tested, strict=True)))
+        available = tuple(map(sub, everything, split.tested(everything, 0)))
+    return counts_among(config, available)
 
 
 @cache
@@ -87,6 +97,18 @@ def _counts(
     """The same for all seeds and most settings of a grid."""
     return regimes.class_counts(
         regime, available, size=size, imbalance_factor=imbalance_factor, explicit=explicit, seed=seed
+    )
+
+
+def counts_among(config: RunConfig, available: Sequence[int]) -> tuple[int, ...]:
+    """Real training images of each class, of those that a repetition may draw."""
+    return _counts(
+        config.regime,
+        tuple(available),
+        config.size,
+        config.imbalance_factor,
+        config.class_counts,
+        _regime_seed(config),
     )
 
 

@@ -5,11 +5,11 @@ And of each repetition its draw: the split, the seed, and the images it is score
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -22,79 +22,61 @@ from augment.classifiers.cart import check_components
 from augment.compute.device import Compute, choose_device, choose_precision
 from augment.compute.workers import Workers
 from augment.datasets import ImageSet, LabelledImages, regimes
+from augment.datasets.catalogue import DESCRIPTIONS
+from augment.datasets.image_set import SPLIT_RULE
 from augment.datasets.regimes import Manifest
+from augment.datasets.splits import Split
 from augment.errors import ConfigError, DataError, UsageError, unknown_name
+from augment.evidence.data_checks import resolution_note
 from augment.evidence.guards import Fingerprint
 from augment.generators.scoring import FEWEST
 from augment.progress import Reporter
 from augment.results.predictions import MANIFEST, repetition_folder
 from augment.results.run_result import RunResult
 from augment.results.study_result import Identity
-from augment.seeds import numpy_rng
 from augment.storage import files
 from augment.studies.identity import DataFacts
 from augment.studies.run.config import RunConfig
-from augment.studies.run.identity import counts_of_regime, default_usage, identity_of, specs_of
+from augment.studies.run.identity import counts_among, counts_of_regime, default_usage, identity_of, specs_of
+from augment.studies.run.pool import Pool, held_out
 from augment.synthesis.copies import check_decodes
 from augment.synthesis.synthesis import check_generator
 from augment.synthesis.teacher_filter import check_held_out
 from augment.training import trained
 from augment.training.recipe import Recipe
 
-Part = Literal["test", "validation"]
 
-
-def held_out(labels: Tensor, manifest: Manifest, most: int) -> tuple[int, ...]:
-    """Indices of training images that a split left alone: the same number of every class, ``most`` in all.
-
-    labels: of all training images ``(N,)``. Raises DataError where a class has none left.
-    """
-    free = torch.ones(len(labels), dtype=torch.bool)
-    free[list(manifest.train)] = False
-    shuffles = numpy_rng(manifest.seed, "validation of a run")
-    classes = [
-        shuffles.permutation(torch.nonzero(free & (labels == label)).flatten().numpy())
-        for label in range(len(manifest.class_counts))
-    ]
-    each = min(max(1, most // len(classes)), *(len(members) for members in classes))
-    if each == 0:
-        raise DataError(
-            f"{manifest.dataset}: No training images are left to validate on: a class is drawn whole. Take a smaller "
-            "--size, or score on the test images, once all choices are made."
-        )
-    return tuple(sorted(int(index) for members in classes for index in members[:each]))
-
-
-def check_scored(data: ImageSet, manifests: Iterable[Manifest], part: Part) -> None:
+def check_scored(plan: Plan) -> None:
     """Raise DataError where a repetition would have too few images to score on, which is known before any training."""
-    if part == "test":
-        if len(data.test) < FEWEST:
+    for index in range(plan.config.repetitions):
+        rows = plan.scored_rows(index)
+        n = len(plan.data.test) if rows is None else len(rows)
+        if n >= FEWEST:
+            continue
+        if plan.config.score_on == "test":
             raise DataError(
-                f"{data.name} has too few test images to score against: {len(data.test)}, and at least {FEWEST} are "
-                "needed. Add images to its test part; where it has no parts, a fifth of each class is for testing."
+                f"{plan.data.name} has too few test images to score against: {n}, and at least {FEWEST} are needed. "
+                f"Add images{' to its test part' if plan.data.own_test else ''}, or take another --split."
             )
-        return
-    for manifest in manifests:
-        rows = held_out(data.train.labels, manifest, len(data.test))
-        if len(rows) < FEWEST:
-            raise DataError(
-                f"{data.name} has too few images to validate on: {len(rows)}, and at least {FEWEST} are needed, as "
-                f"many of each class and no more than the {len(data.test)} test images. Take a smaller --size, or "
-                "score on the test images, once all choices are made."
-            )
+        raise DataError(
+            f"{plan.data.name} has too few images to validate on: {n}, and at least {FEWEST} are needed, as many of "
+            f"each class and no more than the {len(plan.data.test)} test images. Take a smaller --size, or score on "
+            "the test images, once all choices are made."
+        )
 
 
 @dataclass(frozen=True)
 class Plan:
     """A configuration with everything resolved: data, counts, device, budget, arms. Nothing has been computed yet.
 
-    test: of the test images.  usage: how synthetic images are used by arms that say nothing else.  generator_minutes:
-    longest training of each generator; not part of the identity, as it follows from ``--max-minutes`` and the speed of
-    the machine.
+    test: of the test images that are given.  counts: real images of each class in the first repetition.  usage: how
+    synthetic images are used by arms that say nothing else.  generator_minutes: longest training of each generator; not
+    part of the identity, as it follows from ``--max-minutes`` and the speed of the machine.
     """
 
     config: RunConfig
     data: ImageSet
+    pool: Pool
     test: Fingerprint
     counts: tuple[int, ...]
     usage: Usage
@@ -111,16 +93,37 @@ class Plan:
         others = (arm.generator for arm in self.arms if arm.generator is not None)
         return tuple(dict.fromkeys([self.config.model, *others]))
 
-    def manifest(self, seed: int) -> Manifest:
-        """The split of one repetition; which classes are rare is the same in all."""
+    def parts(self, index: int) -> tuple[Tensor, Tensor]:
+        """Rows of the pool that a repetition may train on, and those that a split of its own tests."""
+        of_all = self.pool.split.kind == "kfold"
+        seed = self.config.seed if of_all else self.config.seed + index
+        return self.pool.parts(len(self.data.classes), seed, index)
+
+    def available(self, index: int) -> tuple[int, ...]:
+        """Images of each class that a repetition may draw."""
+        rows, _ = self.parts(index)
+        return tuple(torch.bincount(self.pool.images.labels[rows], minlength=len(self.data.classes)).tolist())
+
+    def scored_rows(self, index: int) -> tuple[int, ...] | None:
+        """Rows of the pool that a repetition is scored on; None for the test part that is given."""
+        rows, tested = self.parts(index)
+        if self.config.score_on == "validation":
+            most = len(tested) or len(self.data.test)
+            return held_out(self.pool.images.labels, self.manifest(index), most, rows)
+        return tuple(tested.tolist()) if len(tested) else None
+
+    def manifest(self, index: int) -> Manifest:
+        """The images of one repetition; which classes are rare is the same in all."""
+        rows, _ = self.parts(index)
         return regimes.draw_split(
-            self.data.train.labels,
-            self.counts,
+            self.pool.images.labels,
+            counts_among(self.config, self.available(index)),
             dataset=self.data.name,
             dataset_sha256=self.data.sha256,
             regime=self.config.regime,
             imbalance_factor=self.config.imbalance_factor,
-            seed=seed,
+            seed=self.config.seed + index,
+            rows=rows,
         )
 
     def recipe(self, model: str, manifest: Manifest, seed: int) -> Recipe:
@@ -145,7 +148,7 @@ class Plan:
     @property
     def jobs(self) -> int:
         """Arms to train, over all repetitions."""
-        return len(self.arms) * self.config.seeds
+        return len(self.arms) * self.config.repetitions
 
     @property
     def reuses(self) -> bool:
@@ -173,14 +176,15 @@ def prepare(config: RunConfig, reporter: Reporter) -> Plan:
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     loaded = config.load_data(reporter)
-    test = Fingerprint(loaded.test.images)
-    data = without_test_images(loaded, test, reporter)
+    config = config.divided(own_test=loaded.own_test)
+    test, split = Fingerprint(loaded.test.images), Split.parse(config.split)
+    data = without_test_images(loaded, test, reporter) if split.kind == "given" else _without_a_rule(loaded)
     counts = counts_of_regime(config, DataFacts.of(data))
-    reporter.note(regimes.draw_note(data.classes, data.train.counts(len(data.classes)), counts))
     usage = default_usage(counts, given)
     plan = Plan(
         config=config,
         data=data,
+        pool=Pool.of(data, split),
         test=test,
         counts=counts,
         usage=usage,
@@ -188,8 +192,33 @@ def prepare(config: RunConfig, reporter: Reporter) -> Plan:
         compute=Compute(str(device), precision),
         updates=config.updates or default_updates(sum(counts)),
     )
+    plan = replace(plan, counts=plan.manifest(0).class_counts)
+    plan = _told(plan, reporter)
     _check_images(plan)
     return replace(plan, arms=tuple(_possible(plan, reporter)))
+
+
+def _without_a_rule(data: ImageSet) -> ImageSet:
+    """The set without the note on how a test part was cut off, where every repetition cuts off its own."""
+    return replace(data, notes=tuple(note for note in data.notes if SPLIT_RULE not in note))
+
+
+def _told(plan: Plan, reporter: Reporter) -> Plan:
+    """Say before anything is trained which images are used, and how small a difference own test images can show."""
+    notes = [regimes.draw_note(plan.data.classes, plan.available(0), plan.counts)]
+    own = plan.pool.split.kind != "given"
+    parts = [plan.parts(index)[1] for index in range(plan.config.repetitions)]
+    tested = len(torch.cat(parts).unique()) if own else len(plan.data.test)
+    if own:
+        quick = " (--seeds 1 is a quick look, --dry-run says how long all take)"
+        others = f", others in each of {len(parts)} repetitions{quick}" if len(parts) > 1 else ""
+        of = f"{len(parts[0]):,} of {len(plan.pool.images):,} images"
+        notes.append(f"Split {plan.pool.split}: {of} are for testing{others}.")
+    if plan.config.dataset not in DESCRIPTIONS:
+        notes.append(resolution_note(tested, drawn_anew=own))
+    for note in notes:
+        reporter.note(note)
+    return replace(plan, data=replace(plan.data, notes=(*plan.data.notes, *notes[1:])))
 
 
 def _arms(config: RunConfig, usage: Usage) -> Iterator[ArmSpec]:
@@ -202,12 +231,12 @@ def _arms(config: RunConfig, usage: Usage) -> Iterator[ArmSpec]:
 
 def _check_images(plan: Plan) -> None:
     """Raise DataError for a repetition that something after the generators' training would refuse for its images."""
-    manifests = [plan.manifest(plan.config.seed + index) for index in range(plan.config.seeds)]
-    check_scored(plan.data, manifests, plan.config.score_on)
+    manifests = [plan.manifest(index) for index in range(plan.config.repetitions)]
+    check_scored(plan)
     of_real = any(spec.adds is None and spec.suits("cart-pca") for spec in plan.arms)
     if of_real and "cart-pca" in plan.config.classifiers:
         for manifest in manifests:
-            check_components(plan.data.train.images[list(manifest.train)], of=f"{plan.data.name}: ")
+            check_components(plan.pool.images.images[list(manifest.train)], of=f"{plan.data.name}: ")
 
 
 def check_names(config: RunConfig) -> None:
@@ -282,7 +311,8 @@ def counts_of(usage: Usage, real: Sequence[int]) -> tuple[int, ...]:
 class Draw:
     """One repetition before anything is trained; repetitions after the first have folders of their own.
 
-    data: the data set, with what is scored on as its test part.  budget: of every arm.
+    data: the data set, with what is scored on as its test part.  test: images that nothing may be trained on or chosen
+    by.  budget: of every arm.
     """
 
     label: str
@@ -290,6 +320,7 @@ class Draw:
     seed: int
     manifest: Manifest
     data: ImageSet
+    test: Fingerprint
     real: LabelledImages
     budget: Budget
 
@@ -298,24 +329,24 @@ def draw_of(plan: Plan, index: int) -> Draw:
     """The split and seed of repetition ``index``."""
     config = plan.config
     seed = config.seed + index
-    manifest = plan.manifest(seed)
+    manifest = plan.manifest(index)
+    _, tested = plan.parts(index)
+    pool = plan.pool.images
     folder = repetition_folder(plan.folder, index)
     with files.writing(folder):
         files.write_json(folder / MANIFEST, manifest.to_json())
     return Draw(
-        label=f" (seed {index + 1} of {config.seeds})" if config.seeds > 1 else "",
+        label=f" (seed {index + 1} of {config.repetitions})" if config.repetitions > 1 else "",
         folder=folder,
         seed=seed,
         manifest=manifest,
-        data=_scored_on(plan, manifest),
-        real=plan.data.train.subset(manifest.train),
+        data=_scored_on(plan, index),
+        test=Fingerprint(pool.images[tested]) if len(tested) else plan.test,
+        real=pool.subset(manifest.train),
         budget=Budget(plan.updates, seed, plan.compute.device, plan.compute.precision),
     )
 
 
-def _scored_on(plan: Plan, manifest: Manifest) -> ImageSet:
-    data = plan.data
-    if plan.config.score_on == "test":
-        return data
-    rows = held_out(data.train.labels, manifest, len(data.test))
-    return replace(data, test=data.train.subset(rows), sha256="")
+def _scored_on(plan: Plan, index: int) -> ImageSet:
+    rows = plan.scored_rows(index)
+    return plan.data if rows is None else replace(plan.data, test=plan.pool.images.subset(rows), sha256="")

@@ -43,9 +43,9 @@ def generator_folder(plan: Plan, model: str) -> str:
 def obtain_generator(plan: Plan, draw: Draw, model: str, reporter: Reporter) -> Trained:
     """One generator of a repetition, trained or reused."""
     reporter.stage(f"Train {model}{draw.label}")
-    fit, validation = trained.generator_parts(draw.manifest, plan.data.train)
+    fit, validation = trained.generator_parts(draw.manifest, plan.pool.images)
     if validation is not None:
-        guards.refuse_test_images(validation.images, plan.test, f"the weights of {model} that are kept")
+        guards.refuse_test_images(validation.images, draw.test, f"the weights of {model} that are kept")
     recipe = plan.recipe(model, draw.manifest, draw.seed)
     folder = draw.folder / generator_folder(plan, model)
     result = trained.obtain(recipe, plan.data.spec, fit, validation, folder, reporter, reuse=plan.config.resume)

@@ -190,8 +190,10 @@ class RunStudy(StudyKind[RunConfig, Plan, RunResult]):
         return identity_of(config, data)
 
     def data_of(self, config: RunConfig, reporter: Reporter) -> ImageSet:
-        """Without training images that are test images, too."""
+        """Without training images that are test images, too, where both parts are given."""
         data = config.load_data(reporter)
+        if config.divided(own_test=data.own_test).split != "given":
+            return data
         return without_test_images(data, Fingerprint(data.test.images), Reporter())
 
 
@@ -217,7 +219,7 @@ def _within_time(plan: Plan, reporter: Reporter) -> Plan:
 def _carry_out(plan: Plan, reporter: Reporter) -> RunResult:
     """All repetitions; arms without a generator begin first, and workers train them while generators are trained."""
     plan = _within_time(plan, reporter)
-    repetitions = [Repetition(draw_of(plan, index)) for index in range(plan.config.seeds)]
+    repetitions = [Repetition(draw_of(plan, index)) for index in range(plan.config.repetitions)]
     pending = [_begin(plan, repetition, "classical", reporter) for repetition in repetitions]
     for repetition, begun in zip(repetitions, pending, strict=True):
         for model in plan.models:
@@ -225,7 +227,7 @@ def _carry_out(plan: Plan, reporter: Reporter) -> RunResult:
         begun += _begin(plan, repetition, "generative", reporter)
         save_images(plan, repetition)
     scores = plan.compute.queue.submit(scoring(plan, repetitions[0], reporter).compute)
-    repeats = retraining.begin(plan, repetitions, reporter) if plan.config.seeds > 1 else []
+    repeats = retraining.begin(plan, repetitions, reporter) if plan.config.repetitions > 1 else []
     reporter.stage("Train classifiers and score the samples")
     entries = [(repetition, entry) for repetition, begun in zip(repetitions, pending, strict=True) for entry in begun]
     for done, (repetition, entry) in enumerate(entries):

@@ -108,7 +108,9 @@ def _draft(
 
     checked: options of combinations that differ only in data and seed.
     """
-    own = {"regime_seed": config.seed} if "regime_seed" in study.config.model_fields else {}
+    own: dict[str, Any] = {"regime_seed": config.seed} if "regime_seed" in study.config.model_fields else {}
+    if "split" in study.config.model_fields and not str(chosen.get("split", "")).startswith("kfold"):
+        own["seeds"] = 1  # seeds are cells; folds are the repetitions of one
     settings = {**chosen, **own}
     for name in ("data_dir", "generator", "dataset"):  # workers may be anywhere
         if settings.get(name) is not None:
