@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -408,3 +409,19 @@ def test_p_is_corrected_within_each_classifier():
 )
 def test_points_have_a_sign_unless_they_round_to_zero(points, text):
     assert signed(points) == text
+
+
+def test_where_seeds_have_their_own_test_images_more_of_them_lessen_only_a_part():
+    """The corrected test's power over simulated seeds, whose differences are as correlated as it takes them to be."""
+    deltas = [1.0, 3.0, 2.0, 4.0, 0.5, 2.5]
+    ours, theirs = [0.8 + delta / 100 for delta in deltas], [0.8] * len(deltas)
+    own = compare("cnn", "a", "b", ours, theirs, drawn=Drawn(same_images=False, test_share=0.25))
+    assert own.test_share == pytest.approx(0.25) and compare("cnn", "a", "b", ours, theirs).test_share == 0
+    assert fewest_seeds(1.0, 2.0, 0.0, power=0.8, alpha=0.05) == 34
+    assert fewest_seeds(1.0, 2.0, 0.0, 0.25, power=0.8, alpha=0.05) is None  # its error never falls below 1 point
+    wanted = fewest_seeds(3.0, 2.0, 0.0, 0.25, power=0.8, alpha=0.05)
+    rng, share = np.random.default_rng(0), 0.25
+    common = rng.normal(0, 2.0 * math.sqrt(share), (20_000, 1))
+    seeds = 3.0 + common + rng.normal(0, 2.0, (20_000, wanted))
+    t = seeds.mean(1) / (seeds.std(1, ddof=1) * np.sqrt(1 / wanted + share))
+    assert abs(float(np.mean(t > stats.t.ppf(0.975, wanted - 1))) - 0.8) < 0.08

@@ -27,15 +27,17 @@ def seeds_needed(
     effect: float | None = None,
     *,
     image_variance: float = 0.0,
+    test_share: float = 0.0,
     power: float = 0.8,
     alpha: float = 0.05,
 ) -> tuple[int, int] | None:
     """Paired seeds with which a two-sided t test at level ``alpha`` finds a mean of ``effect``: at least and at most.
 
     effect: in the unit of the differences, its sign is ignored; None is their mean.  image_variance: as in
-    :func:`~augment.evidence.statistics.paired_interval`; more seeds do not lessen it.  power: chance of finding it,
-    above ``alpha``. The range holds the spread's own uncertainty: that of a deviation at the ends of its 80% interval
-    (chi-square).
+    :func:`~augment.evidence.statistics.paired_interval`; more seeds do not lessen it.  test_share: as of
+    :class:`~augment.evidence.statistics.Drawn`, where each seed has test images of its own.  power: chance of finding
+    it, above ``alpha``. The range holds the spread's own uncertainty: that of a deviation at the ends of its 80%
+    interval (chi-square).
 
     None below four differences, where that range says nothing; where they have no spread, where the effect is 0, and
     where its upper end is above 1000 or out of reach of any number of seeds.
@@ -44,7 +46,7 @@ def seeds_needed(
         return None
     size = abs(mean_of(differences) if effect is None else effect)
     low, high = (
-        fewest_seeds(size, deviation, image_variance, power=power, alpha=alpha)
+        fewest_seeds(size, deviation, image_variance, test_share, power=power, alpha=alpha)
         for deviation in _deviations(differences)
     )
     return None if low is None or high is None else (low, high)
@@ -81,15 +83,16 @@ def _deviations(differences: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def fewest_seeds(effect: float, deviation: float, image_variance: float, *, power: float, alpha: float) -> int | None:
+def fewest_seeds(
+    effect: float, deviation: float, image_variance: float, test_share: float = 0.0, *, power: float, alpha: float
+) -> int | None:
     """Fewest paired seeds (at least 2) that find ``effect`` where the deviation is known; None above 1000.
 
-    image_variance: as in :func:`~augment.evidence.statistics.paired_interval`.  power: chance of finding it, above
-    ``alpha``.
+    image_variance, test_share: as in :func:`seeds_needed`.  power: chance of finding it, above ``alpha``.
     """
 
     def enough(n: int) -> bool:
-        return _power(n, effect, deviation, image_variance, alpha) >= power
+        return _power(n, effect, deviation, image_variance, test_share, alpha) >= power
 
     low, high = 1, 2
     while not enough(high):
@@ -102,7 +105,7 @@ def fewest_seeds(effect: float, deviation: float, image_variance: float, *, powe
     return high
 
 
-def _power(n: int, effect: float, deviation: float, image_variance: float, alpha: float) -> float:
+def _power(n: int, effect: float, deviation: float, image_variance: float, test_share: float, alpha: float) -> float:
     """Chance that the test of n differences finds a mean of ``effect``, with the right sign."""
     from scipy.special import chdtri, nctdtr, ndtr, stdtrit
 
@@ -113,7 +116,7 @@ def _power(n: int, effect: float, deviation: float, image_variance: float, alpha
         needed = [MeanError(float(spread), image_variance, freedom).half_width(alpha / 2) for spread in spreads]
         error = math.sqrt(deviation**2 / n + image_variance)
         return float(np.mean(ndtr((effect - np.array(needed)) / error)))
-    noncentrality = effect / (deviation / math.sqrt(n))
+    noncentrality = effect / (deviation * math.sqrt(1 / n + test_share))
     critical = float(stdtrit(freedom, 1 - alpha / 2))
     missed = float(nctdtr(freedom, noncentrality, critical))
     if not math.isnan(missed):

@@ -34,6 +34,9 @@ DRAWN_PATTERNS = 2**14
 SMALLEST_P, HALVINGS = 1e-300, 60
 """Where the search for a p begins, and its steps: to 15 digits."""
 
+SMALLEST_SHARE = 1e-9
+"""A share of test images below this is what rounding leaves of none."""
+
 ROUNDING = 1e-12
 """A standard error below this is what rounding leaves of equal differences."""
 
@@ -90,6 +93,15 @@ class Comparison:
     deltas: tuple[float, ...] = ()
     overlap: float | None = None
     again: float | None = None
+
+    @property
+    def test_share(self) -> float:
+        """As of :class:`Drawn`: what more seeds do not lessen where each has test images of its own, else 0."""
+        if self.standard_error is None or self.image_variance or len(self.deltas) < 2:
+            return 0.0
+        variance = float(np.var(self.deltas, ddof=1))
+        share = self.standard_error**2 / variance - 1 / len(self.deltas)
+        return share if share > SMALLEST_SHARE else 0.0
 
     def interval(self, below: float, above: float) -> tuple[float, float] | None:
         """Bounds that miss the true difference with given chances.

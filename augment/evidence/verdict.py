@@ -187,7 +187,13 @@ def _sentence(verdict: Verdict, pair: Comparison, best: Comparison) -> str:
 
 def _needed(pair: Comparison, arms: int) -> dict[str, Any]:
     """Seeds or test images that would find the difference."""
-    seeds = seeds_needed(pair.deltas, _sought(pair), image_variance=pair.image_variance, alpha=LEVEL / arms)
+    seeds = seeds_needed(
+        pair.deltas,
+        _sought(pair),
+        image_variance=pair.image_variance,
+        test_share=pair.test_share,
+        alpha=LEVEL / arms,
+    )
     if seeds is not None or not pair.test_images:
         return {"seeds_needed": seeds}
     images = images_needed(_sought(pair), pair.image_variance, pair.test_images, alpha=LEVEL / arms)
@@ -214,6 +220,8 @@ def _what_next(verdict: Verdict, pair: Comparison) -> str:
             f"{difference} would not show with any number of seeds on {pair.test_images:,} test images; it would take "
             f"about {verdict.images_needed:,}."
         )
+    if verdict.seeds_needed is None and pair.test_share:
+        return f"{difference} would not show with any number of repetitions on these images: it takes more images."
     if verdict.seeds_needed is None:
         return f"{difference} would take more than {MOST_SEEDS:,} seeds." if pair.deltas else ""
     low, high = verdict.seeds_needed

@@ -25,7 +25,7 @@ Fashion-MNIST."""
 
 
 def default_usage(counts: Sequence[int], given: Usage | None = None) -> Usage:
-    """How synthetic images are used: as ``given``, where something is, and by the recipe of the regime else.
+    """How synthetic images are used: as ``given``, where something is, and by what suits the class counts else.
 
     Where classes differ in size ``partial``, then a last phase on real images; where they do not there is no deficit to
     fill, and ``ratio`` adds to all, plainly. What is given without a number of images gets that alone.
