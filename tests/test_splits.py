@@ -108,6 +108,14 @@ def test_own_images_without_a_test_part_are_divided_anew_five_times(mine, tmp_pa
     assert truths == {(2, 8, 18)}
 
 
+def test_where_the_scored_images_are_uneven_balanced_accuracy_stands_beside(augment, mine, tmp_path):
+    given = f"run --dataset {mine} --model vae --steps 2 --updates 2 --arm real --arm vae --seeds 1 --out {tmp_path}"
+    code, out, err = augment(*given.split())
+    assert code == 0 and "balanced %" in out and "in which they count for more" in " ".join(out.split()), err
+    code, out, _ = augment(*given.replace(str(mine), "digits").split(), "--size", "100")
+    assert code == 0 and "balanced %" not in out and "count for more" not in out
+
+
 def test_folds_are_repetitions_of_one_order(mine, tmp_path):
     found = run(asked(mine, tmp_path, split="kfold:3")).to_json()
     assert len(found["seeds"]) == 3 and found["drawn"]["test_share"] == pytest.approx(48 / 94)

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from augment.results.run_result import ArmScores, RunResult
     from augment.studies.run.estimate import Estimate
 
+UNEVEN_TEST = (
+    "Some classes have many more images to score on than others. The verdict is on accuracy, in which they count for "
+    "more; in balanced % every class counts alike."
+)
+
 SHOWN_CLASSES = 20
 """Classes with a line of their own."""
 
@@ -36,6 +41,8 @@ def show_run(result: RunResult) -> None:
     console.print(fidelity_table(result.fidelity))
     for row in result.spread:
         console.print(f"{row.classifier}, {escape(row.arm)}: {row.text}", soft_wrap=True)
+    if result.uneven_test:
+        console.print(UNEVEN_TEST, soft_wrap=True)
     for line in (*_groups(result), *_guards(result.guards)):
         console.print(line, soft_wrap=True)
     for verdict in result.verdicts:
@@ -79,14 +86,18 @@ def _arms_table(result: RunResult, classifier: str) -> Table:
     if compared:
         title += f"; differences to {next(iter(compared.values())).against}, the best arm without a generator"
     tested = any(row.ci95 is not None for row in compared.values())  # one run knows the luck of its images alone
+    balanced = ("balanced %",) if result.uneven_test else ()
     numeric = ("%", "difference", "p") if tested else ("%", "difference")
-    table = new_table(escape(title), "arm", *numeric, "lowest recall %", right=numeric)
+    columns = (*numeric[:1], *balanced, *numeric[1:])
+    table = new_table(escape(title), "arm", *columns, "lowest recall %", right=columns)
     for family in ("classical", "generative"):
         for arm, rows in result.of(classifier).items():
             if rows[0].family == family:
-                accuracy = f"{100 * fmean(row.accuracy for row in rows):.1f}"
+                scores = [f"{100 * fmean(row.accuracy for row in rows):.1f}"]
+                if balanced:
+                    scores.append(f"{100 * fmean(row.balanced_accuracy for row in rows):.1f}")
                 found = _compared(compared.get(arm))[: len(numeric) - 1]
-                table.add_row(escape(arm.replace("+", " + ")), accuracy, *found, _lowest(rows))
+                table.add_row(escape(arm.replace("+", " + ")), *scores, *found, _lowest(rows))
         table.add_section()
     return table
 
@@ -101,7 +112,7 @@ def _compared(row: Comparison | None) -> tuple[str, str]:
 
 def _lowest(rows: Sequence[ArmScores]) -> str:
     """The class with the lowest mean recall."""
-    by_class = zip(*(row.per_class for row in rows), strict=True)
+    by_class = [each for each in zip(*(row.per_class for row in rows), strict=True) if any(one.support for one in each)]
     recall, name = min(((fmean(one.recall for one in each), each[0].name) for each in by_class), key=itemgetter(0))
     return escape(f"{name} {100 * recall:.0f}")
 

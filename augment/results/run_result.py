@@ -17,6 +17,9 @@ from augment.metrics.scores import FidelityScores, nested
 from augment.results.study_result import FILE, GeneratorInfo, StudyResult
 from augment.synthesis.filter_outcome import FilterOutcome
 
+UNEVEN = 1.5
+"""Classes of a test part that differ by more: accuracy weighs them by their images, balanced accuracy alike."""
+
 Part = Literal["test", "held-out", "validation"]
 """The test part that is given; what each repetition holds out of all images; training images that were not drawn."""
 
@@ -181,6 +184,12 @@ class RunResult(StudyResult):
     effects: tuple[ArmEffects, ...]
     spread: tuple[ArmSpread, ...]
     verdicts: Annotated[tuple[Verdict, ...], Some]
+
+    @property
+    def uneven_test(self) -> bool:
+        """Has the largest class more than 1.5 times as many images to score on as the smallest that has any?"""
+        support = [one.support for one in self.arms[0].per_class if one.support]
+        return max(support) > UNEVEN * min(support)
 
     @property
     def verdict(self) -> Verdict:
