@@ -44,7 +44,7 @@ class Setting:
     """One kind of study: repetitions, arms with and without a generator, test images, true gain in points.
 
     overlap: share of its training images that a repetition has in common with another.  pool: images of which each
-    repetition draws its own test images; 0 for one test part.
+    repetition draws its own test images; 0 for one test part.  folds: they are cut into as many folds as seeds instead.
     """
 
     seeds: int
@@ -54,6 +54,7 @@ class Setting:
     gain: float = 0.0
     overlap: float = 0.0
     pool: int = 0
+    folds: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def study(setting: Setting, rng: np.random.Generator) -> list[Trained]:
     """The arms of one study, each trained twice."""
     total, seeds = setting.arms + setting.rivals, setting.seeds
     test = _test_images(setting, rng)
-    count = int(test.max()) + 1
+    count = max(setting.pool, setting.images)
     images = np.sqrt(IMAGE) * rng.standard_normal(count)[test]
     subset = np.sqrt(SUBSET) * _shared(setting.overlap, (1, seeds, setting.images), rng)
     habit = np.sqrt(HABIT) * rng.standard_normal((total, count))[:, test]
@@ -108,6 +109,8 @@ def study(setting: Setting, rng: np.random.Generator) -> list[Trained]:
 def _test_images(setting: Setting, rng: np.random.Generator) -> NDArray[np.int64]:
     """Which images each repetition is scored on, ``(J, n)``."""
     every = np.arange(setting.images)
+    if setting.folds:
+        return rng.permutation(setting.pool)[: setting.seeds * setting.images].reshape(setting.seeds, -1)
     drawn = [rng.permutation(setting.pool)[every] if setting.pool else every for _ in range(setting.seeds)]
     return np.stack(drawn)
 
@@ -197,6 +200,7 @@ def settings(gain: float) -> Iterator[Setting]:
         for overlap in (0.5, 0.9):
             yield Setting(seeds, 2, 5, 2000, overlap=overlap)
         yield Setting(seeds, 2, 5, 359, overlap=0.8, pool=1795)
+        yield Setting(seeds, 2, 5, 1795 // seeds, overlap=(seeds - 2) / (seeds - 1), pool=1795, folds=True)
     for images in (359, 2000):
         for seeds in (3, 5, 10):
             for arms, rivals in ((1, 3), (3, 14)):
@@ -211,7 +215,7 @@ def table(rows: Sequence[Row], studies: int) -> str:
         one = row.setting
         shares = (row.helps, row.hurts, row.helped_before, row.hurt_before, row.first_covers, row.named_covers)
         cells = " | ".join("-" if share is None else f"{100 * share:.1f}" for share in shares)
-        test = f"{one.images:,}" + (f" of {one.pool:,}" if one.pool else "")
+        test = f"{one.images:,}" + (f" of {one.pool:,}" if one.pool else "") + (", folds" if one.folds else "")
         arms = f"{one.arms} against {one.rivals}"
         lines.append(f"| {test} | {one.seeds} | {100 * one.overlap:.0f}% | {arms} | {one.gain:g} | {cells} |")
     return (

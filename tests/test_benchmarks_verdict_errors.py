@@ -48,6 +48,11 @@ def test_the_page_has_a_row_for_each_setting(simulation):
 def test_overlapping_subsets_and_test_images_of_their_own_are_simulated_too(simulation):
     own = simulation.measure(simulation.Setting(5, 1, 2, 100, overlap=0.8, pool=500), studies=200)
     assert own.helps <= 0.06 and own.hurts <= 0.06 and own.first_covers > 0.9
+    folds = simulation.Setting(5, 1, 2, 100, overlap=0.75, pool=500, folds=True)
+    tested = simulation._test_images(folds, simulation.np.random.default_rng(0))
+    assert sorted(tested.ravel().tolist()) == list(range(500))
+    each = simulation.measure(folds, studies=200)
+    assert each.helps <= 0.06 and each.hurts <= 0.06 and each.first_covers > 0.9
     trained = simulation.study(simulation.Setting(3, 1, 1, 400), simulation.np.random.default_rng(0))
     assert all(arm.first.shape == arm.second.shape == (3, 400) for arm in trained)
     assert all((arm.first != arm.second).any() for arm in trained)  # luck of its own in each training
