@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from augment.datasets import catalogue, idx, load_dataset
+from augment.datasets import catalogue, load_dataset, named_files
 from augment.datasets import download as debian_module
 from augment.datasets import download as download_module
 from augment.datasets import load as named_module
@@ -50,7 +50,7 @@ def content(monkeypatch):
         entry = catalogue.IDX_SETS[name]
         digests = {stem: hashlib.sha256(data).hexdigest() for stem, data in files.items()}
         monkeypatch.setitem(catalogue.IDX_SETS, name, catalogue.IdxSet(entry.torchvision_class, entry.classes, digests))
-    monkeypatch.setattr(idx, "IDX_SHAPES", SHAPES)
+    monkeypatch.setattr(named_files, "IDX_SHAPES", SHAPES)
     return contents["fashionmnist"]
 
 
@@ -76,7 +76,7 @@ def world(tmp_path, monkeypatch):
 
 def test_idx_round_trip():
     values = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
-    assert torch.equal(idx.parse_idx(as_idx(values), Path("x")), torch.from_numpy(values))
+    assert torch.equal(named_files.parse_idx(as_idx(values), Path("x")), torch.from_numpy(values))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_idx_round_trip():
 )
 def test_idx_refuses_other_bytes_and_names_the_file(data):
     with pytest.raises(Corrupt, match="some-file is corrupt"):
-        idx.parse_idx(data, Path("some-file"))
+        named_files.parse_idx(data, Path("some-file"))
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -8,7 +8,7 @@ import torch
 from augment.datasets import load_dataset
 from augment.errors import DataError, MissingDataError
 from augment.metrics import extractor as extractor_module
-from augment.metrics import extractors, inception
+from augment.metrics import extractors, network
 from augment.metrics.extractors import SHIPPED, WEIGHTS, load_extractor, planned_updates, read_extractor
 from augment.metrics.network import DomainNetwork, train_network
 from augment.storage.hashing import file_hash
@@ -181,7 +181,7 @@ def test_wrong_images_are_refused():
 
 
 def test_inception_is_never_downloaded(tmp_path):
-    for find in (inception.find_weights, lambda: load_extractor("mnist", 1, inception=tmp_path / "none.pth")):
+    for find in (network.find_weights, lambda: load_extractor("mnist", 1, inception=tmp_path / "none.pth")):
         with pytest.raises(MissingDataError, match="https://github.com/toshas/torch-fidelity") as error:
             find()
         assert error.value.exit_code == 4
@@ -200,12 +200,12 @@ def test_inception_is_found_in_the_cache_and_takes_grey_images(tmp_path, monkeyp
     monkeypatch.setattr(source, "load_state_dict_from_url", lambda *_, **__: {})
     with monkeypatch.context() as patch, torch.device("meta"):
         patch.setattr(source.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
-        body = source.FeatureExtractorInceptionV3(inception.NAME, ["2048"])
-    file = tmp_path / "home" / "inception" / inception.FILE
+        body = source.FeatureExtractorInceptionV3(network.INCEPTION_NAME, ["2048"])
+    file = tmp_path / "home" / "inception" / network.INCEPTION_FILE
     file.parent.mkdir(parents=True)
     torch.save({name: torch.ones(tensor.shape) for name, tensor in body.state_dict().items()}, file)
-    monkeypatch.setattr(inception, "SHA256", file_hash(file))
-    extractor = load_extractor("anything", 1, inception=inception.find_weights())
+    monkeypatch.setattr(network, "INCEPTION_SHA256", file_hash(file))
+    extractor = load_extractor("anything", 1, inception=network.find_weights())
     features, logits = extractor.extract(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
     assert (features.shape, logits.shape) == ((2, 2048), (2, 1008))
     assert (extractor.name, extractor.dim) == ("inception-v3-compat", 2048)

@@ -160,7 +160,7 @@ def test_the_decoder_sees_the_withheld_class(classes):
 
 
 def test_the_mixture_prior_fits_classes_to_their_labelled_images(classes):
-    prior = sibling("_mixture_prior").MixturePrior(2, 3, 2)
+    prior = sibling("ae").MixturePrior(2, 3, 2)
     z = latents(2000, 2)
     z[1000:] += 10
     labels = torch.full((2000,), UNLABELLED)
@@ -175,7 +175,7 @@ def test_the_mixture_prior_fits_classes_to_their_labelled_images(classes):
 
 
 def test_the_mixture_prior_leans_on_images_without_a_label(classes):
-    prior, z = sibling("_mixture_prior").MixturePrior(4, 2, 1), latents(302, 4)
+    prior, z = sibling("ae").MixturePrior(4, 2, 1), latents(302, 4)
     for rows, spread in ((302, 1.0), (2, 0.01)):  # one image in each class: nothing varies within the classes
         prior.fit(z[:rows], torch.zeros(rows, 4), torch.tensor([0, 1, *[UNLABELLED] * 300])[:rows])
         drawn = prior.sample(torch.zeros(3000, dtype=torch.int64), torch.Generator().manual_seed(0))

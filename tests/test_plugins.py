@@ -35,13 +35,13 @@ def batch(spec, n=6):
 @pytest.fixture(scope="module")
 def mixtures():
     registry.get("vae")
-    return sibling("_mixture_prior")
+    return sibling("ae")
 
 
 @pytest.fixture(scope="module")
 def code_priors():
     registry.get("vqvae")
-    return sibling("_code_prior")
+    return sibling("vqvae")
 
 
 # Sizes and options

@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from augment.classifiers import CNN, Scores, fit_cart, fit_cnn, mean_scores, score_predictions
-from augment.classifiers.cart import Features
+from augment.classifiers.cart import Features, fit_cart
+from augment.classifiers.cnn import CNN, fit_cnn
 from augment.classifiers.learning import Learning
+from augment.classifiers.scores import Scores, mean_scores, score_predictions
 from augment.compute.workers import Job, Workers
 from augment.datasets import ImageSet, LabelledImages
 from augment.errors import UsageError, unknown_name

@@ -18,7 +18,7 @@ from augment.errors import ConfigError, DataError, unknown_name
 from augment.seeds import numpy_rng, random_state, torch_rng
 
 if TYPE_CHECKING:
-    from augment.classifiers import CNN
+    from augment.classifiers.cnn import CNN
 
 Features = Literal["pixels", "pca", "cnn"]
 

@@ -16,7 +16,7 @@ from augment.results.study_result import Environment, environment
 
 if TYPE_CHECKING:
     from augment.datasets import ImageSet
-    from augment.testing import CheckResult
+    from augment.testing.kit import CheckResult
 
 CORE_PACKAGES = (
     "torchvision",
@@ -35,7 +35,7 @@ CORE_PACKAGES = (
 
 def check(names: Sequence[str], reporter: Reporter) -> list[CheckResult]:
     """Run the conformance kit over registered generators."""
-    from augment.testing import check_generator
+    from augment.testing.kit import check_generator
 
     found: list[CheckResult] = []
     for name in names:

@@ -80,7 +80,7 @@ def arms_command(as_json: Json = False) -> None:
 
     Ways with imbalance, transforms, mixing, added images, strategies.
     """
-    from augment.arms import SETS, components
+    from augment.arms.grammar import SETS, components
 
     rows = [{"name": name, "kind": kind, "about": about} for name, kind, about in components()]
     if as_json:

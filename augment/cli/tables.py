@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from augment.evidence.verdict import Guard
     from augment.generators.scoring import ScoreResult
     from augment.registry.models import ModelInfo
-    from augment.testing import CheckResult
+    from augment.testing.kit import CheckResult
 
 
 def terminal() -> Console:

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from augment.datasets import download, vision
+from augment.datasets import download, named_files
 from augment.datasets.catalogue import DESCRIPTIONS, FASHION_MNIST_PACKAGE, FASHION_MNIST_SYSTEM_FOLDER, IDX_SETS
-from augment.datasets.idx import read_idx_set
 from augment.datasets.image_set import SPLIT_RULE, ImageSet, LabelledImages, stratified_split
+from augment.datasets.named_files import read_idx_set
 from augment.datasets.search import Attempt, Log, Parts, Unusable, first_usable, obtain, skipped
 from augment.errors import LARGEST_SIDE, SMALLEST_SIDE, ConfigError, UsageError, unknown_name
 from augment.storage.locations import cache_folder, local_path
@@ -153,21 +153,21 @@ def _idx_attempts(name: str, data_dir: Path | None, offline: bool, log: Log) -> 
 
 def _vision_attempts(name: str, data_dir: Path | None, offline: bool, log: Log) -> Iterator[Attempt]:
     def read(folder: Path) -> Parts:
-        return vision.read_vision_set(name, folder)
+        return named_files.read_vision_set(name, folder)
 
     def read_or_unpack(folder: Path) -> Parts:
         """The archive in a read-only folder is unpacked into the cache."""
-        archive = vision.archive_in(name, folder)
+        archive = named_files.archive_in(name, folder)
         try:
             return read(folder)
         except Unusable:
             if archive is None:
                 raise
         log(f"unpacking {archive} into {cached}")
-        return obtain(cached, lambda new: vision.unpack_archive(name, archive, new), read)
+        return obtain(cached, lambda new: named_files.unpack_archive(name, archive, new), read)
 
     def fetch(folder: Path) -> None:
-        vision.fetch_vision_set(name, folder, log)
+        named_files.fetch_vision_set(name, folder, log)
 
     cached = cache_folder() / "datasets" / name
     if data_dir is not None:

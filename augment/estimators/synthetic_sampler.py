@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
 from augment.arms.grammar import Usage
-from augment.classifiers import default_updates
+from augment.classifiers.cnn import default_updates
 from augment.classifiers.strategy import Slot, with_options
 from augment.compute.device import Compute, choose_device, choose_precision
 from augment.datasets import LabelledImages

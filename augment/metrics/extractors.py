@@ -53,13 +53,13 @@ def load_extractor(
     channels: of the images to score.  images, labels, num_classes: the training pool (uint8 ``(N, C, H, W)``, int64),
     needed where no extractor is shipped for this set, or for its images at another size.  cache: where trained
     extractors are kept; the program's cache folder by default.  inception: Inception's weights file
-    (:func:`augment.metrics.inception.find_weights` looks for it).
+    (:func:`augment.metrics.network.find_weights` looks for it).
 
     Raises MissingDataError (exit 4) when Inception's file is not there or there is nothing to train on, and DataError
     when a weights file is not the one that was published.
     """
     if inception is not None:
-        from augment.metrics.inception import load_inception
+        from augment.metrics.network import load_inception
 
         return load_inception(inception)
     shipped = _shipped(dataset_name, channels, images)

@@ -17,7 +17,7 @@ from augment.studies.config import MODEL, ClassCounts, ImbalanceFactor, Option, 
 if TYPE_CHECKING:
     from augment.datasets import ImageSet
     from augment.datasets.regimes import Manifest
-    from augment.training import Processes
+    from augment.training.processes import Processes
     from augment.training.recipe import Recipe, TrainingRecord
 
 
@@ -107,7 +107,8 @@ def _manifest(data: ImageSet, config: TrainConfig, reporter: Reporter) -> Manife
 def _recipe(data: ImageSet, config: TrainConfig, manifest: Manifest) -> tuple[Processes, Recipe]:
     """The processes that take part, and what the training depends on, the same in all of them."""
     from augment.compute.device import choose_device, choose_precision
-    from augment.training import Processes, trained
+    from augment.training import trained
+    from augment.training.processes import Processes
 
     device = choose_device(config.device)
     processes = Processes.join(device)

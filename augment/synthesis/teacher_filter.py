@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from augment.classifiers import CNN, fit_cnn
+from augment.classifiers.cnn import CNN, fit_cnn
 from augment.classifiers.learning import LABEL_SMOOTHING, Learning
 from augment.compute.device import CPU, Compute
 from augment.compute.workers import threads

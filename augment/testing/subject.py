@@ -75,7 +75,7 @@ class Subject:
 
     def fit(self, data: LabelledImages, **options: Any) -> Generator:
         """A fresh generator after a few steps of the training loop."""
-        from augment.training import fit  # brings Accelerate, which not every test of a generator needs
+        from augment.training.fitting import fit
 
         generator = self.create()
         fit(generator, data, None, seed=1, device="cpu", precision="fp32", **options)

@@ -27,7 +27,7 @@ from augment.storage.locations import cache_folder
 from augment.training.recipe import FILE, Recipe, TrainingRecord
 
 if TYPE_CHECKING:
-    from augment.training import TrainingResult
+    from augment.training.fitting import TrainingResult
 
 SHOWN = ("val_loss", "val_ssim", "val_psnr")
 """Validation values on the progress line, beside every loss term; ``history.csv`` has all."""
@@ -118,7 +118,9 @@ def fit_into(
     Until then the folder is no saved generator: what an earlier one left there must not be taken for this one. In
     several processes of a launch the first writes.
     """
-    from augment.training import Processes, Progress, fit
+    from augment.training.fitting import fit
+    from augment.training.history import Progress
+    from augment.training.processes import Processes
 
     def on_progress(progress: Progress) -> None:
         shown = {name: value for name, value in progress.terms.items() if name in SHOWN or not name.startswith("val_")}

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor
 
-from augment.classifiers import default_updates, fit_cnn, probes
+from augment.classifiers import probes
+from augment.classifiers.cnn import default_updates, fit_cnn
 from augment.compute.device import Compute
 from augment.errors import ConfigError, DataError
 from augment.studies.features.episodes import Episodes

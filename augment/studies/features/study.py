@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from augment.arms import Arm, Budget, evaluation
-from augment.arms.evaluation import Pending
-from augment.classifiers import default_updates
+from augment.arms import evaluation
+from augment.arms.evaluation import Arm, Budget, Pending
+from augment.classifiers.cnn import default_updates
 from augment.compute.workers import Job
 from augment.generators.model_card import (
     FEATURES,

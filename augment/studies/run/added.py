@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from augment.arms import ArmSpec
-from augment.arms.grammar import COPIES, DUPLICATE, LATENT_SMOTE
+from augment.arms.grammar import COPIES, DUPLICATE, LATENT_SMOTE, ArmSpec
 from augment.evidence import guards
 from augment.generator import Generator
 from augment.metrics.memorisation import nearest

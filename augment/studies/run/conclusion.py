@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augment.arms import ArmResult
+from augment.arms.evaluation import ArmResult
 from augment.datasets import LabelledImages
 from augment.evidence import guards
 from augment.evidence.effects import class_effects, class_groups, group_effects

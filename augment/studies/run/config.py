@@ -116,7 +116,7 @@ class RunConfig(StudyConfig):
     @field_validator("classifiers")
     @classmethod
     def _known_classifiers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        from augment.arms import resolve_classifier
+        from augment.arms.evaluation import resolve_classifier
 
         return tuple(dict.fromkeys(resolve_classifier(name) for name in names))
 
@@ -172,7 +172,7 @@ class RunConfig(StudyConfig):
     @property
     def arm_names(self) -> tuple[str, ...]:
         """All arms, sets resolved, the model's own among them."""
-        from augment.arms import arms_of
+        from augment.arms.grammar import arms_of
 
         return arms_of(self.arms, self.set_name, self.model)
 

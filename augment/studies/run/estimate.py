@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from augment import registry
-from augment.arms import Arm, Budget, evaluation
-from augment.arms.evaluation import LEARNT_IN_UPDATES
-from augment.classifiers import fit_cnn
+from augment.arms import evaluation
+from augment.arms.evaluation import LEARNT_IN_UPDATES, Arm, Budget
+from augment.classifiers.cnn import fit_cnn
 from augment.classifiers.learning import Learning
 from augment.compute.sampling import sample_images
 from augment.compute.workers import threads
@@ -29,7 +29,8 @@ from augment.studies.run.plan import Plan, counts_of, prepare
 from augment.studies.run.repetition import TRAININGS
 from augment.studies.run.retraining import repeated
 from augment.synthesis.strategies import Teacher
-from augment.training import fit, trained
+from augment.training import trained
+from augment.training.fitting import fit
 
 WARM_UP = 4.0
 """Seconds a generator is trained for."""

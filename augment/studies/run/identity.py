@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from operator import sub
 
-from augment.arms import ArmSpec, parse_arm
-from augment.arms.grammar import Usage
-from augment.classifiers import default_updates
+from augment.arms.grammar import ArmSpec, Usage, parse_arm
+from augment.classifiers.cnn import default_updates
 from augment.datasets import regimes
 from augment.datasets.splits import Split
 from augment.results.run_result import RunResult

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from augment import registry
-from augment.arms import ArmSpec, Budget, arms_of, parse_arm
-from augment.arms.grammar import LATENT_SMOTE, Usage
-from augment.classifiers import default_updates
+from augment.arms.evaluation import Budget
+from augment.arms.grammar import LATENT_SMOTE, ArmSpec, Usage, arms_of, parse_arm
 from augment.classifiers.cart import check_components
+from augment.classifiers.cnn import default_updates
 from augment.compute.device import Compute, choose_device, choose_precision
 from augment.compute.workers import Workers
 from augment.datasets import ImageSet, LabelledImages, regimes

@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from augment.arms import Arm, ArmResult, ArmSpec, Budget, evaluation
-from augment.arms.evaluation import Pending
+from augment.arms import evaluation
+from augment.arms.evaluation import Arm, ArmResult, Budget, Pending
+from augment.arms.grammar import ArmSpec
 from augment.datasets import LabelledImages
 from augment.evidence import guards
 from augment.progress import Reporter

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from augment.arms import ArmResult, ArmSpec, averaged, evaluation
-from augment.arms.evaluation import LEARNT_IN_UPDATES, Pending
-from augment.arms.grammar import SYNTHETIC
+from augment.arms import evaluation
+from augment.arms.evaluation import LEARNT_IN_UPDATES, ArmResult, Pending, averaged
+from augment.arms.grammar import SYNTHETIC, ArmSpec
 from augment.evidence.spread import spread
 from augment.evidence.verdict import judged
 from augment.progress import Reporter

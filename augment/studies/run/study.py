@@ -13,8 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from augment import registry
-from augment.arms import ArmSpec, evaluation
+from augment.arms import evaluation
 from augment.arms.evaluation import Pending
+from augment.arms.grammar import ArmSpec
 from augment.compute.sampling import as_uint8
 from augment.datasets import ImageSet, LabelledImages
 from augment.datasets.class_folders import save_class_folders
