@@ -20,8 +20,8 @@ from augment.synthesis.synthesis import SyntheticSet
 from augment.synthesis.teacher_filter import (
     MIN_HELD_OUT,
     SEEN_BY_ALL,
+    FilterDecisions,
     FoldTeacher,
-    Judgement,
     Teachers,
     distance_to_nearest,
     stratified_parts,
@@ -48,16 +48,16 @@ def teachers():
     return Teachers.fit(toy(SIZES, seed=0), 4, Teacher(), **SETTINGS)
 
 
-def share(judgement, reason, chosen=None):
-    found = torch.tensor([each == reason for each in judgement.reasons])
+def share(decisions, reason, chosen=None):
+    found = torch.tensor([each == reason for each in decisions.reasons])
     return float((found if chosen is None else found[chosen]).float().mean())
 
 
 def test_fresh_images_of_the_true_distribution_are_kept(teachers):
     fresh = toy((300, 300, 0, 0), seed=1)
-    judgement = teachers.judge(fresh.images, fresh.labels)
+    decisions = teachers.judge(fresh.images, fresh.labels)
     for label in (0, 1):
-        assert float(judgement.kept[fresh.labels == label].float().mean()) > 0.85
+        assert float(decisions.kept[fresh.labels == label].float().mean()) > 0.85
     half = replace(teachers, strategy=Teacher(low=0.0, far=0.5)).judge(fresh.images, fresh.labels)
     assert float(half.kept.float().mean()) == pytest.approx(0.5, abs=0.12)
     assert share(half, "distance") == pytest.approx(1 - float(half.kept.float().mean()))
@@ -65,9 +65,9 @@ def test_fresh_images_of_the_true_distribution_are_kept(teachers):
 
 def test_wrong_labels_are_refused_for_confidence(teachers):
     fresh = toy((100, 100, 0, 0), seed=2)
-    judgement = teachers.judge(fresh.images, 1 - fresh.labels)
-    assert share(judgement, "confidence") > 0.98
-    assert float(judgement.probability.max()) < 0.6
+    decisions = teachers.judge(fresh.images, 1 - fresh.labels)
+    assert share(decisions, "confidence") > 0.98
+    assert float(decisions.probability.max()) < 0.6
 
 
 def test_what_is_like_no_real_image_is_refused_for_distance(teachers):
@@ -82,10 +82,10 @@ def test_copies_are_refused_though_teachers_are_sure_of_them(teachers):
     near = real.images.clone()
     near[:, 0, 0, 0] ^= 4
     for images in (real.images, near):
-        judgement = teachers.judge(images, real.labels)
-        assert bool(judgement.copy.all())
-        assert not bool(judgement.kept.any())
-        assert share(judgement, "copy") > 0.8
+        decisions = teachers.judge(images, real.labels)
+        assert bool(decisions.copy.all())
+        assert not bool(decisions.kept.any())
+        assert share(decisions, "copy") > 0.8
 
 
 def test_the_first_ground_is_the_one_given(teachers):
@@ -99,9 +99,9 @@ def test_the_band_has_an_upper_end(teachers):
     fresh = toy((50, 50, 0, 0), seed=6)
     probability = teachers.judge(fresh.images, fresh.labels).probability
     middle = float(probability.median())
-    judgement = replace(teachers, strategy=Teacher(low=0.1, high=middle, far=1.0)).judge(fresh.images, fresh.labels)
-    assert share(judgement, "confidence", probability > middle) == 1.0
-    assert bool(judgement.kept[(probability > 0.1) & (probability <= middle)].any())
+    decisions = replace(teachers, strategy=Teacher(low=0.1, high=middle, far=1.0)).judge(fresh.images, fresh.labels)
+    assert share(decisions, "confidence", probability > middle) == 1.0
+    assert bool(decisions.kept[(probability > 0.1) & (probability <= middle)].any())
 
 
 def test_pixel_copies_are_the_planted_ones():
@@ -210,9 +210,9 @@ def test_a_teacher_that_saw_the_parent_is_not_asked():
     teachers = with_oracles([0, 0, 1, 1, 2, SEEN_BY_ALL], sure_of=[0, 1, 1])
     images = torch.tensor([1, 2, 3, 4, 5], dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 4, 4).clone()
     parents = torch.tensor([0, 2, 4, -1, 5])
-    judgement = teachers.judge(images, torch.zeros(5, dtype=torch.int64), parents)
+    decisions = teachers.judge(images, torch.zeros(5, dtype=torch.int64), parents)
     assert [member.cnn.asked for member in teachers.members] == [[1, 4, 5], [2, 4, 5], [3, 4, 5]]
-    assert judgement.probability.tolist() == pytest.approx([1, 0, 0, 1 / 3, 1 / 3])
+    assert decisions.probability.tolist() == pytest.approx([1, 0, 0, 1 / 3, 1 / 3])
     without = teachers.judge(images, torch.zeros(5, dtype=torch.int64))
     assert without.probability.tolist() == pytest.approx([1 / 3] * 5)
 
@@ -283,7 +283,7 @@ class Judge:
         kept = images[:, 0, 0, 0] < 256 * self.shares[labels]
         reasons = tuple(None if keep else "distance" for keep in kept.tolist())
         nothing = torch.zeros(len(labels))
-        return Judgement(nothing + 0.75, nothing + 0.5, kept, reasons)
+        return FilterDecisions(nothing + 0.75, nothing + 0.5, kept, reasons)
 
 
 def drawing(asked):

@@ -114,7 +114,7 @@ def train_network(
     network.train()
     for update, index in enumerate(_batches(len(images), updates, rng)):
         optimizer.param_groups[0]["lr"] = PEAK_LR * _rate(update / updates)
-        batch = _moved(images[index], rng, flip=flip)
+        batch = _random_shift(images[index], rng, flip=flip)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             logits = network(batch)[1]
         optimizer.zero_grad(set_to_none=True)
@@ -140,7 +140,7 @@ def _batches(n: int, updates: int, rng: torch.Generator) -> Iterator[Tensor]:
         order = order[BATCH:]
 
 
-def _moved(images: Tensor, rng: torch.Generator, *, flip: bool) -> Tensor:
+def _random_shift(images: Tensor, rng: torch.Generator, *, flip: bool) -> Tensor:
     """Each image shifted by its own offset, edges repeated; half of them mirrored if ``flip``."""
     n, _, height, width = images.shape
     reach = max(1, round(LARGEST_SHIFT * min(height, width)))

@@ -16,7 +16,7 @@ import torch
 from augment.synthesis.filter_outcome import FilteredClass, FilterOutcome, FilterSeconds
 from augment.synthesis.strategies import Counts
 from augment.synthesis.synthesis import SyntheticSet
-from augment.synthesis.teacher_filter import REASONS, Judgement, Teachers
+from augment.synthesis.teacher_filter import REASONS, FilterDecisions, Teachers
 
 Draw = Callable[[Counts, int], SyntheticSet]
 """``draw(counts, round)``: ``counts[c]`` new images of every class c, others in every round."""
@@ -133,8 +133,8 @@ def filtered(draw: Draw, counts: Sequence[int], teachers: Teachers) -> tuple[Syn
         start = time.perf_counter()
         drawn = draw(requested, len(accepted))
         between = time.perf_counter()
-        judgement = teachers.judge(drawn.images, drawn.labels, drawn.parents)
-        accepted.append(_accepted(drawn, judgement, tallies, len(accepted)))
+        decisions = teachers.judge(drawn.images, drawn.labels, drawn.parents)
+        accepted.append(_accepted(drawn, decisions, tallies, len(accepted)))
         seconds["drawing"] += between - start
         seconds["judging"] += time.perf_counter() - between
     return _joined(accepted), FilterSummary(tallies, tuple(teachers.limits.tolist()), len(accepted), seconds)
@@ -146,10 +146,12 @@ def _to_draw(tallies: Sequence[ClassTally]) -> Counts:
     return tuple(tally.to_draw(expected) for tally in tallies)
 
 
-def _accepted(drawn: SyntheticSet, judgement: Judgement, tallies: Sequence[ClassTally], number: int) -> SyntheticSet:
+def _accepted(
+    drawn: SyntheticSet, decisions: FilterDecisions, tallies: Sequence[ClassTally], number: int
+) -> SyntheticSet:
     """Count every image, and keep those that pass while their class misses some."""
     indices = []
-    for index, (label, reason) in enumerate(zip(drawn.labels.tolist(), judgement.reasons, strict=True)):
+    for index, (label, reason) in enumerate(zip(drawn.labels.tolist(), decisions.reasons, strict=True)):
         tally = tallies[label]
         tally.drawn += 1
         if reason is not None:
@@ -160,8 +162,8 @@ def _accepted(drawn: SyntheticSet, judgement: Judgement, tallies: Sequence[Class
         tally.passed += 1
     verdicts = {
         index: {
-            "teacher_probability": round(float(judgement.probability[index]), 4),
-            "teacher_distance": round(float(judgement.distance[index]), 4),
+            "teacher_probability": round(float(decisions.probability[index]), 4),
+            "teacher_distance": round(float(decisions.distance[index]), 4),
             "filter_round": number,
         }
         for index in indices

@@ -43,7 +43,7 @@ SEEN_BY_ALL = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class FilterDecisions:
     """What the teachers say of ``n`` images.
 
     probability: mean over the teachers asked of the probability of the image's class, float32 ``(n,)`` in [0, 1],
@@ -142,7 +142,7 @@ class Teachers:
         members = tuple(workers.results(jobs))
         return cls(real, num_classes, strategy, parts, members, time.perf_counter() - start)
 
-    def judge(self, images: Tensor, labels: Tensor, parents: Tensor | None = None) -> Judgement:
+    def judge(self, images: Tensor, labels: Tensor, parents: Tensor | None = None) -> FilterDecisions:
         """Judge uint8 images ``(n, C, H, W)`` said to be of the classes ``labels``, int64 ``(n,)``.
 
         parents: index ``(n,)`` of the real image each was made from, -1 for none. An image with a parent is judged
@@ -161,13 +161,13 @@ class Teachers:
                     distance[rows] += self._distances(teacher, features, labels[rows])
             copy = pixel_copies(images, self.real.images) if len(images) else torch.zeros(0, dtype=torch.bool)
         count = asked.sum(dim=1)
-        return self._judgement(labels, probability / count, distance / count, copy)
+        return self._decisions(labels, probability / count, distance / count, copy)
 
-    def _judgement(self, labels: Tensor, probability: Tensor, distance: Tensor, copy: Tensor) -> Judgement:
+    def _decisions(self, labels: Tensor, probability: Tensor, distance: Tensor, copy: Tensor) -> FilterDecisions:
         band = (probability >= self.strategy.low) & (probability <= self.strategy.high)
         grounds = torch.stack([~band, distance > self.limits[labels], copy], dim=1).tolist()
         reasons = tuple(next((name for name, bad in zip(REASONS, row, strict=True) if bad), None) for row in grounds)
-        return Judgement(probability, distance, copy, reasons)
+        return FilterDecisions(probability, distance, copy, reasons)
 
     def _asked(self, parents: Tensor | None, n: int) -> Tensor:
         """Bool ``(n, folds)``: which teachers judge each image."""
