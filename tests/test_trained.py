@@ -185,7 +185,7 @@ def test_a_training_that_was_not_finished_is_no_generator(sources, data, tmp_pat
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("augment.training.fit", stop)
+    monkeypatch.setattr("augment.training.fitting.fit", stop)
     with pytest.raises(KeyboardInterrupt):
         fit_into(recipe_of(seed=6), SPEC, data, data, folder, Notes(), resume=False)
     assert not trained.reusable(folder, recipe_of()) and not trained.reusable(folder, recipe_of(seed=6))
