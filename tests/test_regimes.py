@@ -33,6 +33,8 @@ def test_natural_takes_all_and_a_smaller_size_in_the_proportions_there_are():
     assert sum(class_counts("natural", PLENTY)) == 60_000  # the default size of the others is none of its
     with pytest.raises(DataError, match="170 there"):
         class_counts("natural", mine, size=400)
+    with pytest.raises(DataError, match="Class 1 has no image to train on.*--merge-classes"):
+        class_counts("natural", (4, 0, 3))
 
 
 def test_what_is_drawn_is_told_with_the_classes_that_it_makes_rare():

@@ -111,6 +111,9 @@ def class_counts(
     if explicit is not None:
         counts = _explicit(explicit, num_classes, size)
     elif regime == NATURAL:
+        if 0 in available:
+            label = list(available).index(0)
+            raise DataError(f"Class {label} has no image to train on. Add images, or join it with --merge-classes.")
         counts = tuple(available) if size is None else _apportion(np.asarray(available) / sum(available), size)
     elif size is None and regime in PRESETS and num_classes == len(PRESETS[regime]):
         counts = PRESETS[regime]
