@@ -119,6 +119,8 @@ def test_where_the_scored_images_are_uneven_balanced_accuracy_stands_beside(augm
 def test_folds_are_repetitions_of_one_order(mine, tmp_path):
     found = run(asked(mine, tmp_path, split="kfold:3")).to_json()
     assert len(found["seeds"]) == 3 and found["drawn"]["test_share"] == pytest.approx(48 / 94)
+    notes = " ".join(found["dataset"]["notes"])
+    assert "others in each of 3 repetitions (--dry-run says" in notes  # --seeds 1 would be refused
     tested = [sum(row["support"] for row in arm["per_class"]) for arm in found["arms"] if arm["arm"] == "real"]
     assert sorted(tested) == [47, 47, 48]
 

@@ -69,9 +69,10 @@ def check_scored(plan: Plan) -> None:
 class Plan:
     """A configuration with everything resolved: data, counts, device, budget, arms. Nothing has been computed yet.
 
-    test: of the test images that are given.  counts: real images of each class in the first repetition.  usage: how
-    synthetic images are used by arms that say nothing else.  generator_minutes: longest training of each generator; not
-    part of the identity, as it follows from ``--max-minutes`` and the speed of the machine.
+    pool: what repetitions draw from.  test: of the test images that are given.  counts: real images of each class in
+    the first repetition.  usage: how synthetic images are used by arms that say nothing else.  generator_minutes:
+    longest training of each generator; not part of the identity, as it follows from ``--max-minutes`` and the speed of
+    the machine.
     """
 
     config: RunConfig
@@ -210,7 +211,8 @@ def _told(plan: Plan, reporter: Reporter) -> Plan:
     parts = [plan.parts(index)[1] for index in range(plan.config.repetitions)]
     tested = len(torch.cat(parts).unique()) if own else len(plan.data.test)
     if own:
-        quick = " (--seeds 1 is a quick look, --dry-run says how long all take)"
+        folds = plan.pool.split.kind == "kfold"
+        quick = f" ({'' if folds else '--seeds 1 is a quick look, '}--dry-run says how long all take)"
         others = f", others in each of {len(parts)} repetitions{quick}" if len(parts) > 1 else ""
         of = f"{len(parts[0]):,} of {len(plan.pool.images):,} images"
         notes.append(f"Split {plan.pool.split}: {of} are for testing{others}.")
